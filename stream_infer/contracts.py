@@ -1,0 +1,231 @@
+"""The seams: what a source, a reader, a sink and a model promise. Policies wrap them; nothing registers itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+
+from stream_infer.splits import Loss, Receipt, Reject, Split
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBudget:
+    """How much may be planned now.
+
+    Attributes:
+        splits: most splits to yield.
+        records / bytes: target size of one split.
+        freshness: seconds a record may wait to share a split with others; 0 plans at once.
+        now: seconds since the epoch, for folders and freshness.
+        date_by: ``plan`` or ``event``: which date names the output folder.
+    """
+
+    splits: int
+    records: int
+    bytes: int
+    freshness: float
+    now: float
+    date_by: str = "plan"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """Identity of one version of one object, claimed by the split that reads it.
+
+    Attributes:
+        object_id: coordinate without the row, `records.ObjectCoordinate.object_id`.
+    """
+
+    object_id: str
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One step of a plan. The caller stores all of it in one transaction before the split is dispatched.
+
+    Attributes:
+        split: new work, or None when the step only moves positions or names losses.
+        positions: the NEXT position by position key, as it stands once this step is stored.
+        objects: the object versions the split claims.
+        losses: records that were gone before they could be planned.
+        prefix: {position key: (start, stop)} of the split, for sources whose positions are contiguous.
+    """
+
+    split: Split | None
+    positions: Mapping[str, Any] = field(default_factory=dict)
+    objects: tuple[ObjectVersion, ...] = ()
+    losses: tuple[Loss, ...] = ()
+
+
+class Position(Protocol):
+    """What the ledger already knows of a source; read only."""
+
+    def get(self, key: str) -> Any | None:
+        """The next position under a key (JSON value), or None where nothing was planned yet."""
+        ...
+
+    def unseen(self, object_ids: Sequence[str]) -> set[str]:
+        """Those of the object versions that no split has claimed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What a source knows to be waiting beyond its planned position.
+
+    Attributes:
+        records / bytes: not yet planned, as far as is known.
+        oldest: event time of the oldest of them, seconds since the epoch.
+        unsettled: inputs seen but not yet plannable (a file still being written).
+        by_key: records waiting by position key (a Kafka partition, say).
+    """
+
+    records: int = 0
+    bytes: int = 0
+    oldest: float | None = None
+    unsettled: int = 0
+    by_key: Mapping[str, int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Driver side: finds new work and cuts it into splits. Called from one thread."""
+
+    name: str
+
+    def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
+        """New work only, oldest first. The caller stores each step before it asks for the next.
+
+        Raises:
+            Retryable: the outside world did not answer; call again later.
+            Fatal: a person must act (topic recreated, prefix not allowed, …).
+        """
+        ...
+
+    def wait(self, timeout: float) -> None:
+        """Return when new work may be there, or after ``timeout`` seconds. Never spins."""
+        ...
+
+    def wake(self) -> None:
+        """Make a running `wait` return now. The only method another thread may call."""
+        ...
+
+    def lag(self, position: Position) -> Lag:
+        """What is waiting, as of the last look."""
+        ...
+
+    def reader(self) -> Reader:
+        """A picklable reader for the workers."""
+        ...
+
+    def bisect(self, split: Split) -> tuple[Split, Split] | None:
+        """Two halves that together cover the split, or None when it holds one record."""
+        ...
+
+    def record_ids(self, split: Split) -> Iterator[str]:
+        """Coordinates a split of one record may hold (used to reject it unread)."""
+        ...
+
+    def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
+        """After the ledger says so; idempotent.
+
+        ``prefix`` is the end of the contiguous committed prefix by position key.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release clients. Safe to call twice."""
+        ...
+
+
+@dataclass(slots=True)
+class ReadOutcome:
+    """What a reader met besides records; it fills this while its tables are consumed."""
+
+    rejects: list[Reject] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    bytes: int = 0
+
+
+class Reader(Protocol):
+    """Worker side; lives as long as its actor and keeps its clients open between splits."""
+
+    def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
+        """Records of the split: `records.RECORD_FIELDS`, then content columns.
+
+        A record that cannot be decoded goes to ``outcome.rejects``, one that is gone to ``outcome.losses``.
+
+        Raises:
+            Retryable: the store or broker did not answer; nothing was consumed.
+        """
+        ...
+
+
+class Model(Protocol):
+    """A model, in two halves: ``prepare`` runs in CPU actors, ``load`` and ``infer`` where the device is."""
+
+    def prepare(self, records: pa.Table) -> pa.Table:
+        """CPU stage: the records with model inputs added (tokens, pixels). Same rows, same order.
+
+        Raises:
+            RejectRecord: when given one row that cannot be prepared; with more rows the caller tries them one by one.
+        """
+        ...
+
+    def load(self, device: str) -> None:
+        """Once per replica, before the first `infer`. ``device`` is ``cpu`` or ``cuda:0``."""
+        ...
+
+    def cost(self, prepared: pa.Table) -> np.ndarray:
+        """Cost per row, shape (rows,): tokens, pixels, seconds; whatever a batch's time follows."""
+        ...
+
+    def infer(self, batch: pa.Table) -> pa.Table:
+        """The model's new columns only: same rows, same order."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """``name@digest`` of what made the rows; the digest covers weights and code settings."""
+        ...
+
+    @property
+    def prepared_columns(self) -> frozenset[str]:
+        """Columns that `prepare` adds and the output must not carry."""
+        ...
+
+
+class Sink(Protocol):
+    """Worker side, and the driver's for adoption; create-if-absent is its whole secret."""
+
+    def write(self, split: Split, rows: pa.Table, receipt: Receipt) -> Receipt:
+        """Create the split's file with the receipt inside, or adopt the receipt of the file that stands there.
+
+        Raises:
+            Retryable: the outcome is unknown or the store failed; call again with the same split.
+        """
+        ...
+
+    def find(self, split: Split) -> Receipt | None:
+        """The receipt in the split's file if it stands, else None."""
+        ...
+
+    def retire(self, split: Split) -> Receipt | None:
+        """Take the split's name with an empty file; a receipt if a real file stood there already."""
+        ...
+
+    def receipts(self) -> Iterator[Receipt]:
+        """Every receipt under the sink's root, by plain listing (audit, rebuild)."""
+        ...
+
+
+@runtime_checkable
+class TablePreprocessor(Protocol):
+    """User code before the model: a table of records in, a table with the same rows out."""
+
+    def __call__(self, records: pa.Table) -> pa.Table: ...

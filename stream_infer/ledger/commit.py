@@ -1,0 +1,151 @@
+"""Commits: the transactions that make a split final, and the acknowledgement that follows."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from stream_infer.errors import Fatal
+from stream_infer.ledger import rows, schema
+from stream_infer.ledger.store import Store
+from stream_infer.splits import Receipt, Reject, Split
+
+
+class Committing(Store):
+    """Final states. All of it is fenced and may be called again after a Retryable."""
+
+    def commit(self, receipts: Sequence[Receipt]) -> list[Split]:
+        """Make the receipts' splits final in ONE transaction; returns those that became final now.
+
+        The first receipt of a split wins and brings its rejects and losses; later ones are ignored. A receipt that
+        is ``retired`` or ``poisoned`` commits nothing: its split is for `bisect` or `reject`.
+
+        Raises:
+            Fenced: another instance owns the ledger.
+            Retryable: call again with the same receipts.
+            Fatal: a receipt names a split that this ledger never planned.
+        """
+        wanted: dict[str, Receipt] = {}
+        for receipt in receipts:
+            if not receipt.retired and receipt.poisoned is None:
+                wanted.setdefault(receipt.split_id, receipt)
+        if not wanted:
+            return []
+        return self._write(("commit", tuple(wanted)), lambda connection: _commit(connection, wanted))
+
+    def bisect(self, parent: Split, children: Sequence[Split]) -> list[Split]:
+        """Replace a split by its halves in one transaction; returns the halves that are new.
+
+        They take the parent's place in the order of `unfinished`. Nothing happens if the parent is final already.
+        """
+
+        def work(connection: Connection) -> list[Split]:
+            found = _open(connection, [parent.split_id])
+            if not found:
+                return []
+            now = time.time()
+            # Nothing to acknowledge: the halves will be.
+            values = {"state": schema.BISECTED, "finished_at": now, "acknowledged_at": now}
+            connection.execute(update(schema.splits).where(schema.splits.c.seq == found[0].seq).values(values))
+            rows.add_totals(connection, parent.source, {"bisected": 1})
+            return rows.insert_splits(connection, children, root=found[0].root or found[0].seq)
+
+        return self._write(("bisect", parent.split_id), work)
+
+    def reject(self, split: Split, rejects: Sequence[Reject]) -> None:
+        """Make a split final without a file: its records are the rejects. Nothing happens if it is final already."""
+
+        def work(connection: Connection) -> None:
+            found = _open(connection, [split.split_id])
+            if not found:
+                return
+            now = time.time()
+            values = {"state": schema.REJECTED, "finished_at": now, "rejected": len(rejects)}
+            connection.execute(update(schema.splits).where(schema.splits.c.seq == found[0].seq).values(values))
+            rows.insert_rejects(connection, [(split.split_id, item) for item in rejects])
+            rows.add_totals(connection, split.source, {"refused": 1, "rejected": len(rejects)}, now)
+
+        self._write(("reject", split.split_id), work)
+
+    def unacknowledged(self, source: str, limit: int) -> list[Split]:
+        """Committed and rejected splits, oldest first, that `Source.committed` has not confirmed."""
+        table = schema.splits
+        query = (
+            select(table.c.document, table.c.attempts)
+            .where(schema.UNACKNOWLEDGED, table.c.finished_at.is_not(None), table.c.source == source)
+            .order_by(table.c.seq)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [rows.to_split(row) for row in connection.execute(query)]
+
+    def acknowledge(self, split_ids: Iterable[str]) -> None:
+        """Remember that `Source.committed` returned for these splits."""
+        ids = list(split_ids)
+
+        def work(connection: Connection) -> None:
+            for some in schema.chunks(ids):
+                final = (schema.splits.c.split_id.in_(some), schema.splits.c.finished_at.is_not(None))
+                fresh = update(schema.splits).where(*final, schema.UNACKNOWLEDGED)
+                connection.execute(fresh.values(acknowledged_at=time.time()))
+
+        if ids:
+            self._write(("acknowledge", tuple(ids)), work)
+
+
+def _open(connection: Connection, split_ids: Sequence[str]) -> list[Row[Any]]:
+    table = schema.splits
+    columns = (table.c.seq, table.c.root, table.c.split_id, table.c.source, table.c.document, table.c.attempts)
+    found: list[Row[Any]] = []
+    for some in schema.chunks(split_ids):
+        found += connection.execute(select(*columns).where(table.c.split_id.in_(some), schema.OPEN)).all()
+    return found
+
+
+def _commit(connection: Connection, wanted: dict[str, Receipt]) -> list[Split]:
+    stored = rows.known(connection, schema.splits.c.split_id, list(wanted))
+    if strange := wanted.keys() - stored:
+        raise Fatal(f"a receipt names split {min(strange)}, which this ledger never planned: check the ledger's URL")
+    found = {row.split_id: row for row in _open(connection, list(wanted))}
+    accepted = [receipt for split_id, receipt in wanted.items() if split_id in found]
+    if not accepted:
+        return []
+    now = time.time()
+    table = schema.splits
+    values = [_values(receipt, found[receipt.split_id].seq, now) for receipt in accepted]
+    names = [name for name in values[0] if name != "at"]
+    final = update(table).where(table.c.seq == bindparam("at")).values({name: bindparam(name) for name in names})
+    connection.execute(final, values)
+    rows.insert_rejects(connection, [(receipt.split_id, item) for receipt in accepted for item in receipt.rejects])
+    rows.insert_losses(connection, [(receipt.split_id, item) for receipt in accepted for item in receipt.losses])
+    sums: dict[str, Counter[str]] = {}
+    for receipt, row in zip(accepted, values, strict=True):
+        counts = {name: row[name] for name in ("rows", "rejected", "lost", "bytes_in", "bytes_out")}
+        word = "refused" if row["state"] == schema.REJECTED else "committed"
+        sums.setdefault(found[receipt.split_id].source, Counter()).update({**counts, word: 1})
+    for source, counted in sums.items():
+        rows.add_totals(connection, source, counted, now)
+    return [rows.to_split(found[receipt.split_id]) for receipt in accepted]
+
+
+def _values(receipt: Receipt, seq: int, now: float) -> dict[str, Any]:
+    alone = receipt.rows == 0 and bool(receipt.rejects) and receipt.records == 1
+    return {
+        "at": seq,
+        "state": schema.REJECTED if alone else schema.COMMITTED,
+        "finished_at": now,
+        "file": receipt.file,
+        "rows": receipt.rows,
+        "rejected": len(receipt.rejects),
+        "lost": sum(loss.records for loss in receipt.losses),
+        "bytes_in": receipt.bytes_in,
+        "bytes_out": receipt.bytes_out,
+        "attempt": receipt.attempt,
+        "model": receipt.model,
+        "seconds": orjson.dumps(dict(receipt.seconds)).decode(),
+    }

@@ -1,0 +1,116 @@
+"""Rows of the ledger's tables to and from the types of `stream_infer.splits`, and idempotent inserts.
+
+Writers are serialised by the fence, so "which exist already?" followed by an INSERT needs no dialect's upsert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from sqlalchemy import Column, Connection, Row, func, insert, select, update
+
+from stream_infer.ledger import schema
+from stream_infer.splits import Loss, Reject, Split
+
+
+def to_split(row: Row[Any]) -> Split:
+    """The split with its stored attempt count."""
+    return replace(Split.from_json(row.document), attempt=row.attempts)
+
+
+def to_dict(row: Row[Any]) -> dict[str, Any]:
+    """A split as a person wants to see it; times are seconds since the epoch."""
+    split = Split.from_json(row.document)
+    same = ("split_id", "state", "source", "file", "attempts", "planned_at", "records")
+    counts = ("rows", "rejected", "lost", "bytes_in", "bytes_out", "model")
+    shown = {name: getattr(row, name) for name in (*same, *counts)}
+    shown["committed_at"] = row.finished_at if row.state in (schema.COMMITTED, schema.REJECTED) else None
+    shown["seconds"] = orjson.loads(row.seconds) if row.seconds else {}
+    return shown | {"bounds": split.bounds, "folder": split.folder, "parent": split.parent, "depth": split.depth}
+
+
+def known(connection: Connection, column: Column[Any], values: Sequence[str], *where: Any) -> set[str]:
+    """Those of the values that stand in the column."""
+    found: set[str] = set()
+    for some in schema.chunks(values):
+        found.update(connection.scalars(select(column).where(column.in_(some), *where)))
+    return found
+
+
+def insert_splits(connection: Connection, splits: Iterable[Split], root: int | None = None) -> list[Split]:
+    """Store those splits that are new, in order; returns them."""
+    wanted = {split.split_id: split for split in splits}
+    for split_id in known(connection, schema.splits.c.split_id, list(wanted)):
+        del wanted[split_id]
+    if not wanted:
+        return []
+    # Numbered here, not by the database: the order of dispatch must be the order of planning.
+    first = (connection.scalar(select(func.max(schema.splits.c.seq))) or 0) + 1
+    rows = [_row(split, seq, root) for seq, split in enumerate(wanted.values(), first)]
+    connection.execute(insert(schema.splits), rows)
+    return list(wanted.values())
+
+
+def _row(split: Split, seq: int, root: int | None) -> dict[str, Any]:
+    ranged = {"position_key", "start", "stop"} <= split.bounds.keys()
+    return {
+        "seq": seq,
+        "root": root,
+        "split_id": split.split_id,
+        "source": split.source,
+        "state": schema.PLANNED,
+        "position_key": split.bounds["position_key"] if ranged else None,
+        "range_start": split.bounds["start"] if ranged else None,
+        "range_stop": split.bounds["stop"] if ranged else None,
+        "document": replace(split, attempt=0).to_json(),
+        "records": split.records,
+        "planned_at": split.planned_at,
+        "attempts": 0,
+    }
+
+
+def insert_rejects(connection: Connection, rejects: Sequence[tuple[str, Reject]]) -> None:
+    """Store (split_id, reject) pairs whose record is not rejected yet."""
+    _insert_named(connection, schema.rejects, rejects)
+
+
+def insert_losses(connection: Connection, losses: Sequence[tuple[str, Loss]]) -> list[Loss]:
+    """Store (split_id, loss) pairs whose record is not known as lost yet; returns what was new."""
+    return _insert_named(connection, schema.losses, losses)
+
+
+def _insert_named(connection: Connection, table: Any, named: Sequence[tuple[str, Any]]) -> list[Any]:
+    by_source: dict[str, dict[str, tuple[str, Any]]] = {}
+    for split_id, item in named:
+        by_source.setdefault(item.source, {}).setdefault(item.record_id, (split_id, item))
+    new: list[Any] = []
+    rows: list[dict[str, Any]] = []
+    columns = [column.name for column in table.c if column.name not in ("seq", "split_id")]
+    for source, items in by_source.items():
+        old = known(connection, table.c.record_id, list(items), table.c.source == source)
+        for record_id, (split_id, item) in items.items():
+            if record_id not in old:
+                new.append(item)
+                rows.append({name: getattr(item, name) for name in columns} | {"split_id": split_id})
+    if rows:
+        connection.execute(insert(table), rows)
+    return new
+
+
+def add_totals(
+    connection: Connection, source: str, counts: Mapping[str, int], last_commit: float | None = None
+) -> None:
+    """Add to a source's sums; ``last_commit`` is seconds since the epoch."""
+    table = schema.totals
+    values: dict[str, Any] = {name: table.c[name] + count for name, count in counts.items() if count}
+    if last_commit is not None:
+        values["last_commit"] = last_commit
+    if not values:
+        return
+    if connection.execute(update(table).where(table.c.source == source).values(values)).rowcount:
+        return
+    fresh = {**counts, **({} if last_commit is None else {"last_commit": last_commit})}
+    connection.execute(insert(table).values(source=source, **fresh))

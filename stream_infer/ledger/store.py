@@ -1,0 +1,247 @@
+"""Connections, transactions and the fence: everything of the ledger that is not a table or a query."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, exc, insert, make_url, select, update
+
+from stream_infer.errors import ConfigError, Fatal, Fenced, Retryable
+from stream_infer.ledger import schema
+
+R = TypeVar("R")
+_LATER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
+# A wrong statement or a read-only file does not heal with time, though SQLite calls both operational.
+_SQLITE_FATAL = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY})
+
+
+class _Doubt(NamedTuple):
+    """A transaction whose COMMIT was sent and not answered."""
+
+    call: Hashable
+    number: int
+    result: Any
+
+
+def parse_url(url: str) -> URL:
+    """The database URL, with the folder of an SQLite file made.
+
+    Raises:
+        ConfigError: not a URL this ledger can live at. The message never shows the URL, which may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        parsed = None
+    backend = parsed.get_backend_name() if parsed is not None else ""
+    if parsed is None or backend not in ("sqlite", "postgresql"):
+        raise ConfigError("ledger: write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if not parsed.database or parsed.database == ":memory:":
+        raise ConfigError("ledger: name a file, such as sqlite:///state/ledger.db; memory does not survive a restart")
+    try:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"ledger: its folder cannot be made: {error.strerror}") from error
+    return parsed.set(drivername="sqlite+pysqlite")
+
+
+def fingerprint(value: str) -> str:
+    """A setting as it is stored and shown: a URL without its credentials and with its query as a digest."""
+    if "://" not in value:
+        return value
+    parts = urlsplit(value)
+    query = hashlib.blake2b(parts.query.encode(), digest_size=8).hexdigest() if parts.query else ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Database errors as this project's errors, with the driver's first line and never the URL."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise Retryable("the ledger's database did not answer: no connection became free") from error
+    except exc.DBAPIError as error:
+        line = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
+        final = getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_FATAL
+        if error.connection_invalidated or (isinstance(error, _LATER) and not final):
+            raise Retryable(f"the ledger's database did not answer: {line}") from error
+        raise Fatal(f"the ledger's database refused a statement: {line}") from error
+
+
+def connect(url: URL, busy_timeout: float) -> Engine:
+    """An engine whose pool may be used from any thread; transactions begin only where we say so."""
+    sqlite = url.get_backend_name() == "sqlite"
+    arguments: dict[str, Any] = {"timeout": busy_timeout} if sqlite else {"connect_timeout": 10}
+    try:
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=arguments)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"ledger: its database driver is not installed: pip install {error.name}") from error
+    milliseconds = int(busy_timeout * 1000)
+
+    def on_connect(connection: Any, _record: Any) -> None:
+        if sqlite:
+            connection.isolation_level = None  # or the driver begins deferred transactions of its own
+            statements = [f"PRAGMA busy_timeout={milliseconds}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"]
+        else:
+            statements = [f"SET lock_timeout={milliseconds}", "SET synchronous_commit=on"]
+            connection.autocommit = True
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+        if not sqlite:
+            connection.autocommit = False
+
+    def on_begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    event.listen(engine, "connect", on_connect)
+    if sqlite:
+        event.listen(engine, "begin", on_begin)
+    return engine
+
+
+class Store:
+    """One instance's access to the ledger's database. Every method may be called from any thread.
+
+    Writers of one process take turns on a lock; writers of several processes take turns on SQLite's write lock or
+    on the row of ``ledger_state``. Readers see one snapshot and wait for nobody.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        snapshot = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._readers = engine.execution_options(**snapshot)
+        self._writers = engine.execution_options(immediate=True)
+        self._lock = threading.Lock()
+        self._epoch: int | None = None
+        self._doubt: _Doubt | None = None
+        self._settled: dict[Hashable, Any] = {}
+
+    def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        self._engine.dispose()
+
+    def acquire(self, owner: str) -> int:
+        """Take the ledger: the new epoch. From now on every older instance is fenced.
+
+        Raises:
+            Retryable: the database did not answer; calling again costs at most one unused epoch.
+        """
+        taken = {"epoch": schema.state.c.epoch + 1, "owner": owner, "acquired_at": time.time()}
+        with self._lock, translated(), self._writers.begin() as connection:
+            epoch: int = connection.execute(
+                update(schema.state).values(taken).returning(schema.state.c.epoch)
+            ).scalar_one()
+            # The caller reads `unfinished` next, which answers whatever was in doubt.
+            self._doubt, self._settled = None, {}
+            self._epoch = epoch
+        return epoch
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated(), self._readers.begin() as connection:
+            yield connection
+
+    def _write(self, call: Hashable, work: Callable[[Connection], R]) -> R:
+        """Run ``work`` in one fenced transaction and return what it returns.
+
+        When a COMMIT is not answered, Retryable is raised and the result kept; the same ``call`` made again returns
+        it if the commit turns out to have taken place. Otherwise the work is simply done again.
+
+        Raises:
+            Fenced: another instance has taken the ledger, or this one never did.
+            Retryable: nothing is known to be written; call again.
+        """
+        with self._lock, translated(), self._writers.connect() as connection:
+            transaction = connection.begin()
+            number = self._fence(connection)
+            if self._doubt is not None:
+                if self._doubt.number < number:
+                    self._settled[self._doubt.call] = self._doubt.result
+                self._doubt = None
+            if call in self._settled:
+                kept: R = self._settled.pop(call)
+                return kept
+            result = work(connection)
+            try:
+                transaction.commit()
+            except exc.DBAPIError:
+                self._doubt = _Doubt(call, number, result)
+                raise
+            return result
+
+    def _fence(self, connection: Connection) -> int:
+        """Number of this transaction; holds the row until it ends, so no other instance can take the ledger within."""
+        own = schema.state.c.epoch == (-1 if self._epoch is None else self._epoch)
+        counted = update(schema.state).where(own).values(writes=schema.state.c.writes + 1)
+        number: int | None = connection.execute(counted.returning(schema.state.c.writes)).scalar_one_or_none()
+        if number is None:
+            owner = connection.scalar(select(schema.state.c.owner)) or "nobody"
+            raise Fenced(
+                f"the ledger belongs to {owner} now; this instance must stop and may start anew to take it over"
+            )
+        return number
+
+    def _open(self, pipeline: Mapping[str, str]) -> None:
+        """Bring schema and settings up to date; writes only where something is missing."""
+        given = {name: fingerprint(value) for name, value in pipeline.items()}
+        with translated():
+            with self._readers.begin() as connection:
+                ready = schema.stored_version(connection) == schema.VERSION
+                if ready and given.items() <= _settings(connection).items():
+                    return
+            with self._writers.begin() as connection:
+                schema.prepare(connection)
+                connection.execute(select(schema.state.c.epoch).with_for_update())
+                _remember(connection, given)
+
+
+def _settings(connection: Connection) -> dict[str, str]:
+    return {row.name: row.value for row in connection.execute(select(schema.settings))}
+
+
+def _remember(connection: Connection, given: Mapping[str, str]) -> None:
+    stored = _settings(connection)
+    changed = sorted(name for name in given.keys() & stored.keys() if given[name] != stored[name])
+    renamed = _renamed(given, stored)
+    if (changed or renamed) and connection.scalar(select(schema.splits.c.seq).limit(1)) is not None:
+        if changed:
+            was = f"{changed[0]} was {stored[changed[0]]!r} when this ledger planned its work"
+        else:
+            was = f"{renamed[0]} was named {renamed[1]} when this ledger planned its work"
+        raise Fatal(f"{was}: restore the setting, or start afresh with a new ledger URL")
+    connection.execute(delete(schema.settings).where(schema.settings.c.name.in_(given)))
+    rows = [{"name": name, "value": value} for name, value in given.items()]
+    if rows:
+        connection.execute(insert(schema.settings), rows)
+
+
+def _renamed(given: Mapping[str, str], stored: Mapping[str, str]) -> tuple[str, str] | tuple[()]:
+    """(new, old) group of settings, such as ``sources.inbox``, that only changed its name: its work would be done twice."""
+
+    def groups(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for name, value in settings.items():
+            group, _, last = name.rpartition(".")
+            found.setdefault(group, {})[last] = value
+        return found
+
+    now, then = groups(given), groups(stored)
+    for new in sorted(now.keys() - then.keys()):
+        for old in sorted(then.keys() - now.keys()):
+            if now[new] == then[old]:
+                return new, old
+    return ()

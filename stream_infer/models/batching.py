@@ -1,0 +1,162 @@
+"""Micro-batches cut by cost, with failures halved down to the row that causes them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from stream_infer.config import Batch
+from stream_infer.contracts import Model
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.records import RESERVED
+
+
+@dataclass(slots=True)
+class Inferred:
+    """What came of one prepared table.
+
+    Attributes:
+        columns: the model's columns for the good rows, in the order of the input.
+        rejects: (row index, error) of the rows that failed alone, by index.
+        batches: micro-batches that gave rows.
+        padding: share of the paid cost that was padding, 0 … 1, over those batches.
+        kept: indices of the rows in ``columns``, ascending, shape (columns.num_rows,).
+    """
+
+    columns: pa.Table
+    rejects: list[tuple[int, Exception]]
+    batches: int
+    padding: float
+    kept: np.ndarray
+
+
+@dataclass(slots=True)
+class _Run:
+    model: Model
+    table: pa.Table
+    order: np.ndarray
+    cost: np.ndarray
+    tables: list[pa.Table] = field(default_factory=list)
+    rows: list[np.ndarray] = field(default_factory=list)
+    rejects: list[tuple[int, Exception]] = field(default_factory=list)
+    used: float = 0.0
+    paid: float = 0.0
+
+    def micro_batch(self, start: int, stop: int) -> None:
+        """Run the rows, halving those that fail; left halves first, so memory stays that of one batch."""
+        pending = [(start, stop)]
+        while pending:
+            first, last = pending.pop()
+            error = self._attempt(first, last)
+            if error is None:
+                continue
+            _release(error)
+            if last - first == 1:
+                self.rejects.append((int(self.order[first]), error))
+            else:
+                middle = (first + last) // 2
+                pending += [(middle, last), (first, middle)]
+
+    def _attempt(self, first: int, last: int) -> Exception | None:
+        try:
+            result = self.model.infer(self.table.slice(first, last - first))
+        except (Retryable, Fatal):
+            raise
+        except Exception as error:
+            if _device_is_broken(error):
+                raise
+            return error
+        _check(result, last - first, self.model)
+        self.tables.append(result)
+        self.rows.append(self.order[first:last])
+        self.used += float(self.cost[first:last].sum())
+        self.paid += float(self.cost[first:last].max() * (last - first))
+        return None
+
+
+def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
+    """Run a loaded model over prepared rows in micro-batches of similar cost.
+
+    A micro-batch holds at most ``batch.rows`` rows, and rows x highest cost is at most ``batch.tokens``; it holds at
+    least one row.
+
+    Raises:
+        Retryable, Fatal: from the model, as they are.
+        Fatal: the model's cost or its answer does not fit the rows.
+        Exception: a device error that leaves the process unusable (a CUDA assert), as it is; start a new process.
+    """
+    if prepared.num_rows == 0:
+        return Inferred(pa.table({}), [], 0, 0.0, np.empty(0, np.int64))
+    cost = np.asarray(model.cost(prepared), dtype=np.float64)
+    if cost.shape != (prepared.num_rows,) or not np.isfinite(cost).all() or (cost < 0).any():
+        raise Fatal(f"{model.identity}: cost() must give one finite number of 0 or more a row; correct the model")
+    order = np.argsort(-cost, kind="stable")
+    in_place = bool((order == np.arange(len(order))).all())
+    table = prepared if in_place else prepared.take(pa.array(order))
+    run = _Run(model, table, order, cost[order])
+    start = 0
+    while start < len(order):
+        highest = run.cost[start]  # costs fall, so the first row of a micro-batch is its longest
+        fitting = len(order) if highest == 0 else int(batch.tokens // highest)
+        stop = min(start + max(1, min(batch.rows, fitting)), len(order))
+        run.micro_batch(start, stop)
+        start = stop
+    return _restored(run)
+
+
+def _restored(run: _Run) -> Inferred:
+    rejects = sorted(run.rejects, key=lambda reject: reject[0])
+    padding = 1.0 - run.used / run.paid if run.paid else 0.0
+    if not run.tables:
+        return Inferred(pa.table({}), rejects, 0, 0.0, np.empty(0, np.int64))
+    try:
+        joined = pa.concat_tables(run.tables, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        reason = str(error).splitlines()[0]
+        raise Fatal(
+            f"{run.model.identity}: its columns change type between micro-batches ({reason}); fix their types"
+        ) from None
+    rows = np.concatenate(run.rows)
+    back = np.argsort(rows)
+    columns = joined if (back == np.arange(len(back))).all() else joined.take(pa.array(back))
+    return Inferred(columns, rejects, len(run.tables), padding, rows[back])
+
+
+def _check(result: pa.Table, rows: int, model: Model) -> None:
+    if not isinstance(result, pa.Table):
+        raise Fatal(f"{model.identity}: infer() returned {type(result).__name__}; return a pyarrow Table")
+    if result.num_rows != rows:
+        raise Fatal(
+            f"{model.identity}: infer() returned {result.num_rows} rows for {rows}; return one row for each, in order"
+        )
+    taken = sorted(RESERVED.intersection(result.column_names))
+    if taken:
+        raise Fatal(f"{model.identity}: its column {taken[0]!r} is a provenance column's name; rename it in the model")
+
+
+def _device_is_broken(error: Exception) -> bool:
+    # After such an error every later call in this process fails too: good rows would be rejected for it.
+    kind = type(error)
+    from_torch = kind.__module__.partition(".")[0] == "torch" and kind.__name__ == "AcceleratorError"
+    message = str(error)
+    return not _out_of_memory(error) and (from_torch or (kind is RuntimeError and message.startswith("CUDA error")))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return type(error).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in str(error)
+
+
+def _release(error: BaseException) -> None:
+    # A traceback keeps its frames, and with them the batch's tensors, alive for as long as the reject is.
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        current.__traceback__ = None
+        current = current.__cause__ or current.__context__
+    torch = sys.modules.get("torch")
+    if torch is not None and _out_of_memory(error):
+        torch.cuda.empty_cache()  # does nothing where CUDA was never initialised

@@ -1,0 +1,94 @@
+"""A model that is any class of the user's own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stream_infer.config import PythonModel
+from stream_infer.errors import ConfigError, Fatal
+from stream_infer.models.base import Deferred, digest, source_files, to_table, user_class
+
+
+class UserModel(Deferred):
+    """Adapts a class with ``infer(batch)``, and ``load(device)``, ``prepare(records)``, ``cost(prepared)`` if it has them.
+
+    The class is constructed with ``model.options`` where it runs, once a process. It gets and may return pyarrow
+    Tables; `infer` may also return a dict of columns (lists, numpy arrays, tensors), a data frame, or a list, which
+    becomes column ``output``. A class attribute ``prepared_columns`` names what its `prepare` adds.
+
+    Raises:
+        ConfigError: no such class, it has no ``infer``, or it does not take the options.
+    """
+
+    _transient = ("_instance",)
+
+    def __init__(self, settings: PythonModel) -> None:
+        self._settings = settings
+        self._root = os.getcwd()
+        self._instance: Any = None
+        cls = self._class()
+        if not callable(getattr(cls, "infer", None)):
+            raise ConfigError(f"model.python: {cls.__name__} has no infer(self, batch); write one")
+        self._name = cls.__name__
+        shape = {"python": settings.python, "input": settings.input, "options": settings.options}
+        self._identity = f"{self._name}@{digest(source_files(cls), None, shape)[:12]}"
+        self._prepared = frozenset(getattr(cls, "prepared_columns", ()))
+
+    def _class(self) -> type:
+        return user_class(self._settings.python, self._root, self._settings.options)
+
+    @property
+    def _user(self) -> Any:
+        if self._instance is None:
+            self._instance = self._class()(**self._settings.options)
+        return self._instance
+
+    @property
+    def identity(self) -> str:
+        """``Class@digest`` of the class's source file and its options."""
+        return self._identity
+
+    @property
+    def prepared_columns(self) -> frozenset[str]:
+        """The class's own ``prepared_columns``, else none."""
+        return self._prepared
+
+    def prepare(self, records: pa.Table) -> pa.Table:
+        """The user's `prepare`: a table replaces the records, anything else is added to them as columns."""
+        if not hasattr(self._user, "prepare"):
+            return records
+        result = self._user.prepare(records)
+        table = to_table(result, self._name)
+        if table.num_rows != records.num_rows:
+            raise Fatal(
+                f"{self._identity}: prepare() returned {table.num_rows} rows for {records.num_rows}; return one row for each, in order"
+            )
+        return table if isinstance(result, pa.Table) else added(records, table)
+
+    def load(self, device: str) -> None:
+        """The user's `load`, if there is one."""
+        if hasattr(self._user, "load"):
+            self._user.load(device)
+
+    def cost(self, prepared: pa.Table) -> np.ndarray:
+        """The user's `cost`, shape (rows,); 1 a row where there is none."""
+        if hasattr(self._user, "cost"):
+            return np.asarray(self._user.cost(prepared), dtype=np.float64)
+        return np.ones(prepared.num_rows)
+
+    def infer(self, batch: pa.Table) -> pa.Table:
+        """The user's `infer` as a table."""
+        return to_table(self._user.infer(batch), self._name)
+
+
+def added(records: pa.Table, columns: pa.Table) -> pa.Table:
+    """The records with the columns appended, in place of those that had their names."""
+    kept = [name for name in records.column_names if name not in columns.column_names]
+    table = records.select(kept)
+    for name in columns.column_names:
+        table = table.append_column(name, columns.column(name))
+    return table

@@ -1,0 +1,289 @@
+"""What each text task asks of the tokenizer and makes of the network's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from stream_infer.errors import ConfigError, RejectRecord
+from stream_infer.models.answers import grouped, top_class
+from stream_infer.models.base import to_arrow
+from stream_infer.models.model_folder import ModelFolder
+
+IDS, TYPES, OFFSETS = "__input_ids", "__token_type_ids", "__offsets"
+_TOKENS = pa.list_(pa.int32())
+_SEQUENCES = pa.list_(_TOKENS)
+
+
+@dataclass(slots=True)
+class Work:
+    """One padded micro-batch on the device.
+
+    Attributes:
+        inputs: the network's arguments, tensors of shape (sequences, longest).
+        batch: the prepared rows; ``text`` their input column.
+    """
+
+    module: Any
+    tokenizer: Any
+    inputs: dict[str, Any]
+    batch: pa.Table
+    text: pa.ChunkedArray
+
+
+class TextTask:
+    """Base: one sequence a text, cut at ``max_length``."""
+
+    auto: ClassVar[str]
+    known: ClassVar[frozenset[str]] = frozenset()
+    extra: ClassVar[frozenset[str]] = frozenset()
+    pad_left: ClassVar[bool] = False
+    spare: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: Mapping[str, Any], folder: ModelFolder) -> None:
+        self.options = options
+        self.folder = folder
+
+    def encode(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, pa.Array]:
+        """Columns to add, one row a text."""
+        return self._columns(self._tokens(tokenizer, texts, max_length), _TOKENS)
+
+    def added_tokens(self) -> int:
+        """Tokens a row takes on the device beyond those of its text."""
+        return 0
+
+    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+        """The task's columns, one row a text."""
+        raise NotImplementedError
+
+    def _tokens(self, tokenizer: Any, texts: Any, max_length: int, **arguments: Any) -> Any:
+        arguments.setdefault("truncation", True)
+        return tokenizer(texts, max_length=max_length, padding=False, return_attention_mask=False, **arguments)
+
+    def _columns(self, encoded: Any, kind: pa.DataType) -> dict[str, pa.Array]:
+        columns = {IDS: pa.array(encoded["input_ids"], kind)}
+        if "token_type_ids" in encoded:
+            columns[TYPES] = pa.array(encoded["token_type_ids"], kind)
+        return columns
+
+
+class FeatureExtraction(TextTask):
+    """``embedding``: tokens pooled as the folder's sentence-transformers files say (mean by default), of length 1."""
+
+    auto = "AutoModel"
+    known = frozenset({"normalize", "pooling", "max_length"})
+    spare = ("pooler",)
+
+    def __init__(self, options: Mapping[str, Any], folder: ModelFolder) -> None:
+        super().__init__(options, folder)
+        if options.get("pooling") not in (None, "mean", "cls"):
+            raise ConfigError(f"model.options.pooling: {options['pooling']!r} is not known; write mean or cls")
+
+    def encode(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, pa.Array]:
+        if self.folder.sentence_config().get("do_lower_case"):
+            texts = [text.lower() for text in texts]
+        return super().encode(tokenizer, texts, max_length)
+
+    def pooling(self) -> str:
+        """``mean`` or ``cls``.
+
+        Raises:
+            ConfigError: the folder asks for layers beyond pooling, or for another pooling.
+        """
+        for step in self.folder.json("modules.json") or ():
+            kind = str(step["type"]).rpartition(".")[2]
+            if kind not in ("Transformer", "Pooling", "Normalize"):
+                raise ConfigError(
+                    f"model.path: {self.folder.name} has a {kind} layer, which is not supported; use kind: python"
+                )
+        if "pooling" in self.options:
+            return str(self.options["pooling"])
+        pooling = self.folder.json("1_Pooling/config.json") or {}
+        modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True]
+        named = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+        mode = pooling.get("pooling_mode") or ("+".join(named.get(name, name) for name in modes) or "mean")
+        if mode not in ("mean", "cls"):
+            raise ConfigError(
+                f"model.path: {self.folder.name} pools by {mode}, not supported; set model.options.pooling"
+            )
+        return str(mode)
+
+    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+        import torch
+
+        hidden = work.module(**work.inputs).last_hidden_state.float()
+        if self.pooling() == "cls":
+            pooled = hidden[:, 0]
+        else:
+            mask = work.inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+        if self.options.get("normalize", True):
+            pooled = torch.nn.functional.normalize(pooled, p=2, dim=1)
+        return {"embedding": to_arrow(pooled)}
+
+
+class TextClassification(TextTask):
+    """``label`` and ``score`` of the likeliest class."""
+
+    auto = "AutoModelForSequenceClassification"
+    known = frozenset({"max_length"})
+
+    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+        return top_class(work.module(**work.inputs).logits, work.module.config)
+
+
+class TokenClassification(TextTask):
+    """``entities``: neighbouring tokens of one class as one; O left out. ``start`` and ``end`` count characters."""
+
+    auto = "AutoModelForTokenClassification"
+    known = frozenset({"max_length"})
+    extra = frozenset({OFFSETS})
+    entity = pa.list_(
+        pa.struct(
+            [
+                ("entity", pa.string()),
+                ("score", pa.float32()),
+                ("start", pa.int32()),
+                ("end", pa.int32()),
+                ("word", pa.string()),
+            ]
+        )
+    )
+
+    def encode(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, pa.Array]:
+        if not tokenizer.is_fast:
+            raise ConfigError(f"model.path: {self.folder.name} has no tokenizer.json, which token-classification needs")
+        encoded = self._tokens(tokenizer, texts, max_length, return_offsets_mapping=True)
+        flat = [[place for pair in pairs for place in pair] for pairs in encoded["offset_mapping"]]
+        return self._columns(encoded, _TOKENS) | {OFFSETS: pa.array(flat, _TOKENS)}
+
+    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+        chances = work.module(**work.inputs).logits.float().softmax(-1)
+        scores, classes = (tensor.cpu().numpy() for tensor in chances.max(-1))
+        names = work.module.config.id2label
+        rows = []
+        for row, (text, flat) in enumerate(
+            zip(work.text.to_pylist(), work.batch.column(OFFSETS).to_pylist(), strict=True)
+        ):
+            tokens = [
+                (names[int(classes[row, index])], float(scores[row, index]), flat[2 * index], flat[2 * index + 1])
+                for index in range(len(flat) // 2)
+                if flat[2 * index] < flat[2 * index + 1]  # special tokens stand for no characters
+            ]
+            rows.append(grouped(tokens, text))
+        return {"entities": pa.array(rows, self.entity)}
+
+
+class ZeroShot(TextTask):
+    """``label``, ``score`` and ``scores`` (in the order of ``options.labels``) by entailment of one hypothesis each."""
+
+    auto = "AutoModelForSequenceClassification"
+    known = frozenset({"labels", "hypothesis_template", "multi_label", "max_length"})
+
+    def __init__(self, options: Mapping[str, Any], folder: ModelFolder) -> None:
+        super().__init__(options, folder)
+        labels = options.get("labels")
+        if not isinstance(labels, Sequence) or isinstance(labels, str) or not labels:
+            raise ConfigError("model.options.labels: is missing; write the list of labels to choose from")
+        self._labels = [str(label) for label in labels]
+        template = str(options.get("hypothesis_template", "This example is {}."))
+        if "{}" not in template:
+            raise ConfigError("model.options.hypothesis_template: holds no {}; write it where the label goes")
+        self._hypotheses = [template.replace("{}", label) for label in self._labels]
+
+    def encode(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, pa.Array]:
+        count = len(self._labels)
+        premises = [text for text in texts for _ in range(count)]
+        hypotheses = self._hypotheses * len(texts)
+        encoded = self._tokens(tokenizer, premises, max_length, text_pair=hypotheses, truncation="only_first")
+        grouped_by_text = {
+            name: [values[start : start + count] for start in range(0, len(values), count)]
+            for name, values in encoded.items()
+        }
+        return self._columns(grouped_by_text, _SEQUENCES)
+
+    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+        import torch
+
+        ids = {str(name).lower(): index for name, index in work.module.config.label2id.items()}
+        entailment = next((index for name, index in ids.items() if name.startswith("entail")), -1)
+        logits = work.module(**work.inputs).logits.float()
+        if self.options.get("multi_label", False) or len(self._labels) == 1:
+            pair = torch.stack([logits[:, -1 if entailment == 0 else 0], logits[:, entailment]], -1)
+            chances = pair.softmax(-1)[:, 1].reshape(-1, len(self._labels))
+        else:
+            chances = logits[:, entailment].reshape(-1, len(self._labels)).softmax(-1)
+        scores = chances.cpu().numpy()
+        best = scores.argmax(-1)
+        return {
+            "label": pa.array([self._labels[index] for index in best], pa.string()),
+            "score": pa.array(scores[np.arange(len(best)), best], pa.float32()),
+            "scores": pa.array(list(scores), pa.list_(pa.float32())),
+        }
+
+
+class FillMask(TextTask):
+    """``token`` and ``score`` for the first mask token of the text."""
+
+    auto = "AutoModelForMaskedLM"
+    known = frozenset({"max_length"})
+    spare = ("pooler",)
+
+    def encode(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, pa.Array]:
+        encoded = self._tokens(tokenizer, texts, max_length)
+        if tokenizer.mask_token_id is None:
+            raise ConfigError(f"model.path: {self.folder.name} has no mask token; name a model trained for fill-mask")
+        if any(tokenizer.mask_token_id not in ids for ids in encoded["input_ids"]):
+            raise RejectRecord(f"the text has no {tokenizer.mask_token} within {max_length} tokens", reason="no_mask")
+        return self._columns(encoded, _TOKENS)
+
+    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+        import torch
+
+        # argmax of equal values is the first on CPU only, so the positions are taken by falling weight
+        is_mask = (work.inputs["input_ids"] == work.tokenizer.mask_token_id).int()
+        falling = torch.arange(is_mask.shape[1], 0, -1, device=is_mask.device)
+        where = (is_mask * falling).argmax(1)
+        logits = work.module(**work.inputs).logits
+        chances = logits[torch.arange(len(where), device=where.device), where].float().softmax(-1)
+        scores, tokens = (tensor.cpu() for tensor in chances.max(-1))
+        words = [work.tokenizer.decode([token]) for token in tokens.tolist()]
+        return {"token": pa.array(words, pa.string()), "score": to_arrow(scores)}
+
+
+class TextGeneration(TextTask):
+    """``generated``: the continuation without the prompt; greedy unless ``do_sample`` is set."""
+
+    auto = "AutoModelForCausalLM"
+    known = frozenset(
+        {"max_new_tokens", "max_length", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty"}
+    )
+    pad_left = True
+
+    def added_tokens(self) -> int:
+        return int(self.options.get("max_new_tokens", 64))
+
+    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+        inputs = {name: tensor for name, tensor in work.inputs.items() if name != "token_type_ids"}
+        given = {name: value for name, value in self.options.items() if name not in ("max_length", "max_new_tokens")}
+        given.setdefault("do_sample", False)
+        tokens = work.module.generate(**inputs, max_new_tokens=self.added_tokens(), **given)
+        fresh = tokens[:, inputs["input_ids"].shape[1] :].cpu().tolist()
+        return {"generated": pa.array(work.tokenizer.batch_decode(fresh, skip_special_tokens=True), pa.string())}
+
+
+def text_task(task: str, options: Mapping[str, Any], folder: ModelFolder) -> TextTask:
+    """The task of that name."""
+    kinds: dict[str, type[TextTask]] = {
+        "feature-extraction": FeatureExtraction,
+        "text-classification": TextClassification,
+        "token-classification": TokenClassification,
+        "zero-shot-classification": ZeroShot,
+        "fill-mask": FillMask,
+        "text-generation": TextGeneration,
+    }
+    return kinds[task](options, folder)

@@ -1,0 +1,182 @@
+"""A model that is a torch module of the user's own with safetensors weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as types
+
+from stream_infer.config import TorchModel
+from stream_infer.errors import ConfigError, Fatal
+from stream_infer.models.base import (
+    Deferred,
+    digest,
+    input_column,
+    source_files,
+    to_device,
+    to_table,
+    torch_dtype,
+    user_class,
+)
+from stream_infer.models.python_model import added
+from stream_infer.records import RESERVED
+
+
+class ModuleModel(Deferred):
+    """Runs a ``torch.nn.Module`` on one numeric column, stacked to a float tensor of shape (rows, …).
+
+    The module is constructed with ``model.options``. Where it has ``prepare(records)``, that runs in the CPU stage
+    (on an instance without weights) and may return a table or columns to add; ``cost(prepared)`` may give the cost
+    per row. A tensor (rows, d) becomes column ``output``, fixed_size_list<float32>(d); a dict gives a column a key.
+    The column read: ``model.input``, else ``input``, ``image``, or the first numeric or list column of content.
+
+    Raises:
+        ConfigError: no such class, weights that are missing or no safetensors file, or options it does not take.
+    """
+
+    _transient = ("_bare", "_module")
+
+    def __init__(self, settings: TorchModel) -> None:
+        self._settings = settings
+        self._root = os.getcwd()
+        self._weights = Path(settings.weights).expanduser().absolute()
+        self._bare: Any = None
+        self._module: Any = None
+        self._device = "cpu"
+        self._identity: str | None = None
+        if self._weights.suffix != ".safetensors":
+            raise ConfigError(
+                f"model.weights: {settings.weights} is no .safetensors file; save it with safetensors.torch.save_file"
+            )
+        if not self._weights.is_file():
+            raise ConfigError(f"model.weights: there is no file {settings.weights}; name the safetensors file")
+        cls = self._class()
+        self._name = cls.__name__
+        self._prepares = hasattr(cls, "prepare")
+        self._prepared = frozenset(getattr(cls, "prepared_columns", ("input",) if self._prepares else ()))
+
+    def _class(self) -> type:
+        import torch
+
+        cls = user_class(self._settings.python, self._root, self._settings.options)
+        if not issubclass(cls, torch.nn.Module):
+            raise ConfigError(f"model.python: {cls.__name__} is no torch.nn.Module; use kind: python for other classes")
+        return cls
+
+    @property
+    def _unloaded(self) -> Any:
+        if self._bare is None:
+            self._bare = self._module if self._module is not None else self._class()(**self._settings.options)
+        return self._bare
+
+    @property
+    def identity(self) -> str:
+        """``Class@digest`` of weights, source file, options and dtype."""
+        if self._identity is None:
+            files = [self._weights, *source_files(self._class())]
+            shape = self._settings.model_dump(include={"python", "options", "dtype", "input"})
+            self._identity = f"{self._name}@{digest(files, None, shape)[:12]}"
+        return self._identity
+
+    @property
+    def prepared_columns(self) -> frozenset[str]:
+        """The module class's ``prepared_columns``; ``input`` where it has `prepare` and does not say."""
+        return self._prepared
+
+    def prepare(self, records: pa.Table) -> pa.Table:
+        """The module's own `prepare`, else the records as they are once the column is known to be whole."""
+        if not self._prepares:
+            input_column(records, self._column(records), self._name)
+            return records
+        result = self._unloaded.prepare(records)
+        table = to_table(result, self._name)
+        if table.num_rows != records.num_rows:
+            raise Fatal(
+                f"{self._name}: prepare() returned {table.num_rows} rows for {records.num_rows}; return one each"
+            )
+        return table if isinstance(result, pa.Table) else added(records, table)
+
+    def load(self, device: str) -> None:
+        """Construct the module and load its weights, strictly.
+
+        Raises:
+            ConfigError: the weights do not fit the module.
+        """
+        from safetensors.torch import load_file
+
+        module = self._class()(**self._settings.options)
+        try:
+            module.load_state_dict(load_file(self._weights), strict=True)
+        except Exception as error:  # safetensors raises its own class for a damaged file
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"model.weights: {self._weights.name} does not fit {self._name} ({reason})") from None
+        self._device = device
+        self._module = module.to(device=device, dtype=torch_dtype(self._settings.dtype, device)).eval()
+
+    def cost(self, prepared: pa.Table) -> np.ndarray:
+        """The module's own `cost`, else the length of a variable list, else 1 a row; shape (rows,)."""
+        if hasattr(self._unloaded, "cost"):
+            return np.asarray(self._unloaded.cost(prepared), dtype=np.float64)
+        column = prepared.column(self._column(prepared))
+        if types.is_list(column.type) or types.is_large_list(column.type):
+            return np.asarray(pc.list_value_length(column), dtype=np.float64)
+        return np.ones(prepared.num_rows)
+
+    def infer(self, batch: pa.Table) -> pa.Table:
+        """The module's answer, floats as float32."""
+        import torch
+
+        if self._module is None:
+            raise Fatal(f"{self._name}: infer() was called before load()")
+        array = stacked(input_column(batch, self._column(batch), self._name))
+        dtype = torch_dtype(self._settings.dtype, self._device)
+        with torch.inference_mode():
+            return to_table(self._module(to_device(array, self._device, dtype)), self._name)
+
+    def _column(self, table: pa.Table) -> str:
+        if self._settings.input is not None:
+            return self._settings.input
+        numeric = [f.name for f in table.schema if f.name not in RESERVED and _is_numeric(f.type)]
+        for name in ("input", "image", *numeric[:1]):
+            if name in numeric:
+                return name
+        there = ", ".join(table.column_names)
+        raise Fatal(
+            f"{self._name} found no numeric column among {there}; set model.input or give the module a prepare()"
+        )
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return True
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _is_numeric(kind.value_type)
+    return bool(types.is_integer(kind) or types.is_floating(kind))
+
+
+def stacked(column: pa.ChunkedArray) -> np.ndarray:
+    """The column as a float32 array of shape (rows, …).
+
+    Raises:
+        ValueError: its lists differ in length or hold nulls.
+    """
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # older pyarrow keeps chunks here
+        array = pa.concat_arrays(array.chunks)
+    shape = [len(array)]
+    if isinstance(array.type, pa.FixedShapeTensorType):
+        return np.asarray(array.to_numpy_ndarray(), dtype=np.float32)
+    while types.is_list(array.type) or types.is_large_list(array.type) or types.is_fixed_size_list(array.type):
+        lengths = np.unique(pc.list_value_length(array).to_numpy(zero_copy_only=False))
+        if len(lengths) > 1:
+            raise ValueError("the lists of one batch differ in length")
+        shape.append(int(lengths[0]) if len(lengths) else 0)
+        array = array.flatten()
+    if array.null_count:
+        raise ValueError("a list holds a null")
+    return array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(shape)

@@ -1,0 +1,164 @@
+"""The split: the unit of planning, execution, retry and commit, and its identity.
+
+Everything that decides a split's file name is fixed when it is planned and stored with it, so a retry, a
+restart or another day writes the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import orjson
+
+Lane = Literal["live", "backfill"]
+JSON = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A few hundred bytes that say what to read; the data itself never passes through the driver.
+
+    Attributes:
+        split_id: digest of source and bounds; the name of its output file.
+        source: name of the source that planned it.
+        bounds: what to read, in the source's own JSON terms; never changes.
+        folder: partition folder of its output, such as ``date=2026-11-24``; fixed when planned.
+        records: estimated number of records (an upper bound for offset ranges).
+        bytes: estimated input bytes, for admission.
+        lane: ``live`` work is admitted before ``backfill``.
+        planned_at: seconds since the epoch.
+        event_at: oldest event time in it if known, seconds since the epoch.
+        parent: the split this one was bisected from.
+        depth: how many bisections stand above it.
+        attempt: tries counted so far, this one included; 0 while only planned.
+    """
+
+    split_id: str
+    source: str
+    bounds: JSON
+    folder: str
+    records: int
+    bytes: int
+    lane: Lane = "live"
+    planned_at: float = 0.0
+    event_at: float | None = None
+    parent: str | None = None
+    depth: int = 0
+    attempt: int = 0
+    trace_id: str = ""
+
+    @classmethod
+    def of(cls, source: str, bounds: JSON, **fields: Any) -> Split:
+        """A split whose identity follows from its source and bounds alone."""
+        identity = orjson.dumps([source, bounds], option=orjson.OPT_SORT_KEYS)
+        digest = hashlib.blake2b(identity, digest_size=16).hexdigest()
+        return cls(split_id=digest, source=source, bounds=bounds, trace_id=digest, **fields)
+
+    def to_json(self) -> str:
+        """The split as one JSON document; `from_json` is its inverse."""
+        return orjson.dumps(self).decode()
+
+    @classmethod
+    def from_json(cls, document: str | bytes) -> Split:
+        return cls(**orjson.loads(document))
+
+    def tried(self) -> Split:
+        """The same split with one more attempt counted."""
+        return replace(self, attempt=self.attempt + 1)
+
+    def child(self, bounds: JSON, **fields: Any) -> Split:
+        """One half of a bisected split: same source, folder and lane, one level deeper."""
+        inherited = {"folder": self.folder, "lane": self.lane, "planned_at": self.planned_at, "event_at": self.event_at}
+        return Split.of(self.source, bounds, parent=self.split_id, depth=self.depth + 1, **inherited, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that cannot be processed, kept with its coordinate and reason (a dead letter).
+
+    Attributes:
+        record_id: the record's coordinate.
+        stage: ``read``, ``infer`` or ``write``.
+        error: class name of the error.
+        reason: one sentence.
+        attempts: tries of the split it stood in.
+        rejected_at: seconds since the epoch.
+    """
+
+    record_id: str
+    source: str
+    stage: str
+    error: str
+    reason: str
+    attempts: int
+    rejected_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records that can no longer be read: named, counted, never silent.
+
+    Attributes:
+        record_id: coordinate of the first lost record (for a range, of its start).
+        reason: ``expired``, ``superseded`` or ``deleted``.
+        records: how many, as far as is known.
+    """
+
+    record_id: str
+    source: str
+    reason: str
+    records: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What ``write`` returns for a split; it also stands in the output file's footer.
+
+    Attributes:
+        file: output file relative to the sink's root, or None when no row was left to write.
+        rows: output rows.
+        rejects / losses: records of the split that did not become rows.
+        bytes_in / bytes_out: input content and output file, in bytes.
+        seconds: busy seconds by step (``read``, ``infer``, ``write``).
+        model: ``name@digest``.
+        retired: the file is the empty one that takes the name of a split to be bisected.
+        poisoned: set instead of rows when the split killed its process too often; names the stage.
+        objects_read: rows found in each object, where the source wants to know (identity -> rows).
+    """
+
+    split_id: str
+    source: str
+    attempt: int
+    bounds: JSON
+    file: str | None = None
+    rows: int = 0
+    rejects: tuple[Reject, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    inferences: int = 0
+    batches: int = 0
+    padding: float = 0.0
+    model: str = ""
+    written_at: float = 0.0
+    retired: bool = False
+    poisoned: str | None = None
+
+    @property
+    def records(self) -> int:
+        """Records accounted for: rows, rejects and losses."""
+        return self.rows + len(self.rejects) + sum(loss.records for loss in self.losses)
+
+    def to_json(self) -> str:
+        return orjson.dumps(self).decode()
+
+    @classmethod
+    def from_json(cls, document: str | bytes) -> Receipt:
+        fields = orjson.loads(document)
+        fields["rejects"] = tuple(Reject(**item) for item in fields["rejects"])
+        fields["losses"] = tuple(Loss(**item) for item in fields["losses"])
+        return cls(**fields)
