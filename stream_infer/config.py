@@ -151,7 +151,9 @@ class KafkaSource(SourceSettings):
     start: str = Field(default="earliest", description="earliest, latest or an ISO 8601 timestamp")
     format: Literal["text", "binary", "jsonl", "image", "pointer"] = "text"
     pointer: Pointer | None = None
-    group: str | None = Field(default=None, description="consumer group whose offsets follow; default stream-infer.NAME")
+    group: str | None = Field(
+        default=None, description="consumer group whose offsets follow; default stream-infer.NAME"
+    )
     options: dict[str, Any] = Field(default_factory=dict, repr=False, description="librdkafka settings")
     on_recreated: Literal["stop", "adopt"] = "stop"
     on_expired: Literal["skip", "stop"] = "skip"
@@ -165,7 +167,9 @@ class KafkaSource(SourceSettings):
             try:
                 datetime.fromisoformat(value)
             except ValueError:
-                raise ValueError(f"{value!r} is no start; write earliest, latest or 2026-01-31T12:00:00+00:00") from None
+                raise ValueError(
+                    f"{value!r} is no start; write earliest, latest or 2026-01-31T12:00:00+00:00"
+                ) from None
         return value
 
     @model_validator(mode="after")
@@ -190,11 +194,11 @@ class Replicas(Settings):
     """How many infer actors run."""
 
     min: int = Field(default=1, ge=1)
-    max: int = Field(default=1, ge=1)
+    max: int | None = Field(default=None, ge=1, description="default: as many as the CPUs or GPUs allow")
 
     @model_validator(mode="after")
     def _ordered(self) -> Replicas:
-        if self.max < self.min:
+        if self.max is not None and self.max < self.min:
             raise ValueError(f"max ({self.max}) is below min ({self.min}); write max: {self.min} or more")
         return self
 
@@ -326,7 +330,9 @@ def load(path: str | Path) -> PipelineSettings:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise ConfigError(f"{path}: not YAML at {where}: {getattr(error, 'problem', None) or 'cannot be parsed'}") from None
+        raise ConfigError(
+            f"{path}: not YAML at {where}: {getattr(error, 'problem', None) or 'cannot be parsed'}"
+        ) from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: holds no settings; write name:, ledger:, sources:, model: and sink:")
     return parse(document, str(path))
@@ -362,7 +368,11 @@ def _variable(name: str, path: str) -> str:
 def _sentence(item: Any) -> str:
     location = [str(part) for part in item["loc"]]
     # pydantic puts the tag of a union into the location; the file has no such key
-    shown = ".".join(part for part in location if part not in ("kafka", "files", "transformers", "torch", "python") or part == location[-1])
+    shown = ".".join(
+        part
+        for part in location
+        if part not in ("kafka", "files", "transformers", "torch", "python") or part == location[-1]
+    )
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(location[-1], _known_keys(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "remove it, or see `stream-infer schema`"

@@ -54,7 +54,6 @@ class Planned:
         positions: the NEXT position by position key, as it stands once this step is stored.
         objects: the object versions the split claims.
         losses: records that were gone before they could be planned.
-        prefix: {position key: (start, stop)} of the split, for sources whose positions are contiguous.
     """
 
     split: Split | None

@@ -125,8 +125,7 @@ class Receipt:
         seconds: busy seconds by step (``read``, ``infer``, ``write``).
         model: ``name@digest``.
         retired: the file is the empty one that takes the name of a split to be bisected.
-        poisoned: set instead of rows when the split killed its process too often; names the stage.
-        objects_read: rows found in each object, where the source wants to know (identity -> rows).
+        poisoned: set instead of rows when the split as a whole cannot be processed: why, with no record named yet.
     """
 
     split_id: str
@@ -146,7 +145,7 @@ class Receipt:
     model: str = ""
     written_at: float = 0.0
     retired: bool = False
-    poisoned: str | None = None
+    poisoned: Reject | None = None
 
     @property
     def records(self) -> int:
@@ -161,4 +160,5 @@ class Receipt:
         fields = orjson.loads(document)
         fields["rejects"] = tuple(Reject(**item) for item in fields["rejects"])
         fields["losses"] = tuple(Loss(**item) for item in fields["losses"])
+        fields["poisoned"] = Reject(**fields["poisoned"]) if fields.get("poisoned") else None
         return cls(**fields)

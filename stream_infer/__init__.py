@@ -1,0 +1,14 @@
+"""stream-infer: a model over everything that arrives, each record exactly once."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # Workers and tools import single modules of this package; the whole engine must not come along.
+    if name == "Pipeline":
+        from stream_infer.pipeline import Pipeline
+
+        return Pipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

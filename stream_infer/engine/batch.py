@@ -1,0 +1,108 @@
+"""What travels between stages: one split with its rows, as a table of exactly one row.
+
+Ray Data drops empty blocks, unifies the schemas of neighbours and forgets schema metadata. One row of fixed columns,
+with the split's rows as Arrow IPC inside, passes through all of that unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from stream_infer.splits import Loss, Receipt, Reject, Split
+
+ENVELOPE = pa.schema([("split", pa.string()), ("outcome", pa.string()), ("rows", pa.large_binary())])
+EMPTY = pa.table({})
+
+
+@dataclass(slots=True)
+class Batch:
+    """One split on its way.
+
+    Attributes:
+        rows: records after ``read``; provenance, kept and model columns after ``infer``.
+        seconds: busy seconds by step.
+        poisoned: why the split as a whole cannot go on; the steps that follow pass it through.
+        fatal: a sentence for a person; the service stops.
+        receipt: what ``write`` returned.
+    """
+
+    split: Split
+    rows: pa.Table = field(default_factory=lambda: EMPTY)
+    rejects: list[Reject] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    bytes_in: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    inferences: int = 0
+    batches: int = 0
+    padding: float = 0.0
+    model: str = ""
+    poisoned: Reject | None = None
+    fatal: str | None = None
+    receipt: Receipt | None = None
+
+    def to_receipt(self) -> Receipt:
+        """The receipt as it stands before anything was written."""
+        return Receipt(
+            split_id=self.split.split_id,
+            source=self.split.source,
+            attempt=self.split.attempt,
+            bounds=self.split.bounds,
+            rows=self.rows.num_rows,
+            rejects=tuple(self.rejects),
+            losses=tuple(self.losses),
+            bytes_in=self.bytes_in,
+            seconds=dict(self.seconds),
+            inferences=self.inferences,
+            batches=self.batches,
+            padding=self.padding,
+            model=self.model,
+            poisoned=self.poisoned,
+        )
+
+    def to_envelope(self) -> pa.Table:
+        """A table of one row, `ENVELOPE`."""
+        outcome: dict[str, Any] = {
+            "rejects": self.rejects,
+            "losses": self.losses,
+            "bytes_in": self.bytes_in,
+            "seconds": self.seconds,
+            "inferences": self.inferences,
+            "batches": self.batches,
+            "padding": self.padding,
+            "model": self.model,
+            "poisoned": self.poisoned,
+            "fatal": self.fatal,
+            "receipt": self.receipt and self.receipt.to_json(),
+        }
+        row = {
+            "split": [self.split.to_json()],
+            "outcome": [orjson.dumps(outcome).decode()],
+            "rows": [_to_ipc(self.rows) if self.rows.num_columns and self.receipt is None else None],
+        }
+        return pa.table(row, schema=ENVELOPE)
+
+    @classmethod
+    def from_envelope(cls, envelope: pa.Table) -> Batch:
+        """The inverse of `to_envelope`; the rows are not copied."""
+        outcome: Mapping[str, Any] = orjson.loads(envelope.column("outcome")[0].as_py() or "{}")
+        body = envelope.column("rows")[0].as_buffer()
+        fields: dict[str, Any] = dict(outcome)
+        fields["rejects"] = [Reject(**item) for item in outcome.get("rejects", [])]
+        fields["losses"] = [Loss(**item) for item in outcome.get("losses", [])]
+        poisoned, receipt = outcome.get("poisoned"), outcome.get("receipt")
+        fields["poisoned"] = Reject(**poisoned) if poisoned else None
+        fields["receipt"] = Receipt.from_json(receipt) if receipt else None
+        split = Split.from_json(envelope.column("split")[0].as_py())
+        return cls(split=split, rows=EMPTY if body is None else pa.ipc.open_stream(body).read_all(), **fields)
+
+
+def _to_ipc(table: pa.Table) -> memoryview:
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    return memoryview(stream.getvalue())

@@ -1,0 +1,182 @@
+"""The committer: outcomes of the execution become ledger transactions."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from stream_infer.contracts import Sink, Source
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.sizing import SplitSizer
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.ledger import Ledger
+from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_LEVELS = 4  # of halving at once
+_GROUP = 256  # receipts of one transaction
+
+
+class Committer(threading.Thread):
+    """Takes batches from ``outcomes``, several at a time, and settles their splits.
+
+    Attributes:
+        failure: why the service must stop, if it must.
+        trouble: the dependency failure it waits out at the moment.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sink: Sink,
+        sources: Mapping[str, Source],
+        backlog: Backlog,
+        sizers: Mapping[str, SplitSizer],
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(name="committer", daemon=True)
+        self.outcomes: queue.Queue[Batch] = queue.Queue()
+        self.failure: Fatal | None = None
+        self.trouble: str | None = None
+        self._ledger = ledger
+        self._sink = sink
+        self._sources = sources
+        self._backlog = backlog
+        self._sizers = sizers
+        self._metrics = metrics
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        while not (self._ending.is_set() and self.outcomes.empty()):
+            group = self._group()
+            if not group:
+                continue
+            try:
+                self._settle(group)
+            except Exception as error:
+                self.failure = error if isinstance(error, Fatal) else Fatal(f"{type(error).__name__}: {error}")
+                if not isinstance(error, Fatal):
+                    log.exception("the committer failed")
+            finally:
+                for _ in group:
+                    self.outcomes.task_done()
+
+    def finish(self) -> None:
+        """Commit what is queued, then end."""
+        self._ending.set()
+
+    def adopt(self, split: Split, receipt: Receipt) -> None:
+        """Commit the file that an earlier attempt left; bisect where the file only holds the name."""
+        if receipt.retired:
+            self._divide(split, _retired_before(split))
+        else:
+            self._commit([receipt])
+        self._backlog.settle(split.split_id)
+
+    def poison(self, split: Split, why: Reject) -> None:
+        """The split as a whole cannot be processed: divide it, or reject its one record."""
+        standing = self.patiently(lambda: self._sink.retire(split))
+        if standing is not None and not standing.retired:
+            self._commit([standing])
+        else:
+            self._divide(split, why)
+        self._backlog.settle(split.split_id)
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """The result, however long the store or the database stays away."""
+
+        def tell(state: object) -> None:
+            self.trouble = str(getattr(state, "outcome").exception())  # noqa: B009 - tenacity types it as optional
+            log.warning("waiting: %s", self.trouble)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(Retryable),
+            wait=wait_exponential_jitter(initial=0.1, max=15.0),
+            before_sleep=tell,
+        )
+        result = retrying(call)
+        self.trouble = None
+        return result
+
+    def _group(self) -> list[Batch]:
+        group: list[Batch] = []
+        try:
+            group.append(self.outcomes.get(timeout=0.2))
+            while len(group) < _GROUP:
+                group.append(self.outcomes.get_nowait())
+        except queue.Empty:
+            pass
+        return group
+
+    def _settle(self, group: Sequence[Batch]) -> None:
+        fatal = next((batch.fatal for batch in group if batch.fatal is not None), None)
+        if fatal is not None:
+            raise Fatal(fatal)
+        self._commit(
+            [_with_seconds(batch.receipt, batch) for batch in group if batch.receipt and not batch.receipt.retired]
+        )
+        for batch in group:
+            if batch.poisoned is not None:
+                self.poison(batch.split, batch.poisoned)
+            elif batch.receipt is not None and batch.receipt.retired:
+                self.adopt(batch.split, batch.receipt)
+            self._backlog.settle(batch.split.split_id)
+
+    def _commit(self, receipts: Sequence[Receipt]) -> None:
+        if not receipts:
+            return
+        by_id = {receipt.split_id: receipt for receipt in receipts}
+        started = time.perf_counter()
+        committed = self.patiently(lambda: self._ledger.commit(receipts))
+        self._metrics.commit_seconds.observe(time.perf_counter() - started)
+        for split in committed:
+            receipt = by_id[split.split_id]
+            self._sizers[split.source].learn(receipt)
+            self._metrics.committed(split, receipt)
+
+    def _divide(self, split: Split, why: Reject) -> None:
+        source = self._sources[split.source]
+        children = self.patiently(lambda: pieces(source, split))
+        if children:
+            log.warning("split %s is divided: %s in %s: %s", split.split_id, why.error, why.stage, why.reason)
+            self._metrics.bisections.labels(split.source).inc()
+            self._backlog.offer(self.patiently(lambda: self._ledger.bisect(split, children)))
+            return
+        now = time.time()
+        rejects = [replace(why, record_id=record_id, rejected_at=now) for record_id in source.record_ids(split)]
+        self.patiently(lambda: self._ledger.reject(split, rejects))
+        self._metrics.rejected(split.source, rejects)
+
+
+def pieces(source: Source, split: Split) -> list[Split]:
+    """The split in up to 16 pieces: every level costs a dead worker, so few levels are better than small steps.
+
+    Empty when it holds one record.
+    """
+    found = [split]
+    for _ in range(_LEVELS):
+        halved = [source.bisect(piece) for piece in found]
+        found = [half for piece, halves in zip(found, halved, strict=True) for half in (halves or (piece,))]
+    if found == [split]:
+        return []
+    return [replace(piece, parent=split.split_id, depth=split.depth + 1) for piece in found]
+
+
+def _with_seconds(receipt: Receipt, batch: Batch) -> Receipt:
+    """The receipt with the time that writing took, which the file itself could not know."""
+    return replace(receipt, seconds={**receipt.seconds, **batch.seconds})
+
+
+def _retired_before(split: Split) -> Reject:
+    reason = "an earlier run found that it cannot be processed as a whole"
+    return Reject("", split.source, "write", "Poisoned", reason, split.attempt, time.time())

@@ -1,0 +1,128 @@
+"""A generation: one Ray Data execution, from warm-up to drain."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+import ray
+
+from stream_infer.engine.batch import ENVELOPE, Batch
+from stream_infer.engine.gate import open_gate
+from stream_infer.engine.stages import PRIMING, StageSpec, priming_split, through
+from stream_infer.engine.unbounded import Feed, blocks, unbounded
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.splits import Split
+
+
+def connect_ray(root: str) -> tuple[int, int]:
+    """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns its CPUs and GPUs.
+
+    ``address="local"`` is said aloud: without it Ray joins whatever cluster left its address in the temp folder.
+    """
+    if not ray.is_initialized():
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS") or "local",
+            include_dashboard=False,
+            logging_level="warning",
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": path}},
+        )
+    resources = ray.cluster_resources()
+    return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+
+
+class Generation:
+    """Started when constructed. Splits go in by `submit`; what came of them is put on ``outcomes``.
+
+    A generation that failed has ``failure`` set and ``ended`` is set too; what it had not put on ``outcomes`` by then
+    it never will, though a worker of it may still be writing a file.
+    """
+
+    def __init__(self, number: int, stages: Sequence[StageSpec], attempts: int, outcomes: queue.Queue[Batch]) -> None:
+        self.number = number
+        self.started_at = time.time()
+        self.submitted = 0
+        self.failure: BaseException | None = None
+        self.ended = threading.Event()
+        self._primed = threading.Event()
+        self._outcomes = outcomes
+        self._gate = open_gate()
+        self._feed = Feed(ENVELOPE)
+        dataset = unbounded(self._feed)
+        for spec in stages:
+            dataset = through(dataset, spec, self._gate, attempts)
+        self._dataset = dataset
+        self._thread = threading.Thread(target=self._collect, name=f"generation-{number}", daemon=True)
+        self._thread.start()
+
+    def warm(self, timeout: float) -> None:
+        """Return when a priming split has come through every stage.
+
+        Raises:
+            Retryable: it did not within ``timeout`` seconds, or the execution failed.
+            Fatal: a step cannot be set up until a person acts.
+        """
+        self._feed.push(Batch(priming_split(self.number)).to_envelope())
+        deadline = time.monotonic() + timeout
+        while not self._primed.wait(0.1):
+            if isinstance(self.failure, Fatal):
+                raise self.failure
+            if self.ended.is_set():
+                raise Retryable(f"the execution failed while it started: {self.reason}")
+            if time.monotonic() > deadline:
+                raise Retryable(
+                    f"the stages were not ready within {timeout:.0f} s: the cluster may lack the CPUs or GPUs they ask for"
+                )
+
+    def submit(self, split: Split) -> None:
+        """Send one split on its way; its attempt is already counted in the ledger."""
+        self.submitted += 1
+        self._feed.push(Batch(split).to_envelope())
+
+    def waiting(self) -> dict[str, str]:
+        """Splits that wait for a failing dependency, and what it said. Asks the gate: up to a second."""
+        try:
+            found: dict[str, str] = ray.get(self._gate.waiting.remote(), timeout=1.0)
+        except (ray.exceptions.RayError, TimeoutError):
+            return {}
+        return found
+
+    def close(self) -> None:
+        """Let it drain. It has ended when ``ended`` is set."""
+        self._feed.close()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end; True when it came."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def reason(self) -> str:
+        """The failure in one line."""
+        lines = [line.strip() for line in str(self.failure).splitlines() if line.strip()]
+        return lines[-1][:300] if lines else type(self.failure).__name__
+
+    def _collect(self) -> None:
+        try:
+            for envelope in blocks(self._dataset):
+                self._feed.done()
+                batch = Batch.from_envelope(envelope)
+                self._gate.forget.remote([batch.split.split_id])
+                if batch.split.source != PRIMING:
+                    self._outcomes.put(batch)
+                elif batch.fatal is None:
+                    self._primed.set()
+                else:
+                    self.failure = Fatal(batch.fatal)
+        except BaseException as error:  # the thread's end is the message; the supervisor reads it
+            self.failure = error
+        finally:
+            ray.kill(self._gate)
+            self.ended.set()

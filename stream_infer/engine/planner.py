@@ -1,0 +1,160 @@
+"""One planner per source: asks it for new work, stores that in the ledger, offers it to the backlog."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+
+from stream_infer.config import Limits
+from stream_infer.contracts import Lag, PlanBudget, Source
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.sizing import SplitSizer
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.ledger import Ledger
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_QUIET_SECONDS = 5.0  # longest wait without a look: bounds how late offsets and after-actions follow
+_BUSY_SECONDS = 0.5
+_ACKNOWLEDGE_SECONDS = 1.0
+_PAGE = 1000
+
+
+class Planner(threading.Thread):
+    """Owns its source: nobody else calls it, except `Source.wake`, `Source.bisect` and `Source.record_ids`.
+
+    Attributes:
+        failure: why this source stopped for good, if it did.
+        trouble: the dependency failure it waits out at the moment.
+        lag: as of the last look.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        ledger: Ledger,
+        backlog: Backlog,
+        sizer: SplitSizer,
+        limits: Limits,
+        date_by: str,
+        until_idle: bool,
+    ) -> None:
+        super().__init__(name=f"planner-{source.name}", daemon=True)
+        self.source = source
+        self.failure: Fatal | None = None
+        self.trouble: str | None = None
+        self.lag = Lag()
+        self._ledger = ledger
+        self._backlog = backlog
+        self._sizer = sizer
+        self._limits = limits
+        self._date_by = date_by
+        self._until_idle = until_idle
+        self._halt = threading.Event()
+        self._drained = threading.Event()
+        self._planned_all = threading.Event()
+        self._acknowledged_at = 0.0
+        self._position = ledger.position(source.name)
+
+    @property
+    def planning(self) -> bool:
+        """False once it will plan no more."""
+        return not self._planned_all.is_set()
+
+    def stop_planning(self) -> None:
+        self._halt.set()
+        self.source.wake()
+
+    def finish(self) -> None:
+        """Everything is committed: acknowledge the rest, close the source and end."""
+        self.stop_planning()
+        self._drained.set()
+
+    def run(self) -> None:
+        try:
+            self._plan_until_stopped()
+        except Fatal as error:
+            self.failure = error
+            log.error("source %s stops: %s", self.source.name, error)
+        except Exception as error:  # a defect of a source must not pass for a quiet one
+            self.failure = Fatal(f"source {self.source.name} failed: {type(error).__name__}: {error}")
+            log.exception("source %s stops", self.source.name)
+        self._planned_all.set()
+        try:
+            while not self._drained.wait(_ACKNOWLEDGE_SECONDS):
+                self._acknowledge()
+            self._acknowledge(last=True)
+        finally:
+            self.source.close()
+
+    def _plan_until_stopped(self) -> None:
+        while not self._halt.is_set():
+            self._acknowledge()
+            room = self._backlog.room(_BUSY_SECONDS)
+            if not room:
+                continue
+            planned = self._patiently(lambda room=room: self._plan_once(room))
+            if planned is None:
+                return
+            if not planned:
+                if self._until_idle and not self.lag.unsettled and not self.lag.records:
+                    return
+                self.source.wait(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
+
+    def _plan_once(self, room: int) -> int:
+        limits = self._limits
+        freshness = 0.0 if self._until_idle else limits.freshness
+        budget = PlanBudget(room, self._sizer.records(), limits.split_bytes, freshness, time.time(), self._date_by)
+        steps = 0
+        for step in self.source.plan(self._position, budget):
+            self._backlog.offer(self._ledger.plan(self.source.name, [step]))
+            steps += 1
+            if self._halt.is_set():
+                break
+        self.lag = self.source.lag(self._position)
+        return steps
+
+    def _patiently(self, call: Callable[[], T]) -> T | None:
+        """The result, however often the outside world must be asked; None when told to stop first."""
+
+        def tell(state: object) -> None:
+            error = getattr(state, "outcome").exception()  # noqa: B009 - tenacity types it as optional
+            self.trouble = str(error)
+            log.warning("source %s waits: %s", self.source.name, error)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(Retryable),
+            wait=wait_exponential_jitter(initial=0.2, max=15.0),
+            stop=stop_when_event_set(self._halt),
+            sleep=self._halt.wait,
+            before_sleep=tell,
+            reraise=True,
+        )
+        try:
+            result = retrying(call)
+        except Retryable:
+            return None
+        self.trouble = None
+        return result
+
+    def _owes(self) -> bool:
+        return self._backlog.in_flight > 0 or time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS
+
+    def _acknowledge(self, last: bool = False) -> None:
+        """Tell the source what is committed. A failure is told again later: the ledger remembers."""
+        if not last and time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS:
+            return
+        try:
+            while splits := self._ledger.unacknowledged(self.source.name, _PAGE):
+                self.source.committed(splits, self._ledger.prefix(self.source.name))
+                self._ledger.acknowledge([split.split_id for split in splits])
+                if len(splits) < _PAGE:
+                    break
+        except Retryable as error:
+            log.warning("source %s: committed work is not acknowledged yet: %s", self.source.name, error)
+        self._acknowledged_at = time.monotonic()

@@ -1,0 +1,48 @@
+"""How many records make one split: about a second of the slowest stage."""
+
+from __future__ import annotations
+
+import threading
+
+from stream_infer.splits import Receipt
+
+TARGET_SECONDS = 1.0
+_FIRST_RECORDS = 512  # before any receipt
+_WEIGHT = 0.3  # of the newest receipt in the moving average
+_GROWTH = 4  # at most this much larger than the last: a cost learned from small splits is mostly overhead
+
+
+class SplitSizer:
+    """A moving cost per record of one source, learned from receipts. Thread-safe.
+
+    Args:
+        most: most records of one split, the setting ``limits.split_records``.
+        fused: the steps share one actor, so their seconds add up; else the slowest of them decides.
+    """
+
+    def __init__(self, most: int, *, fused: bool) -> None:
+        self._most = most
+        self._fused = fused
+        self._lock = threading.Lock()
+        self._cost: float | None = None
+        self._largest = 0
+
+    def learn(self, receipt: Receipt) -> None:
+        """Take one receipt into account."""
+        if not receipt.records or not receipt.seconds:
+            return
+        seconds = sum(receipt.seconds.values()) if self._fused else max(receipt.seconds.values())
+        cost = seconds / receipt.records
+        with self._lock:
+            # The overhead of a split of one record must not make the next ones small: the cheapest size seen counts more.
+            weight = _WEIGHT if receipt.records * 2 >= self._largest else _WEIGHT * receipt.records / self._largest
+            self._cost = cost if self._cost is None else self._cost + weight * (cost - self._cost)
+            self._largest = max(receipt.records, int(self._largest * 0.99))
+
+    def records(self) -> int:
+        """Records of the next split, 1 … ``most``."""
+        with self._lock:
+            if self._cost is None:
+                return min(_FIRST_RECORDS, self._most)
+            wanted = int(TARGET_SECONDS / max(self._cost, 1e-9))
+            return max(1, min(wanted, max(_FIRST_RECORDS, self._largest * _GROWTH), self._most))

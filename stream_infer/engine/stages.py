@@ -1,0 +1,153 @@
+"""Stages: which steps run in which actors, and what happens to an error there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, Dataset
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from stream_infer.config import PipelineSettings
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.steps import Step, reject_of
+from stream_infer.engine.unbounded import mapped
+from stream_infer.errors import Fatal, Retryable, StreamInferError
+from stream_infer.splits import Split
+
+ORDER = ("read", "infer", "write")
+PRIMING = ""  # the source name of a split that only warms the actors
+# Reading and writing mostly wait for the network: they may share a core with the model.
+_READ_CPUS = 0.25
+_WRITE_CPUS = 0.125
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One actor pool."""
+
+    name: str
+    steps: tuple[Step, ...]
+    min_actors: int
+    max_actors: int
+    cpus: float
+    gpus: float = 0.0
+
+
+class WorkerDied(StreamInferError):
+    """A split killed the processes that worked on it."""
+
+
+class Stage:
+    """An actor that takes one split at a time through its steps.
+
+    A dependency that fails is waited out here, with jittered backoff and without end: the split stays admitted, so
+    backpressure holds everything behind it. Any other error is tried ``attempts`` times and then poisons the split,
+    which the driver bisects. A step that kills this process is counted by the gate.
+    """
+
+    def __init__(self, steps: Sequence[Step], gate: ray.actor.ActorHandle, attempts: int) -> None:
+        self._steps = steps
+        self._gate = gate
+        self._attempts = attempts
+        self._broken: Exception | None = None
+        try:
+            for step in steps:
+                step.setup()
+        except Exception as error:  # told by the first split, which the driver can read; an actor's death it cannot
+            self._broken = error
+
+    def __call__(self, envelope: pa.Table) -> pa.Table:
+        batch = Batch.from_envelope(envelope)
+        if isinstance(self._broken, Fatal):
+            batch.fatal = batch.fatal or str(self._broken)
+        elif self._broken is not None:
+            raise self._broken
+        for step in self._steps:
+            if batch.poisoned is None and batch.fatal is None and batch.split.source != PRIMING:
+                batch = self._guarded(step, batch)
+        return batch.to_envelope()
+
+    def _guarded(self, step: Step, batch: Batch) -> Batch:
+        split = batch.split
+        deaths, where = ray.get(self._gate.begin.remote(split.split_id, step.name, ORDER.index(step.name)))
+        # A piece of a killing split is suspect: one death divides it further. A record alone gets every attempt.
+        limit = 1 if split.depth and split.records > 1 else self._attempts
+        if deaths >= limit:
+            error = WorkerDied(f"the worker process died {deaths} times in {where}")
+            batch.poisoned = reject_of(split, where, error)
+            return batch
+        started = time.perf_counter()
+        try:
+            batch = self._tried(step, batch)
+        except Fatal as error:
+            batch.fatal = str(error)
+        except Exception as error:
+            batch.poisoned = reject_of(batch.split, step.name, error)
+        batch.seconds[step.name] = time.perf_counter() - started
+        return batch
+
+    def _tried(self, step: Step, batch: Batch) -> Batch:
+        def report(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            self._gate.waits.remote(batch.split.split_id, f"{step.name}: {error}")
+
+        waiting = Retrying(
+            retry=retry_if_exception_type(Retryable),
+            wait=wait_exponential_jitter(initial=0.1, max=15.0),
+            before_sleep=report,
+        )
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return waiting(step.run, batch)
+            except Fatal:
+                raise
+            except Exception:
+                if attempt == self._attempts:
+                    raise
+        raise AssertionError("unreachable: attempts is at least 1")
+
+
+def plan_stages(
+    settings: PipelineSettings, read: Step, infer: Step, write: Step, cpus: int, gpus: int
+) -> list[StageSpec]:
+    """The actor pools of a pipeline on a cluster of so many CPUs and GPUs.
+
+    A cheap model without a device runs with read and write in one pool: it saves two hand-overs per split.
+    """
+    model = settings.model
+    fused = settings.stages == "fused" or (settings.stages == "auto" and model.kind == "python" and not model.gpus)
+    wanted = model.replicas
+    if fused:
+        each = min(model.cpus, max(1, cpus))
+        most = wanted.max or max(wanted.min, int(cpus / each))
+        return [
+            StageSpec("fused", (read, infer, write), most if wanted.max is None else wanted.min, most, each, model.gpus)
+        ]
+    most = wanted.max or max(wanted.min, int(gpus / model.gpus) if model.gpus else 1)
+    helpers = max(1, cpus // 2)
+    # What reading and writing ask for is left over by the model, or the first would never be scheduled.
+    room = max(0.25, cpus - helpers * (_READ_CPUS + _WRITE_CPUS))
+    infer_cpus = min(model.cpus, room / most)
+    return [
+        StageSpec("read", (read,), 1, helpers, _READ_CPUS),
+        StageSpec("infer", (infer,), wanted.min, most, infer_cpus, model.gpus),
+        StageSpec("write", (write,), 1, helpers, _WRITE_CPUS),
+    ]
+
+
+def through(dataset: Dataset, spec: StageSpec, gate: ray.actor.ActorHandle, attempts: int) -> Dataset:
+    """The dataset with one more stage behind it."""
+    options: dict[str, Any] = {"num_gpus": spec.gpus} if spec.gpus else {}
+    arguments = {"steps": spec.steps, "gate": gate, "attempts": attempts}
+    pool = ActorPoolStrategy(min_size=spec.min_actors, max_size=spec.max_actors)
+    return mapped(dataset, Stage, arguments, compute=pool, num_cpus=spec.cpus, **options)
+
+
+def priming_split(number: int) -> Split:
+    """A split that reads nothing: when it comes out, every pool has a warm actor."""
+    return Split.of(PRIMING, {"prime": number}, folder="", records=0, bytes=0)

@@ -1,0 +1,178 @@
+"""The three steps a split goes through. A stage runs one of them, or all three in one actor."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from stream_infer import config
+from stream_infer.contracts import Model, Reader, ReadOutcome, Sink
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.isolate import isolate
+from stream_infer.errors import ConfigError, RejectRecord
+from stream_infer.models import run_batched
+from stream_infer.records import OUTPUT_FIELDS, RECORD_COLUMNS
+from stream_infer.splits import Reject, Split
+
+
+class Step(Protocol):
+    """One step; picklable until `setup`."""
+
+    name: str
+
+    def setup(self) -> None:
+        """Once per actor, before the first `run`."""
+        ...
+
+    def run(self, batch: Batch) -> Batch:
+        """The batch after this step. A step may be tried again with the same batch."""
+        ...
+
+
+class ReadStep:
+    """Fetch, decode, preprocess and prepare: everything that needs no device."""
+
+    name = "read"
+
+    def __init__(self, readers: Mapping[str, Reader], preprocess: str | None, model: Model, root: str) -> None:
+        self._readers = readers
+        self._path = preprocess
+        self._model = model
+        self._root = root
+        self._preprocess: Callable[[pa.Table], pa.Table] | None = None
+
+    def setup(self) -> None:
+        if self._path is not None:
+            self._preprocess = load_function(self._path, self._root)
+
+    def run(self, batch: Batch) -> Batch:
+        split = batch.split
+        outcome = ReadOutcome()
+        tables = list(self._readers[split.source].read(split, outcome))
+        rejects = list(outcome.rejects)
+        rows = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+        for function in (self._preprocess, self._model.prepare):
+            if function is not None and rows.num_rows:
+                identities = rows.column("record_id")
+                rows, failures = isolate(function, rows)
+                rejects += rejected(split, self.name, identities, failures)
+        batch.rows = rows
+        batch.rejects = rejects
+        batch.losses = list(outcome.losses)
+        batch.bytes_in = outcome.bytes
+        return batch
+
+
+class InferStep:
+    """Micro-batches by cost through the model; leaves only what the output carries."""
+
+    name = "infer"
+
+    def __init__(self, model: Model, settings: config.Batch, keep: Sequence[str], device: str) -> None:
+        self._model = model
+        self._settings = settings
+        self._keep = tuple(keep)
+        self._device = device
+
+    def setup(self) -> None:
+        self._model.load(self._device)
+
+    def run(self, batch: Batch) -> Batch:
+        batch.model = self._model.identity
+        if not batch.rows.num_rows:
+            return batch
+        rows = batch.rows
+        carried = [name for name in rows.column_names if name in RECORD_COLUMNS or name in self._keep]
+        missing = sorted(set(self._keep) - set(rows.column_names))
+        if missing:
+            raise ConfigError(
+                f"sink.keep: the records have no column {missing[0]!r}; they have {', '.join(rows.column_names)}"
+            )
+        inferred = run_batched(self._model, rows, self._settings)
+        output = rows.select(carried).take(pa.array(np.asarray(inferred.kept)))
+        for name in inferred.columns.column_names:
+            if name in output.column_names:
+                raise ConfigError(f"sink.keep: the model's own column {name!r} has that name; do not keep the input's")
+            output = output.append_column(inferred.columns.field(name), inferred.columns.column(name))
+        batch.rejects += rejected(batch.split, self.name, rows.column("record_id"), inferred.rejects)
+        batch.inferences = len(inferred.kept)
+        batch.batches = inferred.batches
+        batch.padding = inferred.padding
+        batch.rows = output
+        return batch
+
+
+class WriteStep:
+    """Create the split's file with its receipt inside."""
+
+    name = "write"
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def setup(self) -> None:
+        return
+
+    def run(self, batch: Batch) -> Batch:
+        rows = stamped(batch.rows, batch.split.split_id, batch.model)
+        batch.receipt = self._sink.write(batch.split, rows, batch.to_receipt())
+        return batch
+
+
+def stamped(rows: pa.Table, split_id: str, model: str) -> pa.Table:
+    """The rows as the output carries them: `records.OUTPUT_FIELDS` first."""
+    if not rows.num_columns:
+        return pa.schema(OUTPUT_FIELDS).empty_table()
+    count = rows.num_rows
+    made: dict[str, Any] = {
+        "processed_at": pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC")), count),
+        "split_id": pa.repeat(pa.scalar(split_id), count),
+        "model": pa.repeat(pa.scalar(model), count),
+    }
+    fields = list(OUTPUT_FIELDS)
+    columns = [made[field.name] if field.name in made else rows.column(field.name).cast(field.type) for field in fields]
+    for name in rows.column_names:
+        if name not in RECORD_COLUMNS:
+            fields.append(rows.schema.field(name))
+            columns.append(rows.column(name))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def rejected(
+    split: Split, stage: str, identities: pa.ChunkedArray, failures: Sequence[tuple[int, Exception]]
+) -> list[Reject]:
+    """Failures of rows as rejects of records."""
+    return [reject_of(split, stage, error, identities[index].as_py()) for index, error in failures]
+
+
+def reject_of(split: Split, stage: str, error: Exception, record_id: str = "") -> Reject:
+    """A reject that tells what was raised, in one line."""
+    text = " ".join(str(error).split()) or "no message"
+    name = error.reason if isinstance(error, RejectRecord) else type(error).__name__
+    return Reject(record_id, split.source, stage, name, text[:1000], split.attempt, time.time())
+
+
+def load_function(path: str, root: str) -> Callable[[pa.Table], pa.Table]:
+    """The function ``package.module:name`` of the setting ``preprocess``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"preprocess: cannot load {path!r} ({error}); write package.module:function") from None
+    if not callable(found):
+        raise ConfigError(f"preprocess: {path!r} cannot be called; name a function")
+    function: Callable[[pa.Table], pa.Table] = found
+    return function

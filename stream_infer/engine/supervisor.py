@@ -1,0 +1,267 @@
+"""The supervisor: keeps a generation running while there is work, and puts it back on its feet when it falls."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from stream_infer.config import PipelineSettings
+from stream_infer.contracts import Sink, Source
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.committer import Committer
+from stream_infer.engine.generation import Generation
+from stream_infer.engine.planner import Planner
+from stream_infer.engine.sizing import SplitSizer
+from stream_infer.engine.stages import StageSpec
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.ledger import Ledger
+from stream_infer.splits import Reject, Split
+from stream_infer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.5
+_WARM_SECONDS = 600.0
+# A split of one record is rejected for killing its worker only on the gate's word. The durable count also grows when
+# the whole service is killed, which is not the record's fault, so there it takes this many times the limit.
+_PATIENCE = 4
+
+
+class Supervisor:
+    """One instance of a pipeline. `run` is the control thread; the other methods may be called from any thread.
+
+    Attributes:
+        state: ``starting``, ``warming``, ``ready``, ``resting`` (no generation, nothing to do), ``waiting`` (backing
+            off after a failure), ``draining`` or ``stopped``.
+    """
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        ledger: Ledger,
+        sources: Sequence[Source],
+        sink: Sink,
+        stages: Sequence[StageSpec],
+        metrics: Metrics,
+        *,
+        until_idle: bool,
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.state = "starting"
+        self.trouble: str | None = None
+        self._ledger = ledger
+        self._sink = sink
+        self._stages = stages
+        self._until_idle = until_idle
+        actors = sum(stage.max_actors for stage in stages)
+        limits = settings.limits
+        self._backlog = Backlog(limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
+        fused = len(stages) == 1
+        sizers = {source.name: SplitSizer(limits.split_records, fused=fused) for source in sources}
+        by_name = {source.name: source for source in sources}
+        self._committer = Committer(ledger, sink, by_name, self._backlog, sizers, metrics)
+        self.planners = [
+            Planner(source, ledger, self._backlog, sizers[source.name], limits, settings.sink.partition, until_idle)
+            for source in sources
+        ]
+        self._stop = threading.Event()
+        self._generation: Generation | None = None
+        self._generations = 0
+        self._failures = 0
+        self._busy_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Stop planning, finish what is in flight, commit, and let `run` return."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Run until `stop`, or with ``until_idle`` until every source is quiet and everything is committed.
+
+        Raises:
+            Fatal: a person must act; what was in flight is safe in the ledger.
+        """
+        self._committer.start()
+        try:
+            self._recover(self._ledger.unfinished())
+            for planner in self.planners:
+                planner.start()
+            self._loop()
+        finally:
+            self._drain()
+
+    def status(self) -> dict[str, object]:
+        """The state of this instance, for the status page; asks nobody."""
+        generation = self._generation
+        return {
+            "state": self.state,
+            "ready": self.state in ("ready", "resting"),
+            "trouble": self.trouble or self._committer.trouble,
+            "generation": generation.number if generation else None,
+            "waiting_splits": self._backlog.waiting,
+            "in_flight_splits": self._backlog.in_flight,
+            "in_flight_bytes": self._backlog.in_flight_bytes,
+            "sources": {
+                planner.source.name: {
+                    "lag": planner.lag.records,
+                    "unsettled": planner.lag.unsettled,
+                    "trouble": planner.trouble,
+                    "failure": str(planner.failure) if planner.failure else None,
+                }
+                for planner in self.planners
+            },
+        }
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self._raise_failures()
+            self._watch_generation()
+            self._gauge()
+            if self._until_idle and self._all_done():
+                return
+            if self._generation is None:
+                # A service warms up before the first record; a run to the end may find that there is none.
+                resting = self.state == "resting" or self._until_idle
+                if resting and not self._backlog.wait_waiting(_LOOK_SECONDS):
+                    continue
+                if not self._start_generation():
+                    continue
+            self._dispatch(self._backlog.take(_LOOK_SECONDS))
+
+    def _all_done(self) -> bool:
+        if any(planner.planning for planner in self.planners):
+            return False
+        return not self._backlog.waiting and not self._backlog.in_flight
+
+    def _raise_failures(self) -> None:
+        if self._committer.failure is not None:
+            raise self._committer.failure
+        failed = [planner.failure for planner in self.planners if planner.failure is not None]
+        if failed and len(failed) == len(self.planners):
+            raise failed[0]
+
+    def _start_generation(self) -> bool:
+        self._generations += 1
+        self.state = "warming"
+        generation = Generation(
+            self._generations, self._stages, self.settings.limits.attempts, self._committer.outcomes
+        )
+        try:
+            generation.warm(_WARM_SECONDS)
+        except (Retryable, Fatal) as error:
+            generation.close()
+            self.metrics.generations.labels("failed").inc()
+            if isinstance(error, Fatal):
+                raise
+            self._back_off(str(error))
+            return False
+        self._generation = generation
+        self._ready()
+        return True
+
+    def _ready(self) -> None:
+        self.state, self.trouble = "ready", None
+        self._busy_at = time.monotonic()
+        self.metrics.ready.set(1)
+        log.info("ready")
+
+    def _watch_generation(self) -> None:
+        """Notice a failed generation; rotate one that is old, release one that is idle."""
+        generation = self._generation
+        if generation is None:
+            return
+        if generation.ended.is_set():
+            self._fallen(generation)
+        elif generation.submitted >= self.settings.limits.generation_splits:
+            self._release(generation, "rotated")
+        elif self._backlog.waiting or self._backlog.in_flight:
+            self._busy_at = time.monotonic()
+        elif time.monotonic() - self._busy_at > self.settings.limits.idle_after:
+            self._release(generation, "idle")
+
+    def _release(self, generation: Generation, end: str) -> None:
+        log.info("generation %d ends: %s", generation.number, end)
+        generation.close()
+        generation.join()
+        if generation.failure is not None:
+            self._fallen(generation)
+            return
+        self._committer.outcomes.join()
+        self.metrics.generations.labels(end).inc()
+        self.metrics.ready.set(0)
+        self._generation = None
+        self.state = "resting"
+
+    def _fallen(self, generation: Generation) -> None:
+        self._generation = None
+        self.metrics.ready.set(0)
+        self.metrics.generations.labels("failed").inc()
+        if isinstance(generation.failure, Fatal):
+            raise generation.failure
+        self._committer.outcomes.join()
+        log.warning("generation %d failed: %s", generation.number, generation.reason)
+        self._recover(self._backlog.returned())
+        if time.time() - generation.started_at > 300:
+            self._failures = 0
+        self._back_off(generation.reason)
+
+    def _back_off(self, why: str) -> None:
+        self._failures += 1
+        self.state, self.trouble = "waiting", why
+        pause = min(60.0, 0.5 * 2 ** min(self._failures, 8)) * (0.5 + time.time() % 1 / 2)
+        log.warning("next generation in %.1f s: %s", pause, why)
+        self._stop.wait(pause)
+
+    def _recover(self, splits: Sequence[Split]) -> None:
+        """Adopt the files that stand already; only the rest is computed again."""
+        tried = [split for split in splits if split.attempt > 0]
+        with ThreadPoolExecutor(16, thread_name_prefix="adopt") as pool:
+            found = pool.map(lambda split: self._committer.patiently(lambda: self._sink.find(split)), tried)
+            standing = {split.split_id: receipt for split, receipt in zip(tried, found, strict=True) if receipt}
+        for split in tried:
+            if split.split_id in standing:
+                self._committer.adopt(split, standing[split.split_id])
+        self._backlog.offer([split for split in splits if split.split_id not in standing])
+        if splits:
+            log.info("%d splits were unfinished; %d files of theirs are adopted", len(splits), len(standing))
+
+    def _dispatch(self, splits: Sequence[Split]) -> None:
+        if not splits or self._generation is None:
+            return
+        limit = self.settings.limits.attempts
+        for split in self._committer.patiently(lambda: self._ledger.attempt(splits)):
+            if split.attempt > (limit * _PATIENCE if split.records <= 1 else limit):
+                reason = f"the service ended {split.attempt - 1} times while it was in flight"
+                self._committer.poison(
+                    split, Reject("", split.source, "read", "Poisoned", reason, split.attempt, time.time())
+                )
+            else:
+                self._generation.submit(split)
+
+    def _gauge(self) -> None:
+        self.metrics.waiting_splits.set(self._backlog.waiting)
+        self.metrics.in_flight_splits.set(self._backlog.in_flight)
+        self.metrics.in_flight_bytes.set(self._backlog.in_flight_bytes)
+        for planner in self.planners:
+            self.metrics.lag_records.labels(planner.source.name).set(planner.lag.records)
+
+    def _drain(self) -> None:
+        """Finish what is in flight and commit it; whatever only waited is safe in the ledger."""
+        self.state = "draining"
+        for planner in self.planners:
+            planner.stop_planning()
+        self._backlog.drop_waiting()
+        if self._generation is not None:
+            self._generation.close()
+            self._generation.join()
+            self._generation = None
+        self._committer.finish()
+        self._committer.join()
+        for planner in self.planners:
+            planner.finish()
+        for planner in self.planners:
+            if planner.is_alive():
+                planner.join(30.0)
+        self.state = "stopped"

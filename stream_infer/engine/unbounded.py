@@ -1,0 +1,171 @@
+"""The endless source of a Ray Data execution: the only module that touches Ray Data's private parts.
+
+Checked against Ray 2.60.0; `tests/engine/test_unbounded.py` names that version. Four things of Ray are used that it
+does not promise: a logical operator may be registered in ``Planner._DEFAULT_PLAN_FNS``; the scheduling loop calls
+``refresh_state`` of each operator once a step; an operator that has not completed keeps the execution alive; and map
+operators keep block statistics in ``_output_blocks_stats``, which would grow for ever here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import DataContext, Dataset
+from ray.data._internal.execution.interfaces import BlockEntry, PhysicalOperator, RefBundle
+from ray.data._internal.execution.operators.input_data_buffer import InputDataBuffer
+from ray.data._internal.logical.interfaces import LogicalOperator, LogicalPlan, SourceOperator
+from ray.data._internal.planner.planner import Planner
+from ray.data._internal.stats import DatasetStats
+from ray.data.block import BlockMetadata
+
+CHECKED_VERSION = "2.60.0"
+_IDLE_SECONDS = 0.5  # how often an idle loop looks at Ray's own housekeeping (autoscaling down)
+_BUSY_SECONDS = 0.02  # work is in flight but no task runs: actors are starting
+_STATISTICS_KEPT = 256
+
+
+class Feed:
+    """A thread-safe queue of one-block bundles that the execution reads until it is closed and empty."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._bundles: deque[RefBundle] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._open = 0
+
+    def push(self, block: pa.Table) -> None:
+        """Add one block. The execution wakes at once."""
+        metadata = BlockMetadata(num_rows=block.num_rows, size_bytes=block.nbytes, input_files=None, exec_stats=None)
+        bundle = RefBundle(
+            blocks=(BlockEntry(ref=ray.put(block), metadata=metadata),), schema=self.schema, owns_blocks=False
+        )
+        with self._changed:
+            self._bundles.append(bundle)
+            self._open += 1
+            self._changed.notify_all()
+
+    def done(self) -> None:
+        """One block came out at the other end."""
+        with self._changed:
+            self._open -= 1
+
+    def close(self) -> None:
+        """No more blocks: the execution ends when those that are in it have come out."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def ready(self) -> bool:
+        return bool(self._bundles)
+
+    def pop(self) -> RefBundle:
+        return self._bundles.popleft()
+
+    def exhausted(self) -> bool:
+        return self._closed and not self._bundles
+
+    def rest(self) -> None:
+        """Return when there is something to do, or after a while. Keeps an idle scheduling loop from spinning."""
+        with self._changed:
+            if not self._bundles and not self._closed:
+                self._changed.wait(_BUSY_SECONDS if self._open else _IDLE_SECONDS)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class _Unbounded(LogicalOperator, SourceOperator):
+    feed: Feed
+    _input_dependencies: list[LogicalOperator] = field(init=False, repr=False, default_factory=list)
+
+    def output_data(self) -> None:
+        return None
+
+    @property
+    def num_outputs(self) -> None:
+        return None
+
+    def infer_metadata(self) -> BlockMetadata:
+        return BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+
+    def infer_schema(self) -> pa.Schema:
+        return self.feed.schema
+
+    def is_lineage_serializable(self) -> bool:
+        return False  # it holds object references
+
+
+class _UnboundedBuffer(InputDataBuffer):
+    def __init__(self, context: DataContext, feed: Feed) -> None:
+        super().__init__(context, input_data=[])
+        self._estimated_num_output_bundles = None
+        self._feed = feed
+
+    def has_next(self) -> bool:
+        return self._feed.ready()
+
+    def _get_next_inner(self) -> RefBundle:
+        bundle = self._feed.pop()
+        self._metrics.on_input_received(bundle)
+        return bundle
+
+    def has_execution_finished(self) -> bool:
+        return self._feed.exhausted()
+
+    def has_completed(self) -> bool:
+        return self._feed.exhausted()
+
+    def refresh_state(self) -> None:
+        super().refresh_state()
+        running = False
+        for operator in _downstream(self):
+            running = running or operator.num_active_tasks() > 0 or operator.has_next()
+            statistics = getattr(operator, "_output_blocks_stats", None)
+            if statistics is not None and len(statistics) > _STATISTICS_KEPT:
+                statistics.clear()
+        if not running:
+            self._feed.rest()
+
+
+def _downstream(operator: PhysicalOperator) -> Iterator[PhysicalOperator]:
+    for following in operator.output_dependencies:
+        yield following
+        yield from _downstream(following)
+
+
+def _plan_unbounded(logical: _Unbounded, _inputs: list[PhysicalOperator], context: DataContext) -> PhysicalOperator:
+    return _UnboundedBuffer(context, logical.feed)
+
+
+def unbounded(feed: Feed) -> Dataset:
+    """A dataset of whatever is pushed into the feed, until the feed is closed."""
+    Planner._DEFAULT_PLAN_FNS.setdefault(_Unbounded, _plan_unbounded)
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = None  # one block in, one block out
+    context.execution_no_progress_timeout_s = -1  # a quiet stream is not a stuck one
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    stats = DatasetStats(metadata={"Unbounded": []}, parent=None)
+    return Dataset(LogicalPlan(_Unbounded(feed), context), context, stats)
+
+
+def mapped(dataset: Dataset, stage: type, arguments: dict[str, Any], **options: Any) -> Dataset:
+    """One stage: each block goes whole through an actor of ``stage``, GPU stages included.
+
+    `Dataset.map_batches` refuses whole blocks (``batch_size=None``) together with GPUs; its internal twin does not.
+    """
+    return dataset.map_batches_internal(
+        stage, batch_size=None, batch_format="pyarrow", fn_constructor_kwargs=arguments, **options
+    )
+
+
+def blocks(dataset: Dataset) -> Iterator[pa.Table]:
+    """The blocks as they come out. Ends when the feed was closed and everything has come out."""
+    for bundle in dataset.iter_internal_ref_bundles():
+        for entry in bundle.blocks:
+            yield ray.get(entry.ref)
