@@ -92,7 +92,7 @@ class Pipeline:
     def status(self) -> dict[str, Any]:
         """What the ledger and, while it runs, this instance know; a JSON document."""
         stored = self.ledger().status()
-        live: dict[str, Any] = self._supervisor.status() if self._supervisor else {"state": "starting", "ready": False}
+        live = self.live()
         running = live.pop("sources", {})
         sources = [
             {"name": name, **stored["sources"].get(name, {}), **running.get(name, {})}
@@ -107,6 +107,10 @@ class Pipeline:
         records["planned"] = sum(records.values())
         owner = {key: stored[key] for key in ("epoch", "owner", "acquired_at")}
         return {"pipeline": self.settings.name, **live, **owner, "records": records, "sources": sources}
+
+    def live(self) -> dict[str, Any]:
+        """What this instance knows of itself; asks neither the ledger nor the cluster."""
+        return self._supervisor.status() if self._supervisor else {"state": "starting", "ready": False}
 
     def audit(self) -> Audit:
         """The ledger held against a plain listing of the output folder."""

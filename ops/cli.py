@@ -1,0 +1,213 @@
+"""The command line. Exit codes: 0 done, 1 something is wrong with the data or the run, 2 a setting or argument is."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from stream_infer import config
+from stream_infer.errors import ConfigError, Retryable, StreamInferError
+from stream_infer.pipeline import Pipeline
+from stream_infer.where import where as whereabouts
+
+app = typer.Typer(
+    name="stream-infer",
+    help="Run a model over everything that arrives in Kafka and object stores, each record exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+File = Annotated[Path, typer.Argument(help="the pipeline file (YAML)", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+out = Console()
+err = Console(stderr=True)
+
+
+@app.command()
+def run(
+    file: File,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="finish what there is, drain, exit 0")] = False,
+) -> None:
+    """Run the service. SIGTERM or Ctrl-C drains; a second one stops at once."""
+    from ops.service import serving
+
+    pipeline = Pipeline.from_file(file)
+    _log_to(err)
+    _drain_on_signal(pipeline)
+    with contextlib.closing(pipeline), serving(pipeline):
+        pipeline.run(until_idle=until_idle)
+
+
+@app.command()
+def status(file: File, as_json: Json = False) -> None:
+    """Show what the ledger knows: records by fate, each source's position."""
+    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+        document = pipeline.status()
+    document.pop("state", None), document.pop("ready", None)
+    if as_json:
+        _print_json(document)
+        return
+    out.print(f"[bold]{document['pipeline']}[/] · epoch {document['epoch']} · {document['owner'] or 'never run'}")
+    table = Table("source", "rows", "rejected", "lost", "in flight", "splits")
+    for source in document["sources"]:
+        counts = [source.get(name, 0) for name in ("rows", "rejected", "lost", "in_flight")]
+        splits = source.get("splits", {}).get("committed", 0)
+        table.add_row(source["name"], *(f"{count:,}" for count in counts), f"{splits:,}")
+    out.print(table)
+
+
+@app.command()
+def audit(file: File, as_json: Json = False) -> None:
+    """Hold the output folder against the ledger. Exit 1 unless nothing is lost and nothing is there twice."""
+    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+        result = pipeline.audit()
+    if as_json:
+        _print_json(result.counts())
+    else:
+        for name, count in result.counts().items():
+            out.print(f"{name:>10}  {count:,}", highlight=False)
+        for finding in result.findings[:20]:
+            out.print(f"[red]{finding}")
+    raise typer.Exit(0 if result.clean else 1)
+
+
+@app.command()
+def where(
+    file: File,
+    name: Annotated[str, typer.Argument(help="a coordinate, s3://bucket/key or topic/partition/offset")],
+    as_json: Json = False,
+) -> None:
+    """Tell what became of a record or an object. Exit 1 when it was never planned."""
+    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+        found = whereabouts(pipeline.ledger(), name)
+    if as_json:
+        _print_json([dataclasses.asdict(item) for item in found])
+    elif not found:
+        out.print(f"{name} was never planned", highlight=False, markup=False)
+    for item in found if not as_json else ():
+        place = item.reason or item.file or "no file yet"
+        out.print(f"{item.record}\n  {item.state} · {place} · split {item.split_id}", highlight=False, markup=False)
+    raise typer.Exit(0 if found else 1)
+
+
+class RejectsAction(StrEnum):
+    """What to do with the rejects."""
+
+    LIST = "list"
+    SHOW = "show"
+
+
+@app.command()
+def rejects(
+    file: File,
+    action: Annotated[RejectsAction, typer.Argument(help="list them, or show one")],
+    record: Annotated[str | None, typer.Argument(help="coordinate, for show")] = None,
+    source: Annotated[str | None, typer.Option(help="only of this source")] = None,
+    limit: Annotated[int, typer.Option(help="most rejects to list", min=1)] = 1000,
+    as_json: Json = False,
+) -> None:
+    """List the records that could not be processed, with the reason of each."""
+    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+        if action is RejectsAction.SHOW:
+            if record is None:
+                raise ConfigError("rejects show: name the record's coordinate; `rejects FILE list` shows them")
+            one = pipeline.ledger().reject_of(record)
+            found = [] if one is None else [one]
+        else:
+            found = pipeline.ledger().rejects(source, limit)
+    if as_json:
+        _print_json([dataclasses.asdict(reject) for reject in found])
+        return
+    for reject in found:
+        line = f"{reject.record_id}\n  {reject.error} in {reject.stage}, attempt {reject.attempts}: {reject.reason}"
+        out.print(line, highlight=False, markup=False)
+    out.print(f"{len(found)} rejects" if found else "no rejects", style="dim")
+
+
+@app.command()
+def validate(file: File) -> None:
+    """Check a pipeline file. Touches no store, broker or model."""
+    settings = config.load(file)
+    sources = ", ".join(f"{source.name} ({source.kind})" for source in settings.sources)
+    out.print(f"{file} is valid: {settings.name} reads {sources}", highlight=False, markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of pipeline files, for editors."""
+    _print_json(config.PipelineSettings.model_json_schema())
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="keep the folder with its files and logs")] = False,
+) -> None:
+    """Show the whole way, from a Kafka broker and an S3 server to a search over embeddings. Leaves nothing running."""
+    from ops.demo import run_demo
+
+    raise typer.Exit(run_demo(out, keep=keep))
+
+
+def main() -> None:
+    """Entry point: a user sees one sentence, never a traceback, for what a user can repair."""
+    try:
+        if os.getcwd() not in sys.path:  # a model of one's own lies where one stands, as with `python -m`
+            sys.path.insert(0, os.getcwd())
+        app()
+    except ConfigError as error:
+        _fail(error, 2)
+    except (StreamInferError, Retryable) as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: StreamInferError, code: int) -> None:
+    err.print(f"stream-infer: {error}", style="red", highlight=False, markup=False)
+    sys.exit(code)
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _log_to(console: Console) -> None:
+    handler: logging.Handler = RichHandler(console=console, show_path=False)
+    if not console.is_terminal:
+        handler = logging.StreamHandler(sys.stderr)
+    form = "%(message)s" if console.is_terminal else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format=form)
+    for name in ("stream_infer", "connectors", "ops"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _drain_on_signal(pipeline: Pipeline) -> None:
+    stopping = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)  # everything that counts is in the ledger or will be done again
+        stopping.set()
+        err.print("draining: what is in flight is finished; once more stops at once", style="dim")
+        pipeline.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""The HTTP face of a running pipeline: health, metrics, status."""
+
+from ops.service.server import serving
+
+__all__ = ["serving"]

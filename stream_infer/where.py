@@ -1,0 +1,97 @@
+"""What became of a record or an object: the ledger's answer in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from stream_infer.errors import ConfigError
+from stream_infer.ledger import Ledger
+from stream_infer.records import KafkaCoordinate, ObjectCoordinate, parse_coordinate
+
+_WORDS = {
+    "planned": "in_flight",
+    "running": "in_flight",
+    "committed": "committed",
+    "rejected": "rejected",
+    "bisected": "bisected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """One split that holds the record.
+
+    Attributes:
+        state: ``in_flight``, ``committed``, ``rejected``, ``lost`` or ``bisected``.
+        file: output file relative to the sink's root, where its row stands unless it was rejected.
+        reason: why it was rejected or lost.
+    """
+
+    record: str
+    state: str
+    split_id: str
+    source: str
+    file: str | None
+    attempts: int
+    reason: str | None = None
+
+
+def where(ledger: Ledger, name: str) -> list[Whereabouts]:
+    """Every split that holds what the name stands for, oldest first; empty when it was never planned.
+
+    Args:
+        name: a coordinate, a plain ``s3://bucket/key``, or ``topic/partition/offset``.
+
+    Raises:
+        ConfigError: the name is none of these.
+    """
+    coordinate = _parse(name)
+    if isinstance(coordinate, KafkaCoordinate):
+        found = ledger.splits_for(f"{coordinate.topic}/{coordinate.partition}", coordinate.offset)
+    else:
+        prefix = coordinate.object_id if coordinate.version else coordinate.object_id.removesuffix("?version=") + "?"
+        found = ledger.splits_for_object(prefix)
+    final = [split for split in found if split["state"] != "bisected"] or found
+    return [_whereabouts(ledger, name, coordinate, split) for split in final]
+
+
+def _parse(name: str) -> KafkaCoordinate | ObjectCoordinate:
+    pieces = name.rsplit("/", 2)
+    if "://" not in name and len(pieces) == 3 and pieces[1].isdigit() and pieces[2].isdigit():
+        return KafkaCoordinate("", pieces[0], int(pieces[1]), int(pieces[2]))
+    if "://" in name and "?version=" not in name and not name.startswith("kafka://"):
+        parts = urlsplit(name)
+        return ObjectCoordinate(parts.scheme, parts.netloc, name.split("://", 1)[1].partition("/")[2], "")
+    try:
+        return parse_coordinate(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _whereabouts(
+    ledger: Ledger, name: str, coordinate: KafkaCoordinate | ObjectCoordinate, split: dict[str, Any]
+) -> Whereabouts:
+    state, reason = _WORDS[split["state"]], None
+    record = name if "://" in name else f"{split['source']}: {name}"
+    exact = _exact(coordinate, split)
+    if exact is not None:
+        record = exact
+        reject = ledger.reject_of(exact)
+        if reject is not None:
+            state, reason = "rejected", f"{reject.error} in {reject.stage}: {reject.reason}"
+    return Whereabouts(record, state, split["split_id"], split["source"], split["file"], split["attempt"], reason)
+
+
+def _exact(coordinate: KafkaCoordinate | ObjectCoordinate, split: dict[str, Any]) -> str | None:
+    """The full coordinate, where the split's bounds complete what was asked for."""
+    if isinstance(coordinate, KafkaCoordinate):
+        cluster = coordinate.cluster or split["bounds"].get("cluster")
+        return str(KafkaCoordinate(cluster, coordinate.topic, coordinate.partition, coordinate.offset))
+    if coordinate.version:
+        return str(coordinate)
+    versions = [item["version"] for item in split["bounds"].get("objects", ()) if item["key"] == coordinate.key]
+    if len(versions) != 1:
+        return None
+    return str(ObjectCoordinate(coordinate.scheme, coordinate.bucket, coordinate.key, versions[0]))
