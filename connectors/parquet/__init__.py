@@ -1,0 +1,5 @@
+"""Parquet files on an object store or a disk, each created once with its receipt inside."""
+
+from connectors.parquet.sink import ParquetSink
+
+__all__ = ["ParquetSink"]
