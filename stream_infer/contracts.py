@@ -18,7 +18,8 @@ class PlanBudget:
 
     Attributes:
         splits: most splits to yield.
-        records / bytes: target size of one split.
+        records / bytes: most of either in one split.
+        record_bytes: size of a record as learned so far, for sources that do not know it.
         freshness: seconds a record may wait to share a split with others; 0 plans at once.
         now: seconds since the epoch, for folders and freshness.
         date_by: ``plan`` or ``event``: which date names the output folder.
@@ -30,6 +31,7 @@ class PlanBudget:
     freshness: float
     now: float
     date_by: str = "plan"
+    record_bytes: float = 1024.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,10 @@ class Lag:
 
 
 class Source(Protocol):
-    """Driver side: finds new work and cuts it into splits. Called from one thread."""
+    """Driver side: finds new work and cuts it into splits.
+
+    Called from one thread, except `wake`, `bisect` and `record_ids`.
+    """
 
     name: str
 
@@ -111,7 +116,7 @@ class Source(Protocol):
         ...
 
     def wake(self) -> None:
-        """Make a running `wait` return now. The only method another thread may call."""
+        """Make a running `wait` return now."""
         ...
 
     def lag(self, position: Position) -> Lag:

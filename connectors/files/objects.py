@@ -156,7 +156,9 @@ class ObjectStore:
 
     def _s3(self, key: str) -> S3Client:
         if self.scheme != "s3":
-            raise Retryable(f"{self._url(key)!r}: a key of this shape cannot be read from this store; rename the object")
+            raise Retryable(
+                f"{self._url(key)!r}: a key of this shape cannot be read from this store; rename the object"
+            )
         with self._lock:
             if self._exact is None:
                 self._exact = S3Client(self.bucket, self._storage)

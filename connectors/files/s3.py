@@ -69,12 +69,12 @@ class S3Client:
         """Objects under a prefix whose keys sort after a key."""
         with self._errors(prefix):
             options = {"StartAfter": after} if after else {}
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, **options)
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, **options
+            )
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield Item(
-                        entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"].strip('"')
-                    )
+                    yield Item(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"].strip('"'))
 
     def head(self, key: str) -> Item | None:
         with self._errors(key):

@@ -109,7 +109,15 @@ class Planner(threading.Thread):
     def _plan_once(self, room: int) -> int:
         limits = self._limits
         freshness = 0.0 if self._until_idle else limits.freshness
-        budget = PlanBudget(room, self._sizer.records(), limits.split_bytes, freshness, time.time(), self._date_by)
+        budget = PlanBudget(
+            splits=room,
+            records=self._sizer.records(),
+            bytes=limits.split_bytes,
+            freshness=freshness,
+            now=time.time(),
+            date_by=self._date_by,
+            record_bytes=self._sizer.record_bytes(),
+        )
         steps = 0
         for step in self.source.plan(self._position, budget):
             self._backlog.offer(self._ledger.plan(self.source.name, [step]))

@@ -7,6 +7,7 @@ import threading
 from stream_infer.splits import Receipt
 
 TARGET_SECONDS = 1.0
+FIRST_RECORD_BYTES = 1024.0
 _FIRST_RECORDS = 512  # before any receipt
 _WEIGHT = 0.3  # of the newest receipt in the moving average
 _GROWTH = 4  # at most this much larger than the last: a cost learned from small splits is mostly overhead
@@ -17,15 +18,18 @@ class SplitSizer:
 
     Args:
         most: most records of one split, the setting ``limits.split_records``.
+        most_bytes: most input bytes of one split, ``limits.split_bytes``.
         fused: the steps share one actor, so their seconds add up; else the slowest of them decides.
     """
 
-    def __init__(self, most: int, *, fused: bool) -> None:
+    def __init__(self, most: int, most_bytes: int, *, fused: bool) -> None:
         self._most = most
+        self._most_bytes = most_bytes
         self._fused = fused
         self._lock = threading.Lock()
         self._cost: float | None = None
         self._largest = 0
+        self._record_bytes = FIRST_RECORD_BYTES
 
     def learn(self, receipt: Receipt) -> None:
         """Take one receipt into account."""
@@ -34,10 +38,18 @@ class SplitSizer:
         seconds = sum(receipt.seconds.values()) if self._fused else max(receipt.seconds.values())
         cost = seconds / receipt.records
         with self._lock:
+            # Half the way at once when records grow, slowly when they shrink: memory is what must not be overrun.
+            size = receipt.bytes_in / receipt.records
+            self._record_bytes += (0.5 if size > self._record_bytes else 0.1) * (size - self._record_bytes)
             # The overhead of a split of one record must not make the next ones small: the cheapest size seen counts more.
             weight = _WEIGHT if receipt.records * 2 >= self._largest else _WEIGHT * receipt.records / self._largest
             self._cost = cost if self._cost is None else self._cost + weight * (cost - self._cost)
             self._largest = max(receipt.records, int(self._largest * 0.99))
+
+    def record_bytes(self) -> float:
+        """Input bytes of one record, as learned so far."""
+        with self._lock:
+            return max(1.0, self._record_bytes)
 
     def records(self) -> int:
         """Records of the next split, 1 … ``most``."""
@@ -45,4 +57,5 @@ class SplitSizer:
             if self._cost is None:
                 return min(_FIRST_RECORDS, self._most)
             wanted = int(TARGET_SECONDS / max(self._cost, 1e-9))
-            return max(1, min(wanted, max(_FIRST_RECORDS, self._largest * _GROWTH), self._most))
+            fitting = int(self._most_bytes / max(1.0, self._record_bytes))
+            return max(1, min(wanted, max(_FIRST_RECORDS, self._largest * _GROWTH), self._most, fitting))

@@ -60,7 +60,7 @@ class Supervisor:
         limits = settings.limits
         self._backlog = Backlog(limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
         fused = len(stages) == 1
-        sizers = {source.name: SplitSizer(limits.split_records, fused=fused) for source in sources}
+        sizers = {source.name: SplitSizer(limits.split_records, limits.split_bytes, fused=fused) for source in sources}
         by_name = {source.name: source for source in sources}
         self._committer = Committer(ledger, sink, by_name, self._backlog, sizers, metrics)
         self.planners = [

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from stream_infer.config import TransformersModel
-from stream_infer.errors import ConfigError, Fatal, RejectRecord
+from stream_infer.decode.image import to_array
+from stream_infer.errors import ConfigError, Fatal
 from stream_infer.models.answers import top_class
 from stream_infer.models.base import Deferred, input_column, to_arrow, to_device, unknown_options
 from stream_infer.models.model_folder import ModelFolder
@@ -22,7 +23,7 @@ _PATCH = 16
 class ImageModel(Deferred):
     """image-classification (``label``, ``score``) and image-feature-extraction (``embedding``).
 
-    The column read holds encoded images (``model.input``, else ``image``, else ``bytes``). `prepare` adds
+    The column read holds images, decoded or still encoded (``model.input``, else ``image``, else ``bytes``). `prepare` adds
     ``__pixels`` (large_list<uint8>, or float32 for processors whose last step cannot be repeated on the device) and
     ``__pixel_shape`` (channels, height, width). A row costs its patches of 16 by 16 pixels, which is its tokens.
 
@@ -125,16 +126,8 @@ class ImageModel(Deferred):
         scale, shift = (to_device(array, self._device) for array in affine)
         return pixels.float() * scale + shift
 
-    def _pixels(self, data: bytes) -> np.ndarray:
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                picture = np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
-            raise RejectRecord(
-                f"the bytes are no image that can be decoded ({type(error).__name__})", reason="decode"
-            ) from None
+    def _pixels(self, cell: Mapping[str, object] | bytes) -> np.ndarray:
+        picture = to_array(cell)
         return self._processed(picture, raw=self._raw() is not None)
 
     def _processed(self, picture: np.ndarray, *, raw: bool) -> np.ndarray:

@@ -1,0 +1,40 @@
+"""What happens to an object once the ledger says that it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from connectors.files.store import Store, open_store
+from stream_infer import config
+from stream_infer.errors import Lost
+
+Action = Callable[[tuple[str, str]], None]
+
+
+def after_action(settings: config.FilesSource, store: Store) -> Action | None:
+    """The action of the setting ``after`` on (key, version); None to keep. Idempotent; raises Retryable.
+
+    A key that holds another version by now is left alone: that version is new work.
+    """
+    if settings.after == "keep":
+        return None
+    if settings.after == "delete":
+        return lambda item: _delete(store, item)
+    target = open_store(settings.after.move, settings.storage)
+    return lambda item: _move(store, target, item)
+
+
+def _delete(store: Store, item: tuple[str, str]) -> None:
+    store.delete(*item)
+
+
+def _move(store: Store, target: Store, item: tuple[str, str]) -> None:
+    key, version = item
+    relative = key.removeprefix(f"{store.root}/") if store.root else key
+    target_key = f"{target.root}/{relative}" if target.root else relative
+    try:
+        # The content is read pinned: copying by key could move a version that was never committed.
+        target.put(target_key, store.get(key, version))
+    except Lost:
+        return
+    store.delete(key, version)

@@ -1,0 +1,54 @@
+"""Bucket notifications: three dialects, one meaning, and only ever a hint; the object itself is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """An object that was created or changed.
+
+    Attributes:
+        keys: what the key may be, likeliest first: dialects differ in whether they encode it.
+    """
+
+    bucket: str
+    keys: tuple[str, ...]
+
+
+def parse_events(body: bytes | str) -> list[ObjectEvent]:
+    """The creations in one notification of AWS, MinIO or versitygw, also when wrapped by SNS.
+
+    Test events, removals and anything else give nothing: a notification that cannot be read is repaired by listing.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return []
+    if isinstance(document, dict) and isinstance(document.get("Message"), str) and "Records" not in document:
+        return parse_events(document["Message"])
+    records = document.get("Records") if isinstance(document, dict) else None
+    return [event for record in records or () for event in _event(record)]
+
+
+def _event(record: Any) -> Iterator[ObjectEvent]:
+    try:
+        name = str(record["eventName"]).removeprefix("s3:")
+        bucket = record["s3"]["bucket"]["name"]
+        item = record["s3"]["object"]
+        key = item["key"]
+    except (KeyError, TypeError):
+        return
+    if not isinstance(key, str) or not isinstance(bucket, str) or not name.startswith("ObjectCreated"):
+        return
+    decoded = unquote_plus(key)
+    # versitygw keeps the ETag's quotes and does not encode the key; AWS and MinIO encode it and have no quotes
+    plain_first = str(item.get("eTag", "")).startswith('"')
+    keys = (key, decoded) if plain_first else (decoded, key)
+    yield ObjectEvent(bucket, tuple(dict.fromkeys(keys)))

@@ -1,0 +1,127 @@
+"""What is in the folder and not yet planned: listings and events become candidates."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from connectors.files.store import Item, Store
+from stream_infer import config
+from stream_infer.contracts import Position
+from stream_infer.records import ObjectCoordinate
+
+_PAGE = 5000  # keys of a listing that one plan looks at
+_REMEMBERED = 1_000_000  # objects known to be planned, so that the ledger is not asked about each at every listing
+
+
+class Candidates:
+    """Objects seen and not planned, by identity, oldest first as far as they were seen.
+
+    Attributes:
+        waiting: identity -> (object, when it was first seen).
+        resting: key -> (object, since when): local files that may still be being written.
+    """
+
+    def __init__(self, store: Store, settings: config.FilesSource) -> None:
+        self._store = store
+        self._discover = settings.discover
+        self._matches = glob_pattern(settings.glob).fullmatch if settings.glob else None
+        self._prefix = f"{store.root}/" if store.root else ""
+        self._settle = settings.discover.settle if store.scheme == "file" else 0.0
+        self._interval = settings.discover.backfill if settings.discover.events else settings.discover.poll
+        self._walk: Iterator[Item] | None = None
+        self._next_walk = float("-inf")
+        self._known: dict[bytes, None] = {}
+        self.waiting: dict[str, tuple[Item, float]] = {}
+        self.resting: dict[str, tuple[Item, float]] = {}
+
+    @property
+    def walking(self) -> bool:
+        """A listing is under way."""
+        return self._walk is not None
+
+    def until_next_walk(self) -> float:
+        """Seconds until a listing is due; 0 while one is under way."""
+        if self._walk is not None:
+            return 0.0
+        due = self._next_walk - time.monotonic()
+        return max(0.0, min(due, self._settle or due) if self.resting else due)
+
+    def look(self, position: Position, now: float) -> None:
+        """Go on with the listing, or begin one if it is due. Raises Retryable."""
+        if self._walk is None:
+            if self.until_next_walk() > 0:
+                return
+            self._walk = self._store.list(self._prefix)
+            self.resting = {key: entry for key, entry in self.resting.items() if now - entry[1] < 60}
+        try:
+            page = list(islice(self._walk, _PAGE))
+        except BaseException:
+            self._walk = None
+            raise
+        if len(page) < _PAGE:
+            self._walk = None
+            self._next_walk = time.monotonic() + self._interval
+        self.add(page, position, now)
+
+    def add(self, items: Iterable[Item], position: Position, now: float) -> None:
+        """Take objects into account that nobody has planned yet."""
+        fresh = {}
+        for item in items:
+            if not self._wanted(item.key):
+                continue
+            identity = self.identity(item)
+            if identity not in self.waiting and _digest(identity) not in self._known and self._rested(item, now):
+                fresh[identity] = item
+        unseen = position.unseen(list(fresh)) if fresh else set()
+        for identity, item in fresh.items():
+            if identity in unseen:
+                self.waiting[identity] = (item, now)
+            else:
+                self._remember(identity)
+
+    def planned(self, identity: str) -> None:
+        """The ledger has it."""
+        self.waiting.pop(identity, None)
+        self._remember(identity)
+
+    def identity(self, item: Item) -> str:
+        """The coordinate of one version of one object, without its row."""
+        return ObjectCoordinate(self._store.scheme, self._store.bucket, item.key, item.version).object_id
+
+    def _wanted(self, key: str) -> bool:
+        if not key.startswith(self._prefix) or key.endswith("/"):
+            return False
+        return self._matches is None or self._matches(key[len(self._prefix) :]) is not None
+
+    def _rested(self, item: Item, now: float) -> bool:
+        """A local file is whole when nothing has touched it for a while; renaming into place keeps the old time."""
+        if now - item.modified >= self._settle:
+            self.resting.pop(item.key, None)
+            return True
+        before = self.resting.get(item.key)
+        since = before[1] if before is not None and before[0].version == item.version else now
+        if now - since >= self._settle:
+            self.resting.pop(item.key, None)
+            return True
+        self.resting[item.key] = (item, since)
+        return False
+
+    def _remember(self, identity: str) -> None:
+        self._known[_digest(identity)] = None
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """A shell pattern as a regular expression: ``**/`` any folders, ``*`` and ``?`` within one name."""
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(piece) or re.escape(piece) for piece in pieces), re.DOTALL)
+
+
+def _digest(identity: str) -> bytes:
+    return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,123 @@
+"""Where notifications come from: a Kafka topic or an SQS queue."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+
+from connectors.files.events import ObjectEvent, parse_events
+from connectors.files.s3 import client_of
+from stream_infer import config
+from stream_infer.errors import ConfigError, Retryable
+
+_MESSAGES = 500
+
+
+class EventQueue(Protocol):
+    """Used by one thread."""
+
+    def poll(self, timeout: float) -> list[ObjectEvent]:
+        """Events that arrived; waits up to ``timeout`` seconds for the first. Raises Retryable."""
+        ...
+
+    def planned(self) -> None:
+        """All events given so far are in the ledger."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_queue(settings: config.Events, pipeline: str, storage: config.Storage) -> EventQueue:
+    """The queue of the settings; connects with its first poll."""
+    if settings.kafka is not None:
+        return KafkaQueue(settings.kafka, pipeline)
+    if settings.sqs is not None:
+        return SqsQueue(settings.sqs, storage)
+    raise ConfigError("discover.events: write kafka: or sqs: under it, or leave events out")
+
+
+class KafkaQueue:
+    """Reads a notification topic from its end on: the listing at the start covers what came before."""
+
+    def __init__(self, settings: config.KafkaEvents, pipeline: str) -> None:
+        self._settings = settings
+        self._options: dict[str, Any] = {
+            "bootstrap.servers": settings.servers,
+            "error_cb": lambda _error: None,
+            "log_level": 0,
+            **settings.options,
+            "group.id": f"stream-infer.{pipeline}.events",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 500,
+        }
+        self._consumer: Consumer | None = None
+
+    def poll(self, timeout: float) -> list[ObjectEvent]:
+        try:
+            consumer = self._open()
+            first = consumer.poll(timeout)
+            messages = [] if first is None else [first, *consumer.consume(_MESSAGES, 0)]
+        except KafkaException as error:
+            raise Retryable(f"the event topic {self._settings.topic} did not answer: {error}") from None
+        return [
+            event for message in messages if message.error() is None for event in parse_events(message.value() or b"")
+        ]
+
+    def planned(self) -> None:
+        return
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _open(self) -> Consumer:
+        if self._consumer is None:
+            consumer = Consumer(self._options)
+            topic = consumer.list_topics(self._settings.topic, timeout=10.0).topics[self._settings.topic]
+            if topic.error is not None:
+                consumer.close()
+                raise Retryable(f"the event topic {self._settings.topic!r} does not exist yet")
+            consumer.assign([TopicPartition(self._settings.topic, number, OFFSET_END) for number in topic.partitions])
+            self._consumer = consumer
+        return self._consumer
+
+
+class SqsQueue:
+    """Deletes a message only when its objects are in the ledger; until then SQS gives it again."""
+
+    def __init__(self, settings: config.SqsEvents, storage: config.Storage) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._client: Any = None
+        self._handles: list[str] = []
+
+    def poll(self, timeout: float) -> list[ObjectEvent]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            if self._client is None:
+                self._client = client_of("sqs", self._settings.endpoint_url, self._settings.region, self._storage)
+            answer = self._client.receive_message(
+                QueueUrl=self._settings.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=min(20, round(timeout))
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise Retryable(f"the event queue did not answer: {type(error).__name__}") from None
+        messages = answer.get("Messages", [])
+        self._handles += [message["ReceiptHandle"] for message in messages]
+        return [event for message in messages for event in parse_events(message["Body"])]
+
+    def planned(self) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        while self._handles:
+            entries = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(self._handles[:10])]
+            try:
+                self._client.delete_message_batch(QueueUrl=self._settings.queue_url, Entries=entries)
+            except (BotoCoreError, ClientError):
+                return  # they come again, and are known then
+            del self._handles[:10]
+
+    def close(self) -> None:
+        self._client = None

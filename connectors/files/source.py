@@ -1,0 +1,184 @@
+"""The files source: cuts the objects of a bucket or a folder into splits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from connectors.files.after import after_action
+from connectors.files.events import ObjectEvent
+from connectors.files.listing import Candidates
+from connectors.files.queues import EventQueue, open_queue
+from connectors.files.reader import FilesReader
+from connectors.files.store import Item, Store, open_store
+from stream_infer import config
+from stream_infer.contracts import Lag, ObjectVersion, PlanBudget, Planned, Position
+from stream_infer.decode import one_record
+from stream_infer.splits import Split
+
+_SLICE = 0.25  # seconds: how long `wake` may go unnoticed while an event queue is asked
+_HEADS = 16
+
+
+class FilesSource:
+    """Implements `contracts.Source`. The identity of an object is its bucket, key and version (ETag)."""
+
+    def __init__(
+        self, settings: config.FilesSource, store: Store, reader: FilesReader, queue: EventQueue | None
+    ) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._store = store
+        self._reader = reader
+        self._queue = queue
+        self._after = after_action(settings, store)
+        self._candidates = Candidates(store, settings)
+        self._events: list[ObjectEvent] = []
+        self._woken = threading.Event()
+
+    @classmethod
+    def from_config(cls, settings: config.FilesSource, *, pipeline: str, limits: config.Limits) -> FilesSource:
+        """The source of the settings; asks the store with its first plan."""
+        store = open_store(settings.url, settings.storage)
+        events = settings.discover.events
+        queue = open_queue(events, pipeline, settings.storage) if events is not None else None
+        return cls(settings, store, FilesReader(store, settings.format, limits), queue)
+
+    def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
+        """See `contracts.Source.plan`."""
+        if self._queue is not None:
+            self._events += self._queue.poll(0.0)  # opens the queue before the first listing, so nothing falls between
+            self._take_events(position, budget.now)
+        self._candidates.look(position, budget.now)
+        for group in self._groups(budget):
+            yield self._step(group, budget)
+            for item in group:
+                self._candidates.planned(self._candidates.identity(item))
+        if self._queue is not None and not self._candidates.waiting:
+            self._queue.planned()
+
+    def wait(self, timeout: float) -> None:
+        """See `contracts.Source.wait`."""
+        left = min(timeout, self._candidates.until_next_walk())
+        if self._queue is None:
+            self._woken.wait(left)
+        else:
+            while left > 0 and not self._events and not self._woken.is_set():
+                self._events += self._queue.poll(min(_SLICE, left))
+                left -= _SLICE
+        self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def lag(self, position: Position) -> Lag:
+        """See `contracts.Source.lag`. A listing that is not through counts as unsettled."""
+        items = [item for item, _since in self._candidates.waiting.values()]
+        return Lag(
+            records=len(items),
+            bytes=sum(item.size for item in items),
+            oldest=min((item.modified for item in items), default=None),
+            unsettled=len(self._candidates.resting) + self._candidates.walking,
+        )
+
+    def reader(self) -> FilesReader:
+        return self._reader
+
+    def bisect(self, split: Split) -> tuple[Split, Split] | None:
+        """See `contracts.Source.bisect`. An object of many rows is read here, once, to learn how many."""
+        objects = split.bounds["objects"]
+        if len(objects) > 1:
+            middle = len(objects) // 2
+            return self._part(split, objects[:middle]), self._part(split, objects[middle:])
+        start, stop = split.bounds.get("rows") or (0, self._reader.count_rows(objects[0]))
+        if stop - start < 2:
+            return None
+        middle = (start + stop) // 2
+        left, right = (
+            split.child({"objects": objects, "rows": [low, high]}, records=high - low, bytes=split.bytes)
+            for low, high in ((start, middle), (middle, stop))
+        )
+        return left, right
+
+    def record_ids(self, split: Split) -> Iterator[str]:
+        start, stop = split.bounds.get("rows") or (0, 1)
+        for item in split.bounds["objects"]:
+            for row in range(start, stop):
+                yield self._reader.record_id(item, row)
+
+    def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
+        """``after: delete | move`` for exactly the versions that were committed."""
+        if self._after is None:
+            return
+        items = [(item["key"], item["version"]) for split in splits for item in split.bounds["objects"]]
+        with ThreadPoolExecutor(_HEADS, thread_name_prefix="after") as pool:
+            for _ in pool.map(self._after, items):
+                pass
+
+    def close(self) -> None:
+        if self._queue is not None:
+            self._queue.close()
+
+    def _take_events(self, position: Position, now: float) -> None:
+        """Ask the store about each event's object: its answer, not the event's, is the truth."""
+        events = [event for event in self._events if event.bucket == self._store.bucket]
+        with ThreadPoolExecutor(_HEADS, thread_name_prefix="heads") as pool:
+            found = [item for item in pool.map(self._head, events) if item is not None] if events else []
+        self._candidates.add(found, position, now)
+        self._events = []
+
+    def _head(self, event: ObjectEvent) -> Item | None:
+        return next((item for key in event.keys if (item := self._store.head(key)) is not None), None)
+
+    def _groups(self, budget: PlanBudget) -> Iterator[list[Item]]:
+        waiting = sorted(self._candidates.waiting.values(), key=lambda entry: (entry[0].modified, entry[0].key))
+        if budget.date_by == "event":
+            waiting.sort(key=lambda entry: _date(entry[0].modified))
+        most_bytes = min(budget.bytes, int(budget.records * budget.record_bytes))
+        group: list[Item] = []
+        size, first_seen, given = 0, budget.now, 0
+        for item, since in waiting:
+            single = one_record(self._settings.format, item.key)
+            full = len(group) >= budget.records or size + item.size > (budget.bytes if single else most_bytes)
+            apart = budget.date_by == "event" and group and _date(group[0].modified) != _date(item.modified)
+            if group and (full or apart):
+                yield group
+                given += 1
+                group, size, first_seen = [], 0, budget.now
+                if given == budget.splits:
+                    return
+            group.append(item)
+            size += item.size
+            first_seen = min(first_seen, since)
+        if group and not self._candidates.walking and budget.now - first_seen >= budget.freshness:
+            yield group
+
+    def _step(self, group: Sequence[Item], budget: PlanBudget) -> Planned:
+        oldest = min(item.modified for item in group)
+        split = Split.of(
+            self.name,
+            {"objects": [_described(item) for item in group]},
+            folder=f"date={_date(oldest if budget.date_by == 'event' else budget.now)}",
+            records=len(group),
+            bytes=sum(item.size for item in group),
+            lane=self._settings.lane,
+            planned_at=budget.now,
+            event_at=oldest,
+        )
+        claims = tuple(ObjectVersion(self._candidates.identity(item), item.size, item.modified) for item in group)
+        return Planned(split, objects=claims)
+
+    def _part(self, split: Split, objects: Sequence[dict[str, Any]]) -> Split:
+        size = sum(item["size"] for item in objects)
+        return split.child({"objects": list(objects)}, records=len(objects), bytes=size)
+
+
+def _described(item: Item) -> dict[str, Any]:
+    return {"key": item.key, "version": item.version, "size": item.size, "modified": item.modified}
+
+
+def _date(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"

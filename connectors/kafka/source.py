@@ -1,0 +1,241 @@
+"""The Kafka source: cuts the offsets of every partition into splits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from connectors.kafka.cluster import Cluster, Partition, Topic
+from connectors.kafka.reader import KafkaReader
+from connectors.kafka.watcher import Watcher
+from stream_infer import config
+from stream_infer.contracts import Lag, PlanBudget, Planned, Position
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.records import KafkaCoordinate
+from stream_infer.splits import Loss, Split
+
+_METADATA_SECONDS = 10.0  # how long a new partition, a recreated topic or expired offsets may stay unnoticed
+
+
+class KafkaSource:
+    """Implements `contracts.Source`.
+
+    Positions: ``TOPIC/PARTITION`` holds the next offset, ``topic/TOPIC`` the topic's id and incarnation. A topic made
+    again under its name is another topic: in positions and coordinates it is ``TOPIC@2``.
+    """
+
+    def __init__(
+        self, settings: config.KafkaSource, cluster: Cluster, watcher: Watcher, reader: KafkaReader, group: str
+    ) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self._cluster = cluster
+        self._watcher = watcher
+        self._reader = reader
+        self._group = group
+        self._known: dict[Partition, str] = {}  # partition -> topic as coordinates name it
+        self._looked_at = float("-inf")
+        self._starts: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
+        self._nexts: dict[Partition, int] = {}
+        self._seen: dict[Partition, float] = {}  # when the oldest unplanned record was first known of
+        self._told: dict[Partition, int] = {}
+        self._turn = 0
+
+    @classmethod
+    def from_config(cls, settings: config.KafkaSource, *, pipeline: str, limits: config.Limits) -> KafkaSource:
+        """The source of the settings; connects with its first plan."""
+        cluster = Cluster(settings.name, settings.servers, settings.options)
+        reader = KafkaReader(settings, pipeline, limits)
+        group = settings.group or f"stream-infer.{pipeline}"
+        return cls(settings, cluster, Watcher(settings, pipeline), reader, group)
+
+    def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
+        """See `contracts.Source.plan`. Partitions take turns, so that none starves behind a long one."""
+        yield from self._look(position, budget.now)
+        partitions = sorted(self._known)
+        self._ends = self._cluster.ends(partitions)
+        left = budget.splits
+        nexts = self._nexts = {partition: self._next(position, partition) for partition in partitions}
+        for partition in partitions:
+            step = self._expired(partition, nexts)
+            if step is not None:
+                yield step
+        self._turn += 1
+        order = partitions[self._turn % len(partitions) :] + partitions[: self._turn % len(partitions)]
+        while left:
+            ready = [partition for partition in order if self._ripe(partition, nexts[partition], budget)]
+            if not ready:
+                break
+            for partition in ready[:left]:
+                start = nexts[partition]
+                stop = min(self._ends[partition], start + budget.records)
+                yield self._step(partition, start, stop, budget)
+                nexts[partition] = stop
+                left -= 1
+        self._watcher.expect(nexts)
+
+    def wait(self, timeout: float) -> None:
+        """See `contracts.Source.wait`: a fetch that the broker answers when something arrives."""
+        self._watcher.wait(timeout)
+
+    def wake(self) -> None:
+        self._watcher.wake()
+
+    def lag(self, position: Position) -> Lag:
+        """See `contracts.Source.lag`."""
+        waiting = {
+            f"{self._known[partition]}/{partition[1]}": max(0, end - self._nexts[partition])
+            for partition, end in self._ends.items()
+            if partition in self._nexts
+        }
+        oldest = min(self._seen.values(), default=None)
+        return Lag(records=sum(waiting.values()), oldest=oldest, by_key=waiting)
+
+    def reader(self) -> KafkaReader:
+        return self._reader
+
+    def bisect(self, split: Split) -> tuple[Split, Split] | None:
+        """See `contracts.Source.bisect`."""
+        start, stop = split.bounds["start"], split.bounds["stop"]
+        if stop - start < 2:
+            return None
+        middle = (start + stop) // 2
+        each = split.bytes // (stop - start)
+        left, right = (
+            split.child({**split.bounds, "start": low, "stop": high}, records=high - low, bytes=each * (high - low))
+            for low, high in ((start, middle), (middle, stop))
+        )
+        return left, right
+
+    def record_ids(self, split: Split) -> Iterator[str]:
+        bounds = split.bounds
+        for offset in range(bounds["start"], bounds["stop"]):
+            yield str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], offset))
+
+    def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
+        """Let the consumer group's offsets follow the contiguous committed prefix."""
+        names = {f"{topic}/{partition[1]}": partition for partition, topic in self._known.items()}
+        ends = {names[key]: offset for key, offset in prefix.items() if key in names}
+        news = {partition: offset for partition, offset in ends.items() if self._told.get(partition) != offset}
+        if news:
+            self._cluster.commit(self._group, news)
+            self._told.update(news)
+
+    def close(self) -> None:
+        self._watcher.close()
+        self._cluster.close()
+
+    def _next(self, position: Position, partition: Partition) -> int:
+        stored = position.get(f"{self._known[partition]}/{partition[1]}")
+        return int(stored) if stored is not None else self._starts.get(partition, 0)
+
+    def _look(self, position: Position, now: float) -> Iterator[Planned]:
+        """Every few seconds: are there new partitions, is each topic still the same one, what has expired?"""
+        if time.monotonic() - self._looked_at < _METADATA_SECONDS:
+            return
+        found = self._cluster.topics(self._settings.topics)
+        missing = [name for name in self._settings.topics if name not in found]
+        if missing:
+            raise Retryable(f"topic {missing[0]!r} does not exist at {self._settings.servers} yet; create it")
+        for topic in found.values():
+            yield from self._identify(topic, position)
+        self._starts = self._cluster.starts(sorted(self._known))
+        yield from self._begin(position)
+        self._looked_at = time.monotonic()
+
+    def _identify(self, topic: Topic, position: Position) -> Iterator[Planned]:
+        stored = position.get(f"topic/{topic.name}")
+        incarnation = stored["incarnation"] if stored else 1
+        if stored and stored["id"] != topic.topic_id:
+            if self._settings.on_recreated == "stop":
+                raise Fatal(
+                    f"topic {topic.name!r} was deleted and made again, so its offsets mean other records now; "
+                    f"write on_recreated: adopt for source {self.name} to read the new topic as {topic.name}@"
+                    f"{incarnation + 1}"
+                )
+            incarnation += 1
+        if not stored or stored["id"] != topic.topic_id:
+            yield Planned(None, positions={f"topic/{topic.name}": {"id": topic.topic_id, "incarnation": incarnation}})
+        known_as = topic.name if incarnation == 1 else f"{topic.name}@{incarnation}"
+        for number in topic.partitions:
+            self._known[topic.name, number] = known_as
+
+    def _begin(self, position: Position) -> Iterator[Planned]:
+        """Where partitions without a position start; stored, so that ``latest`` means the first look, not each."""
+        fresh = [part for part, topic in self._known.items() if position.get(f"{topic}/{part[1]}") is None]
+        # a partition that joins a topic already read holds only what came since: it is read whole
+        first = [part for part in fresh if not self._started(position, part)]
+        if self._settings.start == "earliest" or not first:
+            offsets: dict[Partition, int] = {}
+        elif self._settings.start == "latest":
+            offsets = self._cluster.ends(first)
+        else:
+            moment = datetime.fromisoformat(self._settings.start)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            offsets = self._cluster.at_time(first, moment.timestamp())
+        positions = {f"{self._known[part]}/{part[1]}": offsets.get(part, self._starts[part]) for part in fresh}
+        if positions:
+            yield Planned(None, positions=positions)
+
+    def _started(self, position: Position, partition: Partition) -> bool:
+        siblings = (other for other in self._known if other[0] == partition[0] and other != partition)
+        known_as = self._known[partition]
+        return "@" in known_as or any(position.get(f"{known_as}/{number}") is not None for _, number in siblings)
+
+    def _expired(self, partition: Partition, nexts: dict[Partition, int]) -> Planned | None:
+        start, now = self._starts.get(partition, 0), nexts[partition]
+        if now >= start:
+            return None
+        if self._settings.on_expired == "stop":
+            raise Fatal(
+                f"{partition[0]}/{partition[1]}: offsets {now} to {start - 1} expired before they were read; "
+                f"lengthen the topic's retention, or write on_expired: skip for source {self.name}"
+            )
+        known_as = self._known[partition]
+        first = str(KafkaCoordinate(self._cluster.id, known_as, partition[1], now))
+        nexts[partition] = start
+        loss = Loss(first, self.name, "expired", start - now)
+        return Planned(None, positions={f"{known_as}/{partition[1]}": start}, losses=(loss,))
+
+    def _ripe(self, partition: Partition, start: int, budget: PlanBudget) -> bool:
+        waiting = self._ends[partition] - start
+        if waiting <= 0:
+            self._seen.pop(partition, None)
+            return False
+        seen = self._seen.setdefault(partition, budget.now)
+        return waiting >= budget.records or budget.now - seen >= budget.freshness
+
+    def _step(self, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
+        topic, number = partition
+        known_as = self._known[partition]
+        key = f"{known_as}/{number}"
+        event_at = self._watcher.timestamp(partition, start)
+        if event_at is None and budget.date_by == "event":
+            event_at = self._watcher.fetch_timestamp(partition, start)
+        by = event_at if budget.date_by == "event" and event_at is not None else budget.now
+        bounds: dict[str, Any] = {
+            "cluster": self._cluster.id,
+            "topic": known_as,
+            "partition": number,
+            "start": start,
+            "stop": stop,
+            "position_key": key,
+        }
+        split = Split.of(
+            self.name,
+            bounds,
+            folder=f"date={datetime.fromtimestamp(by, UTC):%Y-%m-%d}",
+            records=stop - start,
+            bytes=int((stop - start) * budget.record_bytes),
+            lane=self._settings.lane,
+            planned_at=budget.now,
+            event_at=event_at if event_at is not None else self._seen.get(partition, budget.now),
+        )
+        if stop < self._ends[partition]:
+            self._seen[partition] = budget.now
+        else:
+            self._seen.pop(partition, None)
+        return Planned(split, positions={key: stop})

@@ -1,0 +1,58 @@
+"""Images: decoded to RGB on the CPU."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from stream_infer.config import Limits
+from stream_infer.decode.base import Decoded
+from stream_infer.errors import RejectRecord
+
+IMAGE = pa.struct([("shape", pa.list_(pa.int32(), 3)), ("data", pa.large_binary())])
+
+
+def decode(content: bytes, limits: Limits) -> Iterator[Decoded]:
+    """One record with column ``image``: ``shape`` (height, width, 3) and ``data``, uint8 in that order."""
+    pixels = to_pixels(content, limits.record_bytes)
+    column = pa.array([{"shape": list(pixels.shape), "data": pixels.tobytes()}], IMAGE)
+    yield Decoded(pa.table({"image": column}), range(1))
+
+
+def to_pixels(content: bytes, most: int | None = None) -> np.ndarray:
+    """An encoded image as RGB, shape (height, width, 3), uint8.
+
+    Raises:
+        RejectRecord: it cannot be decoded, or would take more than ``most`` bytes.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                if most is not None and image.width * image.height * 3 > most:
+                    raise RejectRecord(
+                        f"{image.width} x {image.height} pixels are more than limits.record_bytes", reason="too_large"
+                    )
+                return np.asarray(image.convert("RGB"))
+    except RejectRecord:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise RejectRecord("the image has too many pixels", reason="too_large") from None
+    except Exception as error:  # Pillow's plugins raise whatever their formats make them
+        raise RejectRecord(
+            f"the bytes are no image that can be decoded ({type(error).__name__})", reason="decode"
+        ) from None
+
+
+def to_array(cell: Mapping[str, object] | bytes) -> np.ndarray:
+    """A cell of an image column, decoded or still encoded, as RGB of shape (height, width, 3), uint8."""
+    if isinstance(cell, bytes):
+        return to_pixels(cell)
+    shape, data = cell["shape"], cell["data"]
+    assert isinstance(data, bytes) and isinstance(shape, Sequence)
+    return np.frombuffer(data, np.uint8).reshape(shape)
