@@ -1,0 +1,56 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+help: ## show this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## make .venv with the stream-infer command
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stream-infer needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+	@$(MAKE) --no-print-directory parts
+
+parts: ## say which real parts this machine can start
+	@command -v docker >/dev/null && echo "docker: there" || true
+	@command -v java >/dev/null && command -v mvn >/dev/null && echo "Kafka: Java and Maven are here" || echo "Kafka: install Docker, or Java 17 and Maven, and the Kafka half can run too"
+	@command -v go >/dev/null && echo "S3: Go is here (versitygw)" || echo "S3: moto will do; install Docker or Go for a faster server"
+
+demo: install ## start a broker, an S3 server and the service, and watch records flow
+	@$(BIN)/stream-infer demo
+
+test: install ## every test but the long ones
+	@$(BIN)/python -m pytest -q -m "not chaos and not soak"
+
+lint: install ## ruff, mypy strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: install ## let ruff rewrite
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+chaos: install ## kill, cut and fill things while the service runs
+	@$(BIN)/python -m pytest -q -m chaos
+
+bench: install ## figures, each beside its peer
+	@$(BIN)/python -m benchmarks
+
+lock: $(STAMP) ## compile requirements.txt anew
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+.PHONY: help install parts demo test lint format chaos bench lock clean

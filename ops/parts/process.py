@@ -1,0 +1,97 @@
+"""Starting a server process, waiting until it answers, and ending it with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+
+class PartMissing(Exception):
+    """This machine has nothing that could provide the part. The message says what to install."""
+
+
+def cache_folder() -> Path:
+    """Where downloaded and built parts are kept: ``STREAM_INFER_PARTS``, else the user's cache."""
+    named = os.environ.get("STREAM_INFER_PARTS")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(named) if named else Path(base) / "stream-infer"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One builder at a time, across processes."""
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def docker_answers() -> bool:
+    """Whether a Docker engine is there and this user may use it."""
+    try:
+        import docker
+
+        docker.from_env(timeout=3).ping()
+    except Exception:  # whatever the client makes of a missing engine, there is none
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def server(
+    command: Sequence[str], log: Path, port: int, timeout: float = 60.0, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server while the block runs; enters when it accepts connections.
+
+    Raises:
+        RuntimeError: it ended, or did not answer within ``timeout`` seconds; with the end of its log.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us; we end it ourselves
+            env={**os.environ, **(env or {})},
+        )
+    try:
+        _await(process, log, port, timeout)
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes], timeout: float = 10.0) -> None:
+    """End a process and its group: asked first, killed after ``timeout`` seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout)
+            break
+
+
+def _await(process: subprocess.Popen[bytes], log: Path, port: int, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+            return
+        time.sleep(0.05)
+    tail = log.read_text(errors="replace")[-1500:]
+    raise RuntimeError(f"{Path(process.args[0]).name} did not start: {tail}")  # type: ignore[index]

@@ -1,0 +1,74 @@
+"""Real parts for the tests: each is started once, by the first test that asks for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from ops.parts import PartMissing, S3Server, start_kafka, start_s3
+from stream_infer.config import Storage
+
+_REQUIRED = os.environ.get("STREAM_INFER_REQUIRE_PARTS") == "1"
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of a real broker."""
+    try:
+        with start_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+            yield broker.servers
+    except PartMissing as missing:
+        if _REQUIRED and shutil.which("java") and shutil.which("mvn"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def kafka_topic(kafka: str) -> Callable[..., str]:
+    """A factory of topics: ``kafka_topic(partitions=4, **config)`` gives the name."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+
+    def make(partitions: int = 1, name: str | None = None, **config: str) -> str:
+        topic = name or f"t-{uuid.uuid4().hex[:12]}"
+        made = admin.create_topics([NewTopic(topic, partitions, 1, config=config)])
+        made[topic].result(30)
+        return topic
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server."""
+    with start_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(s3_server: S3Server) -> Storage:
+    """How to reach the S3 server."""
+    return Storage(**s3_server.storage())
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_server: S3Server) -> Any:
+    """A boto3 client of the S3 server."""
+    return s3_server.client()
+
+
+@pytest.fixture
+def s3_bucket(s3_client: Any) -> Callable[[], str]:
+    """A factory of fresh buckets."""
+
+    def make() -> str:
+        name = f"b-{uuid.uuid4().hex[:16]}"
+        s3_client.create_bucket(Bucket=name)
+        return name
+
+    return make
