@@ -6,6 +6,7 @@ restart or another day writes the same name.
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -62,7 +63,7 @@ class Split:
         return orjson.dumps(self).decode()
 
     @classmethod
-    def from_json(cls, document: str | bytes) -> Split:
+    def from_json(cls, document: str | builtins.bytes) -> Split:
         return cls(**orjson.loads(document))
 
     def tried(self) -> Split:

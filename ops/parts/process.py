@@ -44,7 +44,7 @@ def free_port() -> int:
 def docker_answers() -> bool:
     """Whether a Docker engine is there and this user may use it."""
     try:
-        import docker
+        import docker  # type: ignore[import-untyped]
 
         docker.from_env(timeout=3).ping()
     except Exception:  # whatever the client makes of a missing engine, there is none
@@ -94,4 +94,4 @@ def _await(process: subprocess.Popen[bytes], log: Path, port: int, timeout: floa
             return
         time.sleep(0.05)
     tail = log.read_text(errors="replace")[-1500:]
-    raise RuntimeError(f"{Path(process.args[0]).name} did not start: {tail}")  # type: ignore[index]
+    raise RuntimeError(f"{log.stem} did not start: {tail}")

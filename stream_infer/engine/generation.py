@@ -30,7 +30,7 @@ def connect_ray(root: str) -> tuple[int, int]:
         ray.init(
             address=os.environ.get("RAY_ADDRESS") or "local",
             include_dashboard=False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
             log_to_driver=False,
             runtime_env={"env_vars": {"PYTHONPATH": path}},
         )

@@ -6,9 +6,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
 
 from stream_infer.config import Limits
 from stream_infer.contracts import Lag, PlanBudget, Source
@@ -98,7 +105,7 @@ class Planner(threading.Thread):
             room = self._backlog.room(_BUSY_SECONDS)
             if not room:
                 continue
-            planned = self._patiently(lambda room=room: self._plan_once(room))
+            planned = self._patiently(partial(self._plan_once, room))
             if planned is None:
                 return
             if not planned:
@@ -139,7 +146,7 @@ class Planner(threading.Thread):
             retry=retry_if_exception_type(Retryable),
             wait=wait_exponential_jitter(initial=0.2, max=15.0),
             stop=stop_when_event_set(self._halt),
-            sleep=self._halt.wait,
+            sleep=sleep_using_event(self._halt),
             before_sleep=tell,
             reraise=True,
         )

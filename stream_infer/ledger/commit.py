@@ -98,10 +98,10 @@ class Committing(Store):
             self._write(("acknowledge", tuple(ids)), work)
 
 
-def _open(connection: Connection, split_ids: Sequence[str]) -> list[Row[Any]]:
+def _open(connection: Connection, split_ids: Sequence[str]) -> list[Row[*tuple[Any, ...]]]:
     table = schema.splits
     columns = (table.c.seq, table.c.root, table.c.split_id, table.c.source, table.c.document, table.c.attempts)
-    found: list[Row[Any]] = []
+    found: list[Row[*tuple[Any, ...]]] = []
     for some in schema.chunks(split_ids):
         found += connection.execute(select(*columns).where(table.c.split_id.in_(some), schema.OPEN)).all()
     return found

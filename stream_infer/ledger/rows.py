@@ -16,12 +16,12 @@ from stream_infer.ledger import schema
 from stream_infer.splits import Loss, Reject, Split
 
 
-def to_split(row: Row[Any]) -> Split:
+def to_split(row: Row[*tuple[Any, ...]]) -> Split:
     """The split with its stored attempt count."""
     return replace(Split.from_json(row.document), attempt=row.attempts)
 
 
-def to_dict(row: Row[Any]) -> dict[str, Any]:
+def to_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     """A split as a person wants to see it; times are seconds since the epoch."""
     split = Split.from_json(row.document)
     same = ("split_id", "state", "source", "file", "attempts", "planned_at", "records")

@@ -220,7 +220,7 @@ def _remember(connection: Connection, given: Mapping[str, str]) -> None:
     if (changed or renamed) and connection.scalar(select(schema.splits.c.seq).limit(1)) is not None:
         if changed:
             was = f"{changed[0]} was {stored[changed[0]]!r} when this ledger planned its work"
-        else:
+        elif renamed:
             was = f"{renamed[0]} was named {renamed[1]} when this ledger planned its work"
         raise Fatal(f"{was}: restore the setting, or start afresh with a new ledger URL")
     connection.execute(delete(schema.settings).where(schema.settings.c.name.in_(given)))
