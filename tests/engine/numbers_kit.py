@@ -58,7 +58,9 @@ class NumbersSource:
             if stop <= start:
                 return
             bounds = {"position_key": "n", "start": start, "stop": stop}
-            split = Split.of(self.name, bounds, folder="date=2026-01-01", records=stop - start, bytes=8 * (stop - start))
+            split = Split.of(
+                self.name, bounds, folder="date=2026-01-01", records=stop - start, bytes=8 * (stop - start)
+            )
             yield Planned(split, positions={"n": stop})
             start = stop
 

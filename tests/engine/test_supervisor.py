@@ -1,0 +1,112 @@
+"""The engine under a model and a sink that misbehave, on a local Ray."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from numbers_kit import FolderSink, NumbersSource
+
+from stream_infer.config import PipelineSettings, parse
+from stream_infer.engine.generation import connect_ray
+from stream_infer.engine.stages import plan_stages
+from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
+from stream_infer.engine.supervisor import Supervisor
+from stream_infer.ledger import Ledger
+from stream_infer.models import build_model
+from stream_infer.telemetry.metrics import Metrics
+
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[int, int]]:
+    os.environ["PYTHONPATH"] = os.pathsep.join([HERE, str(Path(HERE).parents[1])])
+    yield connect_ray(HERE)
+    ray.shutdown()
+
+
+def _settings(folder: Path, stages: str, **options: Any) -> PipelineSettings:
+    return parse(
+        {
+            "name": "numbers",
+            "ledger": f"sqlite:///{folder}/ledger.db",
+            "sources": [{"name": "numbers", "kind": "files", "url": str(folder)}],
+            "model": {"kind": "python", "python": "numbers_kit:Moody", "options": options},
+            "sink": {"url": str(folder / "out")},
+            "stages": stages,
+            "limits": {"attempts": 2, "freshness": 0, "idle_after": 2},
+        }
+    )
+
+
+def _supervisor(
+    settings: PipelineSettings, source: NumbersSource, folder: Path, cluster: tuple[int, int], until_idle: bool
+) -> tuple[Supervisor, Ledger, FolderSink]:
+    sink, model = FolderSink(folder / "out"), build_model(settings.model)
+    ledger = Ledger.open(settings.ledger, {})
+    ledger.acquire("test")
+    stages = plan_stages(
+        settings,
+        ReadStep({"numbers": source.reader()}, None, model, HERE),
+        InferStep(model, settings.model.batch, [], "cpu"),
+        WriteStep(sink),
+        *cluster,
+    )
+    return Supervisor(settings, ledger, [source], sink, stages, Metrics(), until_idle=until_idle), ledger, sink
+
+
+@pytest.mark.parametrize("stages", ["fused", "three"])
+def test_bad_records_are_rejected_and_their_neighbours_delivered(
+    tmp_path: Path, cluster: tuple[int, int], stages: str
+) -> None:
+    source = NumbersSource("numbers", 100)
+    settings = _settings(tmp_path, stages, raising=[7], killing=[33])
+    supervisor, ledger, sink = _supervisor(settings, source, tmp_path, cluster, until_idle=True)
+    supervisor.run()
+    assert sorted(sink.record_ids()) == sorted(f"numbers/{number}" for number in range(100) if number not in (7, 33))
+    assert {reject.record_id: reject.error for reject in ledger.rejects()} == {
+        "numbers/7": "moody",
+        "numbers/33": "WorkerDied",
+    }
+    assert source.prefix == {"n": 100}
+    assert supervisor.state == "stopped"
+
+
+def test_an_outage_of_the_sink_is_waited_out_and_an_idle_generation_released(
+    tmp_path: Path, cluster: tuple[int, int]
+) -> None:
+    source = NumbersSource("numbers", 0)
+    supervisor, ledger, sink = _supervisor(_settings(tmp_path, "fused"), source, tmp_path, cluster, until_idle=False)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "outage").touch()
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        _until(lambda: supervisor.state == "ready")
+        source.add(30)
+        _until(lambda: ledger.audit()["in_flight"] == 30)
+        assert ledger.audit()["committed"] == 0
+        (tmp_path / "out" / "outage").unlink()
+        _until(lambda: ledger.audit()["committed"] == 30)
+        _until(lambda: supervisor.state == "resting")
+        source.add(5)
+        _until(lambda: ledger.audit()["committed"] == 35)
+    finally:
+        supervisor.stop()
+        thread.join(60)
+    assert not thread.is_alive()
+    assert len(set(sink.record_ids())) == len(sink.record_ids()) == 35
+
+
+def _until(condition: Any, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
