@@ -209,7 +209,7 @@ class KafkaSource:
         return waiting >= budget.records or budget.now - seen >= budget.freshness
 
     def _step(self, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
-        topic, number = partition
+        number = partition[1]
         known_as = self._known[partition]
         key = f"{known_as}/{number}"
         event_at = self._watcher.timestamp(partition, start)

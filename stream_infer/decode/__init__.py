@@ -8,7 +8,6 @@ from stream_infer.config import Limits
 from stream_infer.decode import csv, image, jsonl, parquet, text
 from stream_infer.decode.base import Decoded, RowReject
 from stream_infer.decode.compression import inflated
-from stream_infer.errors import RejectRecord
 
 __all__ = ["Decoded", "RowReject", "decode", "one_record", "resolve_format"]
 

@@ -54,5 +54,6 @@ def to_array(cell: Mapping[str, object] | bytes) -> np.ndarray:
     if isinstance(cell, bytes):
         return to_pixels(cell)
     shape, data = cell["shape"], cell["data"]
-    assert isinstance(data, bytes) and isinstance(shape, Sequence)
+    assert isinstance(data, bytes)
+    assert isinstance(shape, Sequence)
     return np.frombuffer(data, np.uint8).reshape(shape)

@@ -117,7 +117,7 @@ class Planning(Store):
                 value = value.get("next") if isinstance(value, dict) else value
                 if isinstance(value, int) and not isinstance(value, bool):
                     ends[row.key] = value
-            ends.update({key: start for key, start in connection.execute(waiting)})
+            ends.update((key, start) for key, start in connection.execute(waiting))
         return ends
 
 

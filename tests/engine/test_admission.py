@@ -1,0 +1,52 @@
+"""What may be in the execution is bounded, live work first."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.sizing import SplitSizer
+from stream_infer.splits import Receipt, Split
+
+splits = st.lists(st.tuples(st.integers(1, 100), st.sampled_from(["live", "backfill"])), min_size=1, max_size=30)
+
+
+@given(splits, st.integers(1, 150), st.integers(1, 8))
+def test_bytes_and_count_are_never_exceeded_and_everything_leaves(
+    items: list[tuple[int, str]], most_bytes: int, most_splits: int
+) -> None:
+    backlog = Backlog(most_bytes, most_splits, 100)
+    offered = [
+        Split.of("s", {"n": n}, folder="f", records=1, bytes=size, lane=lane)  # type: ignore[arg-type]
+        for n, (size, lane) in enumerate(items)
+    ]
+    backlog.offer(offered)
+    left: list[Split] = []
+    while backlog.waiting or backlog.in_flight:
+        taken = backlog.take(0)
+        left += taken
+        assert backlog.in_flight == 1 or backlog.in_flight_bytes <= most_bytes
+        assert backlog.in_flight <= max(1, most_splits)
+        for split in taken:
+            backlog.settle(split.split_id)
+            backlog.settle(split.split_id)
+    expected = [s for s in offered if s.lane == "live"] + [s for s in offered if s.lane == "backfill"]
+    assert left == expected
+    assert backlog.in_flight_bytes == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 50_000), st.floats(1e-6, 10), st.integers(1, 10**6)), max_size=30))
+def test_a_split_never_exceeds_its_limits(receipts: list[tuple[int, float, int]]) -> None:
+    sizer = SplitSizer(20_000, 64 * 2**20, fused=False)
+    for rows, seconds, size in receipts:
+        sizer.learn(Receipt("i", "s", 1, {}, rows=rows, seconds={"infer": seconds}, bytes_in=rows * size))
+        assert 1 <= sizer.records() <= 20_000
+
+
+def test_splits_grow_to_a_second_of_work() -> None:
+    sizer = SplitSizer(20_000, 64 * 2**20, fused=False)
+    for _ in range(20):
+        rows = sizer.records()
+        sizer.learn(Receipt("i", "s", 1, {}, rows=rows, seconds={"infer": rows * 0.0005}, bytes_in=rows))
+    assert 1800 <= sizer.records() <= 2200
