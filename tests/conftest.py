@@ -8,11 +8,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ops.parts import PartMissing, S3Server, start_kafka, start_s3
 from stream_infer.config import Storage
+
+# a shared machine is slow at times; that is no failure
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
 
 _REQUIRED = os.environ.get("STREAM_INFER_REQUIRE_PARTS") == "1"
 

@@ -39,8 +39,7 @@ def _rows(kind: str, content: bytes, name: str = "x") -> tuple[list[dict[str, ob
 @given(st.text(max_size=300), st.sampled_from(["a.txt", "a.txt.gz", "a.txt.zst"]))
 def test_text_comes_back(text: str, name: str) -> None:
     content = text.encode("utf-8", "replace")
-    packed = {"gz": gzip.compress, "zst": zstandard.compress}.get(name[-2:].strip("."), lambda data: data)
-    packed = gzip.compress if name.endswith("gz") else zstandard.compress if name.endswith("zst") else packed
+    packed = gzip.compress if name.endswith("gz") else zstandard.compress if name.endswith("zst") else bytes
     records, rows, _ = _rows("auto", packed(content), name)
     assert records == [{"text": content.removeprefix(b"\xef\xbb\xbf").decode()}]
     assert rows == [0]
@@ -75,10 +74,10 @@ def test_csv_rows_that_do_not_fit_are_named(items: list[tuple[str, bool]]) -> No
 
 def test_parquet_rows_count_through_row_groups() -> None:
     sink = io.BytesIO()
-    pq.write_table(pa.table({"n": range(25_000)}), sink, row_group_size=7000)
+    pq.write_table(pa.table({"n": range(12_000)}), sink, row_group_size=7000)
     records, rows, _ = _rows("parquet", sink.getvalue())
-    assert rows == list(range(25_000))
-    assert records[-1] == {"n": 24_999}
+    assert rows == list(range(12_000))
+    assert records[-1] == {"n": 11_999}
 
 
 def test_an_image_becomes_a_tensor() -> None:
