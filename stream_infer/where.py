@@ -81,7 +81,7 @@ def _whereabouts(
         reject = ledger.reject_of(exact)
         if reject is not None:
             state, reason = "rejected", f"{reject.error} in {reject.stage}: {reject.reason}"
-    return Whereabouts(record, state, split["split_id"], split["source"], split["file"], split["attempt"], reason)
+    return Whereabouts(record, state, split["split_id"], split["source"], split["file"], split["attempts"], reason)
 
 
 def _exact(coordinate: KafkaCoordinate | ObjectCoordinate, split: dict[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import transformers
 from rich.console import Console
 from rich.table import Table
 
@@ -54,6 +55,7 @@ def _rows(s3: S3Server) -> pa.Table:
 
 def _search(console: Console, rows: pa.Table, settings: config.PipelineSettings) -> None:
     """Cosine similarity against the embeddings just made; they have length one."""
+    transformers.utils.logging.disable_progress_bar()
     model = build_model(settings.model)
     model.load("cpu")
     embeddings = np.stack(rows.column("embedding").to_numpy(zero_copy_only=False))

@@ -265,3 +265,4 @@ class Supervisor:
             if planner.is_alive():
                 planner.join(30.0)
         self.state = "stopped"
+        log.info("everything is committed")
