@@ -189,7 +189,8 @@ def _service(file: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _topic(broker: Broker, name: str, partitions: int) -> None:
-    AdminClient({"bootstrap.servers": broker.servers}).create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+    admin = AdminClient({"bootstrap.servers": broker.servers})
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
 
 
 def _produce(broker: Broker, topic: str, count: int) -> None:

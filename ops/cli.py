@@ -12,7 +12,7 @@ import sys
 import threading
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,8 +21,9 @@ from rich.table import Table
 
 from stream_infer import config
 from stream_infer.errors import ConfigError, Retryable, StreamInferError
-from stream_infer.pipeline import Pipeline
-from stream_infer.where import where as whereabouts
+
+if TYPE_CHECKING:
+    from stream_infer.pipeline import Pipeline
 
 app = typer.Typer(
     name="stream-infer",
@@ -43,9 +44,9 @@ def run(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="finish what there is, drain, exit 0")] = False,
 ) -> None:
     """Run the service. SIGTERM or Ctrl-C drains; a second one stops at once."""
+    pipeline = _pipeline(file)
     from ops.service import serving
 
-    pipeline = Pipeline.from_file(file)
     _log_to(err)
     _drain_on_signal(pipeline)
     with contextlib.closing(pipeline), serving(pipeline):
@@ -55,7 +56,7 @@ def run(
 @app.command()
 def status(file: File, as_json: Json = False) -> None:
     """Show what the ledger knows: records by fate, each source's position."""
-    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+    with contextlib.closing(_pipeline(file)) as pipeline:
         document = pipeline.status()
     document.pop("state", None), document.pop("ready", None)
     if as_json:
@@ -73,7 +74,7 @@ def status(file: File, as_json: Json = False) -> None:
 @app.command()
 def audit(file: File, as_json: Json = False) -> None:
     """Hold the output folder against the ledger. Exit 1 unless nothing is lost and nothing is there twice."""
-    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+    with contextlib.closing(_pipeline(file)) as pipeline:
         result = pipeline.audit()
     if as_json:
         _print_json(result.counts())
@@ -92,7 +93,9 @@ def where(
     as_json: Json = False,
 ) -> None:
     """Tell what became of a record or an object. Exit 1 when it was never planned."""
-    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+    from stream_infer.where import where as whereabouts
+
+    with contextlib.closing(_pipeline(file)) as pipeline:
         found = whereabouts(pipeline.ledger(), name)
     if as_json:
         _print_json([dataclasses.asdict(item) for item in found])
@@ -121,7 +124,7 @@ def rejects(
     as_json: Json = False,
 ) -> None:
     """List the records that could not be processed, with the reason of each."""
-    with contextlib.closing(Pipeline.from_file(file)) as pipeline:
+    with contextlib.closing(_pipeline(file)) as pipeline:
         if action is RejectsAction.SHOW:
             if record is None:
                 raise ConfigError("rejects show: name the record's coordinate; `rejects FILE list` shows them")
@@ -174,6 +177,13 @@ def main() -> None:
         _fail(error, 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _pipeline(file: Path) -> Pipeline:
+    settings = config.load(file)
+    from stream_infer.pipeline import Pipeline  # seconds of imports, and a wrong file is told without them
+
+    return Pipeline(settings)
 
 
 def _fail(error: StreamInferError, code: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from stream_infer.ledger import Ledger
 from stream_infer.models import build_model
 from stream_infer.plugins import build_sink, build_source
 from stream_infer.telemetry.metrics import Metrics
+
+
+log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -48,6 +52,7 @@ class Pipeline:
             Fatal: a person must act. Nothing is lost: the next run goes on where this one stopped.
         """
         settings = self.settings
+        _warn_of_what_is_not_there(settings)
         sink = build_sink(settings.sink)
         sources = [build_source(item, settings.name, settings.limits) for item in settings.sources]
         ledger = self.ledger()
@@ -133,6 +138,14 @@ class Pipeline:
             cpus,
             gpus,
         )
+
+
+def _warn_of_what_is_not_there(settings: config.PipelineSettings) -> None:
+    """Settings of the public face that nothing reads yet must not pass in silence."""
+    if settings.rejects.url or settings.rejects.kafka_topic:
+        log.warning("rejects.url and rejects.kafka_topic have no effect yet; rejects are in the ledger")
+    if settings.telemetry.otlp:
+        log.warning("telemetry.otlp has no effect yet; traces are not sent")
 
 
 def fingerprint(settings: config.PipelineSettings) -> Mapping[str, str]:

@@ -97,6 +97,13 @@ class Reject:
     attempts: int
     rejected_at: float
 
+    def __post_init__(self) -> None:
+        # what was raised may quote the record: NUL and lone surrogates fit in no JSON document and no PostgreSQL text
+        for name in ("record_id", "error", "reason"):
+            text = getattr(self, name)
+            clean = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+            object.__setattr__(self, name, clean)
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:

@@ -22,18 +22,14 @@ _REPEATED = ("source", "split_id", "model", "trace_id")
 def to_bytes(rows: pa.Table, receipt: Receipt) -> bytes:
     """The whole file, zstd, with the receipt as footer metadata under ``stream-infer``."""
     table = _plain(rows)
-    metadata = {RECEIPT_KEY: receipt.to_json().encode()}
     repeated = [name for name in _REPEATED if name in table.column_names]
     sink = io.BytesIO()
-    pq.write_table(
-        table.replace_schema_metadata(metadata),
-        sink,
-        row_group_size=_ROW_GROUP,
-        compression="zstd",
-        use_dictionary=repeated,
-        store_schema=True,
-        write_page_checksum=True,
-    )
+    with pq.ParquetWriter(
+        sink, table.schema, compression="zstd", use_dictionary=repeated, store_schema=True, write_page_checksum=True
+    ) as writer:
+        writer.write_table(table, row_group_size=_ROW_GROUP)
+        # beside the Arrow schema, not in it: there it would stand in the footer a second time
+        writer.add_key_value_metadata({RECEIPT_KEY.decode(): receipt.to_json()})
     return sink.getvalue()
 
 
@@ -72,25 +68,36 @@ class Tail:
             return None, 0
         needed = int.from_bytes(self._data[-8:-4], "little") + 8
         # pyarrow wants a file: the footer stands alone behind the opening magic just as well
-        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + self._data[-needed:]))
+        try:
+            metadata = pq.read_metadata(pa.BufferReader(_MAGIC + self._data[-needed:]))
+        except (pa.ArrowException, OSError):  # bytes that only look like a footer
+            return None, 0
         document = (metadata.metadata or {}).get(RECEIPT_KEY)
         if document is None:
             return None, metadata.num_rows
-        return replace(Receipt.from_json(document), bytes_out=self._size), metadata.num_rows
+        try:
+            return replace(Receipt.from_json(document), bytes_out=self._size), metadata.num_rows
+        except (ValueError, TypeError, KeyError):  # the key is there and holds no receipt of ours
+            return None, metadata.num_rows
 
 
 def _plain(rows: pa.Table) -> pa.Table:
-    """Column types that do not depend on how much a file holds, so that all files of a folder read as one."""
-    fields = []
-    for field in rows.schema:
-        kind = field.type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-            kind = pa.string()
-        elif pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-            kind = pa.binary()
-        elif pa.types.is_large_list(kind):
-            kind = pa.list_(kind.value_type)
-        fields.append(pa.field(field.name, kind, field.nullable))
-    return rows.cast(pa.schema(fields))
+    """Column types that do not depend on how much a file holds, so that all files of a folder read as one.
+
+    Metadata of the tables that the rows came from (pandas', a model's) is dropped.
+    """
+    return rows.cast(pa.schema([pa.field(field.name, _small(field.type), field.nullable) for field in rows.schema]))
+
+
+def _small(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _small(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_large_list(kind) or pa.types.is_list(kind):
+        return pa.list_(_small(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(inner.name, _small(inner.type), inner.nullable) for inner in kind])
+    return kind

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 
 import pyarrow as pa
 
@@ -46,9 +47,9 @@ class ParquetSink:
         return cls(store)
 
     def write(self, split: Split, rows: pa.Table, receipt: Receipt) -> Receipt:
-        """See `contracts.Sink.write`. No row left: no file."""
+        """See `contracts.Sink.write`. No row left: no file, unless an earlier attempt left one."""
         if not rows.num_rows:
-            return replace(receipt, rows=0, written_at=time.time())
+            return self.find(split) or replace(receipt, file=None, rows=0, written_at=time.time())
         filled = replace(receipt, file=_file_of(split), rows=rows.num_rows, written_at=time.time())
         return self._create(split, filled, footer.to_bytes(rows, filled))
 
@@ -84,7 +85,7 @@ class ParquetSink:
         prefix = f"{self._store.root}/" if self._store.root else ""
         items = (item for item in self._store.list(prefix) if item.key.endswith(".parquet"))
         with ThreadPoolExecutor(_LISTERS, thread_name_prefix="footers") as pool:
-            while batch := [item for item, _ in zip(items, range(_LIST_AHEAD), strict=False)]:
+            while batch := list(islice(items, _LIST_AHEAD)):
                 for item, (receipt, rows) in zip(batch, pool.map(self._footer, batch), strict=True):
                     # the place decides, not what the file says of itself: it may have been copied there
                     relative = item.key.removeprefix(prefix)
@@ -115,7 +116,7 @@ class ParquetSink:
             if longer is not None:
                 tail = footer.Tail(item.size, self._store.get_range(item.key, longer, item.size))
             return tail.receipt()
-        except (Lost, pa.ArrowInvalid):
+        except Lost:  # somebody deleted it between the two looks
             return None, 0
 
     def _key(self, split: Split) -> str:

@@ -77,7 +77,7 @@ class Committing(Store):
         table = schema.splits
         query = (
             select(table.c.document, table.c.attempts)
-            .where(schema.UNACKNOWLEDGED, table.c.finished_at.is_not(None), table.c.source == source)
+            .where(schema.UNACKNOWLEDGED, table.c.source == source)
             .order_by(table.c.seq)
             .limit(limit)
         )
@@ -90,8 +90,7 @@ class Committing(Store):
 
         def work(connection: Connection) -> None:
             for some in schema.chunks(ids):
-                final = (schema.splits.c.split_id.in_(some), schema.splits.c.finished_at.is_not(None))
-                fresh = update(schema.splits).where(*final, schema.UNACKNOWLEDGED)
+                fresh = update(schema.splits).where(schema.splits.c.split_id.in_(some), schema.UNACKNOWLEDGED)
                 connection.execute(fresh.values(acknowledged_at=time.time()))
 
         if ids:

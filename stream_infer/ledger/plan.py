@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -65,8 +65,7 @@ class Planning(Store):
             _count_lost(connection, gone)
             return added
 
-        call = ("plan", source, tuple(step.split.split_id for step in steps if step.split is not None))
-        return self._write(call, work)
+        return self._write(("plan", source, tuple(map(_identity, steps))), work)
 
     def attempt(self, splits: Sequence[Split]) -> list[Split]:
         """Count one more attempt of each split, durably, before it is dispatched.
@@ -119,6 +118,11 @@ class Planning(Store):
                     ends[row.key] = value
             ends.update((key, start) for key, start in connection.execute(waiting))
         return ends
+
+
+def _identity(step: Planned) -> Hashable:
+    split_id = step.split.split_id if step.split is not None else ""
+    return split_id, orjson.dumps(dict(step.positions), option=orjson.OPT_SORT_KEYS), step.objects, step.losses
 
 
 def _claim(connection: Connection, source: str, steps: Sequence[Planned]) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     insert,
     inspect,
     select,
@@ -87,7 +88,7 @@ splits = Table(
     Column("seconds", Text),
 )
 OPEN = splits.c.finished_at.is_(None)
-UNACKNOWLEDGED = splits.c.acknowledged_at.is_(None)
+UNACKNOWLEDGED = and_(splits.c.finished_at.is_not(None), splits.c.acknowledged_at.is_(None))
 Index(
     "ledger_splits_open",
     splits.c.source,

@@ -21,6 +21,8 @@ R = TypeVar("R")
 _LATER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 # A wrong statement or a read-only file does not heal with time, though SQLite calls both operational.
 _SQLITE_FATAL = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY})
+# Seconds and milliseconds after which a host that is gone counts as gone; the kernel would wait for hours.
+_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 5, "tcp_user_timeout": 60_000}
 
 
 class _Doubt(NamedTuple):
@@ -82,7 +84,7 @@ def translated() -> Iterator[None]:
 def connect(url: URL, busy_timeout: float) -> Engine:
     """An engine whose pool may be used from any thread; transactions begin only where we say so."""
     sqlite = url.get_backend_name() == "sqlite"
-    arguments: dict[str, Any] = {"timeout": busy_timeout} if sqlite else {"connect_timeout": 10}
+    arguments: dict[str, Any] = {"timeout": busy_timeout} if sqlite else _PATIENCE
     try:
         engine = create_engine(url, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=arguments)
     except ModuleNotFoundError as error:
@@ -221,8 +223,11 @@ def _remember(connection: Connection, given: Mapping[str, str]) -> None:
         if changed:
             was = f"{changed[0]} was {stored[changed[0]]!r} when this ledger planned its work"
         elif renamed:
-            was = f"{renamed[0]} was named {renamed[1]} when this ledger planned its work"
-        raise Fatal(f"{was}: restore the setting, or start afresh with a new ledger URL")
+            was = (
+                f"{renamed[0]} was named {renamed[1]} when this ledger planned its work (if it is another one, "
+                f"keep {renamed[1]} in the file as well)"
+            )
+        raise Fatal(f"{was}: restore the setting, or start afresh with a new ledger URL and a new sink URL")
     connection.execute(delete(schema.settings).where(schema.settings.c.name.in_(given)))
     rows = [{"name": name, "value": value} for name, value in given.items()]
     if rows:

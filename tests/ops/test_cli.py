@@ -1,0 +1,69 @@
+"""What a user meets first: exit codes, one clear sentence, no traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ops import cli
+
+GOOD = """
+name: p
+ledger: sqlite:///{folder}/state/ledger.db
+sources: [{{name: inbox, kind: files, url: "{folder}/in"}}]
+model: {{kind: python, python: "no_such_module:Model"}}
+sink: {{url: "{folder}/out"}}
+serve: null
+"""
+
+
+def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["stream-infer", *arguments])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "p.yaml").write_text(GOOD.format(folder=tmp_path))
+    (tmp_path / "in").mkdir()
+    return str(tmp_path / "p.yaml")
+
+
+def test_a_wrong_file_is_exit_two_and_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: str
+) -> None:
+    Path(file).write_text(Path(file).read_text() + "sinc: {}\n")
+    for command in (["validate", file], ["run", file], ["audit", file], ["status", file]):
+        assert _call(monkeypatch, *command) == 2
+        said = capsys.readouterr().err
+        assert "did you mean 'sink'" in " ".join(said.split())
+        assert "Traceback" not in said
+    assert _call(monkeypatch, "validate", str(tmp_path / "none.yaml")) == 2
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    assert _call(monkeypatch, "run", "--until-idle", file) == 2
+    assert "no_such_module" in capsys.readouterr().err
+
+
+def test_the_documents_of_a_pipeline_that_never_ran(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    assert _call(monkeypatch, "audit", file, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == dict.fromkeys(
+        ("planned", "committed", "rejected", "in_flight", "lost", "duplicated"), 0
+    )
+    assert _call(monkeypatch, "rejects", file, "list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert _call(monkeypatch, "where", file, "topic/0/1") == 1
+    assert _call(monkeypatch, "where", file, "nonsense") == 2
+    assert _call(monkeypatch, "status", file) == 0
+    assert _call(monkeypatch, "schema") == 0
