@@ -22,7 +22,6 @@ from stream_infer.models import build_model
 from stream_infer.plugins import build_sink, build_source
 from stream_infer.telemetry.metrics import Metrics
 
-
 log = logging.getLogger(__name__)
 
 

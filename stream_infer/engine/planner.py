@@ -21,7 +21,7 @@ from stream_infer.config import Limits
 from stream_infer.contracts import Lag, PlanBudget, Source
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.sizing import SplitSizer
-from stream_infer.errors import Fatal, Retryable
+from stream_infer.errors import Fatal, Fenced, Retryable
 from stream_infer.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Planner(threading.Thread):
             if not planned:
                 if self._until_idle and not self.lag.unsettled and not self.lag.records:
                     return
-                self.source.wait(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
+                self._rest(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
 
     def _plan_once(self, room: int) -> int:
         limits = self._limits
@@ -157,6 +157,13 @@ class Planner(threading.Thread):
         self.trouble = None
         return result
 
+    def _rest(self, seconds: float) -> None:
+        try:
+            self.source.wait(seconds)
+        except Retryable as error:  # the next plan meets it too, and waits it out
+            self.trouble = str(error)
+            self._halt.wait(_BUSY_SECONDS)
+
     def _owes(self) -> bool:
         return self._backlog.in_flight > 0 or time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS
 
@@ -170,6 +177,6 @@ class Planner(threading.Thread):
                 self._ledger.acknowledge([split.split_id for split in splits])
                 if len(splits) < _PAGE:
                     break
-        except Retryable as error:
+        except (Retryable, Fenced) as error:
             log.warning("source %s: committed work is not acknowledged yet: %s", self.source.name, error)
         self._acknowledged_at = time.monotonic()

@@ -1,0 +1,79 @@
+"""A planner outlives whatever its source meets outside, and says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from numbers_kit import NumbersSource
+
+from stream_infer.config import Limits
+from stream_infer.contracts import PlanBudget, Planned, Position
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.planner import Planner
+from stream_infer.engine.sizing import SplitSizer
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.ledger import Ledger
+
+
+class Flaky(NumbersSource):
+    """Fails to plan and to wait while ``away``; cannot go on at all once ``broken``."""
+
+    away = broken = False
+
+    def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
+        if self.broken:
+            raise Fatal("a person must act")
+        if self.away:
+            raise Retryable("the broker is away")
+        yield from super().plan(position, budget)
+
+    def wait(self, timeout: float) -> None:
+        if self.away:
+            raise Retryable("the broker is away")
+        super().wait(timeout)
+
+
+def _planner(folder: Path, source: NumbersSource) -> tuple[Planner, Backlog]:
+    ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
+    ledger.acquire("test")
+    backlog = Backlog(10**6, 100, 100)
+    sizer = SplitSizer(10, 10**6, fused=False)
+    return Planner(source, ledger, backlog, sizer, Limits(freshness=0), "plan", False), backlog
+
+
+def test_an_outage_is_waited_out_and_shown(tmp_path: Path) -> None:
+    source = Flaky("numbers", 10)
+    planner, backlog = _planner(tmp_path, source)
+    planner.start()
+    _until(lambda: backlog.waiting == 1)
+    source.away = True
+    source.add(10)
+    _until(lambda: planner.trouble == "the broker is away")
+    source.away = False
+    _until(lambda: backlog.waiting == 2)
+    _until(lambda: planner.trouble is None)
+    planner.finish()
+    planner.join(30)
+    assert not planner.is_alive()
+    assert planner.failure is None
+
+
+def test_a_source_that_cannot_go_on_stops_with_its_sentence(tmp_path: Path) -> None:
+    source = Flaky("numbers", 10)
+    source.broken = True
+    planner, backlog = _planner(tmp_path, source)
+    planner.start()
+    _until(lambda: not planner.planning)
+    assert str(planner.failure) == "a person must act"
+    assert backlog.waiting == 0
+    planner.finish()
+    planner.join(30)
+
+
+def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
