@@ -101,7 +101,7 @@ class Committer(threading.Thread):
 
         retrying = Retrying(
             retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(initial=0.1, max=15.0),
+            wait=wait_exponential_jitter(multiplier=0.1, max=15.0),
             before_sleep=tell,
         )
         result = retrying(call)

@@ -144,7 +144,7 @@ class Planner(threading.Thread):
 
         retrying = Retrying(
             retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(initial=0.2, max=15.0),
+            wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
             stop=stop_when_event_set(self._halt),
             sleep=sleep_using_event(self._halt),
             before_sleep=tell,

@@ -98,7 +98,7 @@ class Stage:
 
         waiting = Retrying(
             retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(initial=0.1, max=15.0),
+            wait=wait_exponential_jitter(multiplier=0.1, max=15.0),
             before_sleep=report,
         )
         for attempt in range(1, self._attempts + 1):

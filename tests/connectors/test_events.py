@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from pathlib import Path
 
+import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.files import FilesSource
 from connectors.files.events import ObjectEvent, parse_events
 from connectors.files.listing import glob_pattern
+from ops.parts.process import free_port, server
+from stream_infer import config
+from stream_infer.contracts import PlanBudget
+from stream_infer.ledger import Ledger
 
 KEY = "docs/sp ace+ü.txt"
 
@@ -70,3 +79,53 @@ def test_no_notification_can_break_the_parser(document: object) -> None:
 )
 def test_globs(glob: str, key: str, matches: bool) -> None:
     assert (glob_pattern(glob).fullmatch(key) is not None) == matches
+
+
+def test_sqs_notifications_are_planned_without_a_listing(tmp_path: Path) -> None:
+    """A moto server plays S3 and SQS together; the listing is an hour away."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    endpoint = f"http://127.0.0.1:{port}"
+    storage = config.Storage(endpoint_url=endpoint, region="us-east-1", access_key_id="a", secret_access_key="b")
+    keys = {
+        "endpoint_url": endpoint,
+        "region_name": "us-east-1",
+        "aws_access_key_id": "a",
+        "aws_secret_access_key": "b",
+    }
+    with server(command, tmp_path / "moto.log", port):
+        objects, queues = boto3.client("s3", **keys), boto3.client("sqs", **keys)
+        objects.create_bucket(Bucket="inbox")
+        url = queues.create_queue(QueueName="q")["QueueUrl"]
+        arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        wanted = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+        objects.put_bucket_notification_configuration(Bucket="inbox", NotificationConfiguration=wanted)
+        settings = config.FilesSource.model_validate(
+            {
+                "name": "inbox",
+                "kind": "files",
+                "url": "s3://inbox/",
+                "storage": storage,
+                "discover": {"backfill": "1h", "events": {"sqs": {"queue_url": url, "endpoint_url": endpoint}}},
+            }
+        )
+        source = FilesSource.from_config(settings, pipeline="p", limits=config.Limits())
+        ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", {})
+        ledger.acquire("test")
+        assert _planned_keys(source, ledger) == []
+        objects.put_object(Bucket="inbox", Key=KEY, Body=b"one")
+        deadline = time.monotonic() + 30
+        planned: list[str] = []
+        while not planned:
+            assert time.monotonic() < deadline
+            source.wait(1.0)
+            planned = _planned_keys(source, ledger)
+        assert planned == [KEY]
+        source.close()
+
+
+def _planned_keys(source: FilesSource, ledger: Ledger) -> list[str]:
+    budget = PlanBudget(10, 10, 2**20, 0.0, time.time())
+    steps = list(source.plan(ledger.position("inbox"), budget))
+    splits = ledger.plan("inbox", steps)
+    return [item["key"] for split in splits for item in split.bounds["objects"]]

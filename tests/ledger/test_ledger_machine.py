@@ -18,6 +18,7 @@ from stream_infer.splits import Loss, Receipt, Reject, Split
 T = TypeVar("T")
 KEYS = ("t/0", "t/1")
 OPEN, DONE, HALVED = "open", "done", "halved"
+LOST = st.sampled_from(["no", "no", "before", "after"])
 
 
 def split_of(key: str, start: int, stop: int, parent: Split | None = None) -> Split:
@@ -78,20 +79,20 @@ class LedgerMachine(RuleBasedStateMachine):
     def _add(self, split: Split) -> None:
         self.splits[split.split_id], self.state[split.split_id], self.tries[split.split_id] = split, OPEN, 0
 
-    @rule(key=st.sampled_from(KEYS), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3), lost=...)
-    def plan(self, key: str, sizes: list[int], lost: bool) -> None:
+    @rule(key=st.sampled_from(KEYS), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3), lost=LOST)
+    def plan(self, key: str, sizes: list[int], lost: str) -> None:
         steps, at = [], self.positions.get(key, 0)
         for size in sizes:
             steps.append(Planned(split_of(key, at, at + size), positions={key: at + size}))
             at += size
-        added = self._call("after" if lost else "no", lambda: self.ledger.plan("s", steps))
+        added = self._call(lost, lambda: self.ledger.plan("s", steps))
         assert added == [step.split for step in steps]
         for split in added:
             self._add(split)
         self.positions[key] = at
         assert self.ledger.plan("s", steps) == []
 
-    @rule(key=st.sampled_from(KEYS), records=st.integers(1, 9), lost=st.sampled_from(["no", "before", "after"]))
+    @rule(key=st.sampled_from(KEYS), records=st.integers(1, 9), lost=LOST)
     def expire(self, key: str, records: int, lost: str) -> None:
         start = self.positions.get(key, 0)
         step = Planned(None, {key: start + records}, losses=(Loss(f"{key}/{start}", "s", "expired", records),))
@@ -100,7 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.counts["lost"] += records
 
     @precondition(lambda self: self.splits)
-    @rule(data=st.data(), lost=st.sampled_from(["no", "before", "after"]))
+    @rule(data=st.data(), lost=LOST)
     def attempt(self, data: st.DataObject, lost: str) -> None:
         chosen = [replace(split, attempt=self.tries[split.split_id]) for split in self._some(data)]
         tried = self._call(lost, lambda: self.ledger.attempt(chosen))
@@ -110,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.tries[split.split_id] = split.attempt
 
     @precondition(lambda self: self.splits)
-    @rule(data=st.data(), lost=st.sampled_from(["no", "before", "after"]))
+    @rule(data=st.data(), lost=LOST)
     def commit(self, data: st.DataObject, lost: str) -> None:
         receipts = [self._receipt(split, data) for split in self._some(data)]
         fresh = [receipt for receipt in receipts if self.state[receipt.split_id] == OPEN and not receipt.retired]
@@ -136,7 +137,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return Receipt(split.split_id, "s", 1, split.bounds, rows=rows, rejects=rejects, losses=losses, retired=retired)
 
     @precondition(lambda self: self.splits)
-    @rule(data=st.data(), lost=st.sampled_from(["no", "before", "after"]))
+    @rule(data=st.data(), lost=LOST)
     def bisect(self, data: st.DataObject, lost: str) -> None:
         (split, *_) = self._some(data)
         if split.records < 2:
@@ -151,7 +152,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self._add(half)
 
     @precondition(lambda self: self.splits)
-    @rule(data=st.data(), lost=st.sampled_from(["no", "before", "after"]))
+    @rule(data=st.data(), lost=LOST)
     def reject(self, data: st.DataObject, lost: str) -> None:
         (split, *_) = self._some(data)
         key, start = split.bounds["position_key"], split.bounds["start"]
@@ -163,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.counts["rejected"] += len(why)
 
     @precondition(lambda self: self.splits)
-    @rule(data=st.data(), lost=st.sampled_from(["no", "before", "after"]))
+    @rule(data=st.data(), lost=LOST)
     def acknowledge(self, data: st.DataObject, lost: str) -> None:
         told = [split.split_id for split in self._some(data)]
         self._call(lost, lambda: self.ledger.acknowledge(told))
