@@ -215,15 +215,19 @@ class Supervisor:
         self._stop.wait(pause)
 
     def _recover(self, splits: Sequence[Split]) -> None:
-        """Adopt the files that stand already; only the rest is computed again."""
-        tried = [split for split in splits if split.attempt > 0]
+        """Adopt the files that stand already; only the rest is computed again, its attempt counted durably first.
+
+        The first attempt needs no transaction of its own: a split that is planned may have been tried once.
+        """
         with ThreadPoolExecutor(16, thread_name_prefix="adopt") as pool:
-            found = pool.map(lambda split: self._committer.patiently(lambda: self._sink.find(split)), tried)
-            standing = {split.split_id: receipt for split, receipt in zip(tried, found, strict=True) if receipt}
-        for split in tried:
+            found = pool.map(lambda split: self._committer.patiently(lambda: self._sink.find(split)), splits)
+            standing = {split.split_id: receipt for split, receipt in zip(splits, found, strict=True) if receipt}
+        for split in splits:
             if split.split_id in standing:
                 self._committer.adopt(split, standing[split.split_id])
-        self._backlog.offer([split for split in splits if split.split_id not in standing])
+        rest = [split for split in splits if split.split_id not in standing]
+        again = self._committer.patiently(lambda: self._ledger.attempt(rest))
+        self._backlog.offer([split.tried() for split in again])
         if splits:
             log.info("%d splits were unfinished; %d files of theirs are adopted", len(splits), len(standing))
 
@@ -231,7 +235,8 @@ class Supervisor:
         if not splits or self._generation is None:
             return
         limit = self.settings.limits.attempts
-        for split in self._committer.patiently(lambda: self._ledger.attempt(splits)):
+        for taken in splits:
+            split = taken if taken.attempt else taken.tried()
             if split.attempt > (limit * _PATIENCE if split.records <= 1 else limit):
                 reason = f"the service ended {split.attempt - 1} times while it was in flight"
                 self._committer.poison(
