@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Sequence
@@ -210,7 +211,7 @@ class Supervisor:
     def _back_off(self, why: str) -> None:
         self._failures += 1
         self.state, self.trouble = "waiting", why
-        pause = min(60.0, 0.5 * 2 ** min(self._failures, 8)) * (0.5 + time.time() % 1 / 2)
+        pause = min(60.0, 0.5 * 2 ** min(self._failures, 8)) * random.uniform(0.5, 1.0)
         log.warning("next generation in %.1f s: %s", pause, why)
         self._stop.wait(pause)
 
