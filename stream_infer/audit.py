@@ -57,7 +57,7 @@ def audit(ledger: Ledger, sink: Sink) -> Audit:
             # It may have been written after the listing; only its absence now is a finding.
             missing += rows - there
             findings.append(f"{file}: the ledger has {rows} rows, the file {there}")
-        elif state not in (_FINAL, *_OPEN) and there:
+        elif there and (state not in (_FINAL, *_OPEN) or (state == _FINAL and file is None)):
             surplus += there
             findings.append(f"{receipt.file if receipt else split_id}: {there} rows of a split that was {state}")
     for split_id, receipt in listed.items():

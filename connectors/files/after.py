@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from connectors.files.store import Store, open_store
 from stream_infer import config
-from stream_infer.errors import Lost
+from stream_infer.errors import ConfigError, Lost
 
 Action = Callable[[tuple[str, str]], None]
 
@@ -22,6 +22,23 @@ def after_action(settings: config.FilesSource, store: Store) -> Action | None:
         return lambda item: _delete(store, item)
     target = open_store(settings.after.move, settings.storage)
     return lambda item: _move(store, target, item)
+
+
+def archive_prefix(settings: config.FilesSource, store: Store) -> str | None:
+    """Where ``after: move`` puts objects if that lies inside the source: they are not input again. None elsewhere.
+
+    Raises:
+        ConfigError: the objects would be moved onto themselves.
+    """
+    if not isinstance(settings.after, config.Move):
+        return None
+    target = open_store(settings.after.move, settings.storage)
+    if (target.scheme, target.bucket) != (store.scheme, store.bucket):
+        return None
+    if target.root == store.root:
+        raise ConfigError(f"{settings.name}.after.move is the source's own url; write another folder, such as done/")
+    inside = not store.root or target.root.startswith(f"{store.root}/")
+    return f"{target.root}/" if inside else None
 
 
 def _delete(store: Store, item: tuple[str, str]) -> None:

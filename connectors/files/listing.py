@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from connectors.files.after import archive_prefix
 from connectors.files.store import Item, Store
 from stream_infer import config
 from stream_infer.contracts import Position
 from stream_infer.records import ObjectCoordinate
 
 _PAGE = 5000  # keys of a listing that one plan looks at
+_ENOUGH = 50_000  # objects waiting at which a listing pauses: a large bucket is never held in memory whole
 _REMEMBERED = 1_000_000  # objects known to be planned, so that the ledger is not asked about each at every listing
 
 
@@ -29,11 +31,13 @@ class Candidates:
         self._store = store
         self._discover = settings.discover
         self._matches = glob_pattern(settings.glob).fullmatch if settings.glob else None
+        self._archive = archive_prefix(settings, store)
         self._prefix = f"{store.root}/" if store.root else ""
         self._settle = settings.discover.settle if store.scheme == "file" else 0.0
         self._interval = settings.discover.backfill if settings.discover.events else settings.discover.poll
         self._walk: Iterator[Item] | None = None
         self._next_walk = float("-inf")
+        self._gone: set[str] = set()  # resting before this listing and not met by it so far
         self._known: dict[bytes, None] = {}
         self.waiting: dict[str, tuple[Item, float]] = {}
         self.resting: dict[str, tuple[Item, float]] = {}
@@ -50,21 +54,30 @@ class Candidates:
         due = self._next_walk - time.monotonic()
         return max(0.0, min(due, self._settle or due) if self.resting else due)
 
-    def look(self, position: Position, now: float) -> None:
-        """Go on with the listing, or begin one if it is due. Raises Retryable."""
+    def look(self, position: Position, now: float, needed: int) -> None:
+        """Go on with the listing, or begin one if it is due. Raises Retryable.
+
+        Args:
+            needed: objects that one split may hold; with twice as many waiting, there is a full one to plan.
+        """
+        if len(self.waiting) >= max(_ENOUGH, 2 * needed):
+            return
         if self._walk is None:
             if self.until_next_walk() > 0:
                 return
             self._walk = self._store.list(self._prefix)
-            self.resting = {key: entry for key, entry in self.resting.items() if now - entry[1] < 60}
+            self._gone = set(self.resting)
         try:
             page = list(islice(self._walk, _PAGE))
         except BaseException:
             self._walk = None
             raise
+        self._gone.difference_update(item.key for item in page)
         if len(page) < _PAGE:
             self._walk = None
             self._next_walk = time.monotonic() + self._interval
+            for key in self._gone:
+                self.resting.pop(key, None)
         self.add(page, position, now)
 
     def add(self, items: Iterable[Item], position: Position, now: float) -> None:
@@ -94,6 +107,8 @@ class Candidates:
 
     def _wanted(self, key: str) -> bool:
         if not key.startswith(self._prefix) or key.endswith("/"):
+            return False
+        if self._archive is not None and key.startswith(self._archive):
             return False
         return self._matches is None or self._matches(key[len(self._prefix) :]) is not None
 

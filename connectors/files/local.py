@@ -23,7 +23,7 @@ class LocalStore:
     conditional = True
 
     def __init__(self, folder: str) -> None:
-        self.root = folder.strip("/")
+        self.root = os.path.normpath(f"/{folder}").strip("/")
 
     def list(self, prefix: str) -> Iterator[Item]:
         folder = prefix.rpartition("/")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
@@ -18,7 +19,7 @@ class EventQueue(Protocol):
     """Used by one thread."""
 
     def poll(self, timeout: float) -> list[ObjectEvent]:
-        """Events that arrived; waits up to ``timeout`` seconds for the first. Raises Retryable."""
+        """Events that arrived; waits ``timeout`` seconds (SQS: rounded up) for the first. Raises Retryable."""
         ...
 
     def planned(self) -> None:
@@ -96,11 +97,13 @@ class SqsQueue:
     def poll(self, timeout: float) -> list[ObjectEvent]:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        # SQS waits whole seconds; rounding down to 0 would answer at once and make the caller spin
+        seconds = min(20, math.ceil(timeout))
         try:
             if self._client is None:
                 self._client = client_of("sqs", self._settings.endpoint_url, self._settings.region, self._storage)
             answer = self._client.receive_message(
-                QueueUrl=self._settings.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=min(20, round(timeout))
+                QueueUrl=self._settings.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=seconds
             )
         except (BotoCoreError, ClientError) as error:
             raise Retryable(f"the event queue did not answer: {type(error).__name__}") from None

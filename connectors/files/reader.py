@@ -39,7 +39,9 @@ class FilesReader:
             for window in _windows(split.bounds["objects"]):
                 for item, content in zip(window, pool.map(self._fetch, window), strict=True):
                     if isinstance(content, Lost):
-                        outcome.losses.append(Loss(self.record_id(item, 0), split.source, content.reason))
+                        start, stop = rows or (0, 1)
+                        first = self.record_id(item, start)
+                        outcome.losses.append(Loss(first, split.source, content.reason, stop - start))
                         continue
                     if isinstance(content, RejectRecord):
                         outcome.rejects.append(self._reject(split, item, 0, content.reason, str(content)))

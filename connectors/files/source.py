@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from stream_infer.contracts import Lag, ObjectVersion, PlanBudget, Planned, Posi
 from stream_infer.decode import one_record
 from stream_infer.splits import Split
 
-_SLICE = 0.25  # seconds: how long `wake` may go unnoticed while an event queue is asked
+_SLICE = 0.25  # seconds: how long `wake` may go unnoticed while an event queue is asked (SQS: a second)
 _HEADS = 16
 
 
@@ -38,6 +39,7 @@ class FilesSource:
         self._candidates = Candidates(store, settings)
         self._events: list[ObjectEvent] = []
         self._woken = threading.Event()
+        self._ripe_at = float("inf")  # monotonic: when the group that waits for company is to be planned alone
 
     @classmethod
     def from_config(cls, settings: config.FilesSource, *, pipeline: str, limits: config.Limits) -> FilesSource:
@@ -52,7 +54,8 @@ class FilesSource:
         if self._queue is not None:
             self._events += self._queue.poll(0.0)  # opens the queue before the first listing, so nothing falls between
             self._take_events(position, budget.now)
-        self._candidates.look(position, budget.now)
+        self._candidates.look(position, budget.now, budget.records)
+        self._ripe_at = float("inf")
         for group in self._groups(budget):
             yield self._step(group, budget)
             for item in group:
@@ -62,13 +65,13 @@ class FilesSource:
 
     def wait(self, timeout: float) -> None:
         """See `contracts.Source.wait`."""
-        left = min(timeout, self._candidates.until_next_walk())
+        now = time.monotonic()
+        until = min(now + timeout, now + self._candidates.until_next_walk(), max(now, self._ripe_at))
         if self._queue is None:
-            self._woken.wait(left)
+            self._woken.wait(until - now)
         else:
-            while left > 0 and not self._events and not self._woken.is_set():
+            while (left := until - time.monotonic()) > 0 and not self._events and not self._woken.is_set():
                 self._events += self._queue.poll(min(_SLICE, left))
-                left -= _SLICE
         self._woken.clear()
 
     def wake(self) -> None:
@@ -153,8 +156,11 @@ class FilesSource:
             group.append(item)
             size += item.size
             first_seen = min(first_seen, since)
-        if group and not self._candidates.walking and budget.now - first_seen >= budget.freshness:
+        missing = budget.freshness - (budget.now - first_seen)
+        if group and not self._candidates.walking and missing <= 0:
             yield group
+        elif group:
+            self._ripe_at = time.monotonic() + max(0.0, missing)
 
     def _step(self, group: Sequence[Item], budget: PlanBudget) -> Planned:
         oldest = min(item.modified for item in group)

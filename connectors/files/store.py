@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost
@@ -109,7 +109,7 @@ def open_store(url: str, storage: Storage) -> Store:
     if not separator:
         return LocalStore(str(Path(url).expanduser().absolute()))
     if scheme == "file":
-        return LocalStore(unquote(urlsplit(url).path) if "%" in rest else "/" + rest.partition("/")[2])
+        return LocalStore(unquote("/" + rest.partition("/")[2]))
     bucket, _, root = rest.partition("/")
     if not bucket:
         raise ConfigError(f"{url!r} names no bucket; write {scheme}://BUCKET/PREFIX/")

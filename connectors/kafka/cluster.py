@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -32,37 +34,83 @@ class Topic:
     partitions: tuple[int, ...]
 
 
-def client_options(servers: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """librdkafka settings of a source, with its noise turned off: errors come back with the calls."""
-    return {
-        "bootstrap.servers": servers,
-        "error_cb": _ignore,
-        "log_level": 0,
-        "socket.keepalive.enable": True,
-        "reconnect.backoff.max.ms": 2000,
-        **options,
-    }
+class Link:
+    """How one client of a source reaches the brokers: its settings, and its errors as this project's errors.
 
-
-@contextmanager
-def answered(source: str, servers: str) -> Iterator[None]:
-    """Client errors as this project's errors. The message names the source and the broker, never an option's value.
-
-    Raises:
-        ConfigError: an option is unknown or cannot be used.
-        Retryable: anything else; a broker that is away or refuses may be repaired while the service waits.
+    No sentence it makes holds an option's value, which may be a secret.
     """
-    try:
-        yield
-    except KafkaException as error:
-        cause = error.args[0] if error.args else error
-        if isinstance(cause, KafkaError):
-            if cause.code() == KafkaError._INVALID_ARG:
-                raise ConfigError(f"sources.{source}.options: {_option(cause.str())}") from None
-            if cause.code() == KafkaError._AUTHENTICATION:
-                raise Retryable(f"Kafka at {servers} refuses the credentials; see sources.{source}.options") from None
-            raise Retryable(f"Kafka at {servers} did not answer: {cause.str()}") from None
-        raise Retryable(f"Kafka at {servers} did not answer: {cause}") from None
+
+    def __init__(self, source: str, servers: str, options: Mapping[str, Any]) -> None:
+        self.source = source
+        self.servers = servers
+        self._options = options
+        self._refused = False
+
+    def settings(self, **defaults: Any) -> dict[str, Any]:
+        """librdkafka settings: these defaults (``_`` for ``.``), then the source's options."""
+        return {
+            "log_level": 0,
+            "socket.keepalive.enable": True,
+            "reconnect.backoff.max.ms": 2000,
+            **{name.replace("_", "."): value for name, value in defaults.items()},
+            **self._options,
+            "bootstrap.servers": self.servers,
+            "error_cb": self._note,
+        }
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """Turns what the client raises into:
+
+        Raises:
+            ConfigError: an option is unknown or cannot be used.
+            Retryable: anything else; a broker that is away or refuses may be repaired while the service waits.
+        """
+        try:
+            yield
+        except KafkaException as error:
+            cause = error.args[0] if error.args else error
+            if isinstance(cause, KafkaError) and cause.code() == KafkaError._INVALID_ARG:
+                raise self._option_error(cause.str()) from None
+            raise self.failure(cause) from None
+        except TimeoutError:
+            raise self.failure("timed out") from None
+
+    def failure(self, cause: object) -> Retryable:
+        """The error for a call that brought nothing."""
+        refused = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+        if self._refused or (isinstance(cause, KafkaError) and cause.code() in refused):
+            self._refused = False
+            return Retryable(f"Kafka at {self.servers} refuses the credentials; see sources.{self.source}.options")
+        reason = cause.str() if isinstance(cause, KafkaError) else cause
+        return Retryable(f"Kafka at {self.servers} did not answer: {reason}")
+
+    def check(self) -> None:
+        """Try the options on a client that connects to nothing. Raises ConfigError."""
+        options = {name: value for name, value in self.settings().items() if name != "bootstrap.servers"}
+        with self.answered():
+            try:
+                Consumer({**options, "group.id": "check"}).close()
+            except (TypeError, ValueError):
+                raise ConfigError(
+                    f"sources.{self.source}.options: a value has a type that librdkafka cannot use"
+                ) from None
+
+    def _note(self, error: KafkaError) -> None:
+        """Refused credentials are told here only; the call that meets them just times out."""
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
+            self._refused = True
+
+    def _option_error(self, message: str) -> ConfigError:
+        path = f"sources.{self.source}.options"
+        quoted = re.search(r'property:? "([^"]+)"', message)
+        if quoted is None:
+            values = {str(value) for value in self._options.values()}
+            named = [name for name in re.findall(r"\b[a-z]+(?:\.[a-z]+)+\b", message) if name not in values]
+            return ConfigError(f"{path}: librdkafka cannot use {' and '.join(named) or 'these options together'}")
+        if message.startswith("No such"):
+            return ConfigError(f"{path}.{quoted[1]}: librdkafka has no such setting; remove it or correct its name")
+        return ConfigError(f"{path}.{quoted[1]}: the value cannot be used; see librdkafka's CONFIGURATION.md")
 
 
 class Cluster:
@@ -71,10 +119,8 @@ class Cluster:
     Every method raises Retryable when no broker answers within ten seconds.
     """
 
-    def __init__(self, source: str, servers: str, options: Mapping[str, Any]) -> None:
-        self._source = source
-        self._servers = servers
-        self._options = client_options(servers, options)
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._client: AdminClient | None = None
         self._id: str | None = None
 
@@ -82,7 +128,7 @@ class Cluster:
     def id(self) -> str:
         """The brokers' own name of their cluster."""
         if self._id is None:
-            with self._answered():
+            with self._link.answered():
                 found = self._admin().describe_cluster(request_timeout=_TIMEOUT).result(_TIMEOUT)
                 self._id = str(found.cluster_id)
         return self._id
@@ -90,7 +136,7 @@ class Cluster:
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of the topics that exist."""
         found: dict[str, Topic] = {}
-        with self._answered():
+        with self._link.answered():
             futures = self._admin().describe_topics(TopicCollection(list(names)), request_timeout=_TIMEOUT)
             for name, future in futures.items():
                 try:
@@ -118,13 +164,14 @@ class Cluster:
         return {**found, **(self.ends(later) if later else {})}
 
     def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
-        """Set the group's offsets, for tools that show lag. Nothing here ever reads them back."""
+        """Set the group's offsets, for tools that show lag. Nothing here ever reads them back; topics gone are skipped."""
         wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         request = [ConsumerGroupTopicPartitions(group, wanted)]
-        with self._answered():
+        with self._link.answered():
             for future in self._admin().alter_consumer_group_offsets(request, request_timeout=_TIMEOUT).values():
                 result = future.result(_TIMEOUT)
-                failed = [item.error for item in result.topic_partitions or () if item.error]
+                errors = [item.error for item in result.topic_partitions or () if item.error]
+                failed = [error for error in errors if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART]
                 if failed:
                     raise KafkaException(failed[0])
 
@@ -136,7 +183,7 @@ class Cluster:
         if not partitions:
             return {}
         wanted = {TopicPartition(topic, number): spec for topic, number in partitions}
-        with self._answered():
+        with self._link.answered():
             futures = self._admin().list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
             )
@@ -144,17 +191,5 @@ class Cluster:
 
     def _admin(self) -> AdminClient:
         if self._client is None:
-            self._client = AdminClient(self._options)
+            self._client = AdminClient(self._link.settings())
         return self._client
-
-    def _answered(self) -> Any:
-        return answered(self._source, self._servers)
-
-
-def _ignore(_error: KafkaError) -> None:
-    """Connection errors come back with the call that meets them."""
-
-
-def _option(message: str) -> str:
-    """librdkafka's words without the value, which may be a secret: it quotes names, and values after 'for'."""
-    return message.partition(" value ")[0] if "No such configuration" not in message else message

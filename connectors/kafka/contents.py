@@ -101,14 +101,17 @@ class _Pointers:
         self._settings = settings
         self._limits = limits
         self._stores: dict[str, Store] = {}
+        # "in" must not allow "inner": what is allowed is a folder
+        self._allowed_folders = tuple(f"{prefix.rstrip('/')}/" for prefix in settings.prefixes)
 
     def __call__(self, value: bytes) -> pa.Table:
         url = self._allowed(value)
-        scheme, _, rest = url.partition("://")
+        scheme, separator, rest = url.rpartition("://")
         bucket, _, key = rest.partition("/")
-        store = self._stores.get(bucket)
+        root = f"{scheme}{separator}{bucket}/"
+        store = self._stores.get(root)
         if store is None:
-            store = self._stores[bucket] = open_store(f"{scheme}://{bucket}/", self._settings.storage)
+            store = self._stores[root] = open_store(root, self._settings.storage)
         try:
             item = store.head(key)
             if item is not None and item.size > self._limits.record_bytes:
@@ -124,8 +127,7 @@ class _Pointers:
         except UnicodeDecodeError:
             raise RejectRecord("the pointer is not UTF-8", reason="pointer") from None
         # "..", encoded or not, could lead out of an allowed folder
-        inside = any(url.startswith(prefix) for prefix in self._settings.prefixes)
-        if not inside or ".." in unquote(url).split("/"):
+        if not url.startswith(self._allowed_folders) or ".." in unquote(url).split("/"):
             raise RejectRecord("the pointer names nothing under pointer.prefixes", reason="pointer")
         return url
 

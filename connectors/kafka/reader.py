@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from connectors.kafka.cluster import answered, client_options
+from connectors.kafka.cluster import Cluster, Link
 from connectors.kafka.contents import Contents, build_contents
 from stream_infer import config
 from stream_infer.contracts import ReadOutcome
@@ -38,7 +38,10 @@ class KafkaReader:
         self._start()
 
     def _start(self) -> None:
+        self._link = Link(self._settings.name, self._settings.servers, self._settings.options)
         self._consumer: Consumer | None = None
+        self._cluster = Cluster(self._link)
+        self._replaced: set[str] = set()  # ids of topics that are gone
         self._contents: Contents | None = None
 
     def __getstate__(self) -> tuple[config.KafkaSource, str, config.Limits]:
@@ -52,89 +55,120 @@ class KafkaReader:
         """See `contracts.Reader.read`."""
         if self._contents is None:
             self._contents = build_contents(self._settings, self._limits)
+        if split.bounds.get("topic_id") in self._replaced:
+            outcome.losses.append(_loss(split, split.bounds["start"], split.bounds["stop"], "deleted"))
+            return
+        held: pa.Table | None = None
+        met = ReadOutcome()
+        for messages in self._runs(split, met):
+            if held is not None:
+                yield held
+            held = self._table(split, messages, met)
+        if self._is_replaced(split):
+            self._replaced.add(split.bounds["topic_id"])
+            raise Retryable(f"topic {split.bounds['topic']!r} was made again while it was read")
+        outcome.rejects += met.rejects
+        outcome.losses += met.losses
+        outcome.bytes += met.bytes
+        if held is not None:
+            yield held
+
+    def _is_replaced(self, split: Split) -> bool:
+        """Asked after the reading: an id that is gone never comes back, so what was read before is the topic's."""
+        name, planned = _topic(split), split.bounds.get("topic_id")
+        found = self._cluster.topics([name]).get(name) if planned else None
+        return found is not None and found.topic_id != planned
+
+    def _runs(self, split: Split, outcome: ReadOutcome) -> Iterator[list[Message]]:
+        """Messages for one table each, those that hold no usable value left out."""
+        most = self._limits.record_bytes
         kept: list[Message] = []
         size = 0
-        for message in self._messages(split, outcome):
-            value = message.value()
-            outcome.bytes += len(value or b"")
-            problem = self._problem(value)
-            if problem is not None:
-                outcome.rejects.append(_reject(split, message.offset() or 0, problem))
-                continue
-            kept.append(message)
-            size += len(value or b"")
-            if len(kept) >= _TABLE_ROWS or size >= _TABLE_BYTES:
-                yield self._table(split, kept, outcome)
-                kept, size = [], 0
-        if kept:
-            yield self._table(split, kept, outcome)
-
-    def _problem(self, value: bytes | None) -> RejectRecord | None:
-        if value is None:
-            return RejectRecord("the message has no value (a tombstone)", reason="tombstone")
-        if len(value) > self._limits.record_bytes:
-            return RejectRecord(f"{len(value)} bytes are more than limits.record_bytes", reason="too_large")
-        return None
-
-    def _messages(self, split: Split, outcome: ReadOutcome) -> Iterator[Message]:
-        """Messages of the range, in order, once."""
-        topic, number = split.bounds["topic"].partition("@")[0], split.bounds["partition"]
-        at, stop = split.bounds["start"], split.bounds["stop"]
-        consumer = self._stand(topic, number, at)
-        silent_since = time.monotonic()
-        while at < stop:
-            with answered(self._settings.name, self._settings.servers):
-                messages = consumer.consume(min(_MESSAGES, stop - at), _POLL_SECONDS)
+        for messages in self._fetches(split, outcome):
             for message in messages:
-                error = message.error()
-                offset = message.offset() or 0
-                if error is None and offset >= stop:
-                    return
-                if error is None:
-                    if offset >= at:
-                        at = offset + 1
-                        yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    at = max(at, offset)
-                elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                    at = self._skip_expired(consumer, split, at, outcome)
+                length = len(message)
+                if length > most:
+                    problem = RejectRecord(f"{length} bytes are more than limits.record_bytes", reason="too_large")
+                    outcome.rejects.append(_reject(split, message.offset() or 0, problem))
+                elif length == 0 and message.value() is None:
+                    problem = RejectRecord("the message has no value (a tombstone)", reason="tombstone")
+                    outcome.rejects.append(_reject(split, message.offset() or 0, problem))
                 else:
-                    raise Retryable(f"Kafka at {self._settings.servers} did not answer: {error.str()}")
-            if messages:
-                silent_since = time.monotonic()
-            elif time.monotonic() - silent_since > _SILENCE_SECONDS:
-                raise Retryable(f"Kafka at {self._settings.servers} gave nothing of {topic}/{number} from {at}")
+                    kept.append(message)
+                size += length
+                if len(kept) >= _TABLE_ROWS or size >= _TABLE_BYTES:
+                    yield kept
+                    outcome.bytes += size
+                    kept, size = [], 0
+        outcome.bytes += size
+        if kept:
+            yield kept
 
-    def _stand(self, topic: str, number: int, offset: int) -> Consumer:
-        with answered(self._settings.name, self._settings.servers):
-            if self._consumer is None:
-                self._consumer = Consumer(
-                    {
-                        "queued.max.messages.kbytes": 65536,
-                        "fetch.wait.max.ms": 100,
-                        **client_options(self._settings.servers, self._settings.options),
-                        "group.id": f"stream-infer.{self._pipeline}.read",
-                        "enable.auto.commit": False,
-                        "enable.partition.eof": True,
-                        "auto.offset.reset": "error",
-                        "isolation.level": "read_committed",
-                    }
-                )
-            self._consumer.assign([TopicPartition(topic, number, offset)])
+    def _fetches(self, split: Split, outcome: ReadOutcome) -> Iterator[list[Message]]:
+        """Messages of the range, in order, once; what is not there is skipped or a named loss."""
+        at, stop = split.bounds["start"], split.bounds["stop"]
+        with self._link.answered():
+            consumer = self._stand(split, at)
+            try:
+                silent_since = time.monotonic()
+                while at < stop:
+                    # never waits for a full batch: gaps make a range shorter than its bounds say
+                    messages = consumer.consume(_MESSAGES, 0) or consumer.consume(1, _POLL_SECONDS)
+                    good = []
+                    for message in messages:
+                        if message.error() is not None:
+                            at = self._met(consumer, message, split, at, outcome)
+                        elif (offset := message.offset() or 0) >= at:
+                            at = offset + 1
+                            if offset < stop:
+                                good.append(message)
+                    if good:
+                        yield good
+                        silent_since = time.monotonic()
+                    elif time.monotonic() - silent_since > _SILENCE_SECONDS:
+                        raise self._link.failure(
+                            f"nothing came of {_topic(split)}/{split.bounds['partition']} from {at}"
+                        )
+            finally:
+                consumer.unassign()  # else it would go on fetching what other readers are to read
+
+    def _met(self, consumer: Consumer, message: Message, split: Split, at: int, outcome: ReadOutcome) -> int:
+        """Where to go on after an error event."""
+        error = message.error()
+        assert error is not None
+        if error.code() == KafkaError._PARTITION_EOF:
+            return max(at, message.offset() or 0)
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            return self._skip_expired(consumer, split, at, outcome)
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
+            raise Retryable(f"topic {_topic(split)!r} does not exist at {self._settings.servers}")
+        raise self._link.failure(error)
+
+    def _stand(self, split: Split, offset: int) -> Consumer:
+        if self._consumer is None:
+            self._consumer = Consumer(
+                {
+                    # a range that is planned is there: waiting at the end would only hold up the next split's fetch
+                    **self._link.settings(queued_max_messages_kbytes=16384, fetch_wait_max_ms=10),
+                    "group.id": f"stream-infer.{self._pipeline}.read",
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    "isolation.level": "read_committed",
+                }
+            )
+        self._consumer.assign([TopicPartition(_topic(split), split.bounds["partition"], offset)])
         return self._consumer
 
     def _skip_expired(self, consumer: Consumer, split: Split, at: int, outcome: ReadOutcome) -> int:
         """The range began before what the broker still has: a named loss, and on from there."""
-        bounds = split.bounds
-        topic = bounds["topic"].partition("@")[0]
-        with answered(self._settings.name, self._settings.servers):
-            place = TopicPartition(topic, bounds["partition"])
-            low, _high = consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS, cached=False)
-            resumed = min(max(low, at), bounds["stop"])
-            if resumed > at:
-                first = _coordinate(split, at)
-                outcome.losses.append(Loss(first, split.source, "expired", resumed - at))
-            consumer.assign([TopicPartition(topic, bounds["partition"], resumed)])
+        place = TopicPartition(_topic(split), split.bounds["partition"])
+        low, high = consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS, cached=False)
+        if low <= at:
+            raise Retryable(f"{place.topic}/{place.partition} ends at {high}, before offset {at} that was planned")
+        resumed = min(low, split.bounds["stop"])
+        outcome.losses.append(_loss(split, at, resumed, "expired"))
+        consumer.assign([TopicPartition(place.topic, place.partition, resumed)])
         return resumed
 
     def _table(self, split: Split, messages: Sequence[Message], outcome: ReadOutcome) -> pa.Table:
@@ -158,6 +192,15 @@ class KafkaReader:
         if "headers" not in table.column_names:
             table = table.append_column("headers", pa.array([_headers(message) for message in chosen], _HEADERS))
         return table
+
+
+def _topic(split: Split) -> str:
+    """The topic's name at the broker, without its incarnation."""
+    return str(split.bounds["topic"].partition("@")[0])
+
+
+def _loss(split: Split, start: int, stop: int, reason: str) -> Loss:
+    return Loss(_coordinate(split, start), split.source, reason, stop - start)
 
 
 def _coordinate(split: Split, offset: int) -> str:

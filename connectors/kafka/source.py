@@ -7,16 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.kafka.cluster import Cluster, Partition, Topic
+from connectors.kafka.cluster import Cluster, Link, Partition, Topic
 from connectors.kafka.reader import KafkaReader
-from connectors.kafka.watcher import Watcher
+from connectors.kafka.watcher import Peek, Watcher
 from stream_infer import config
 from stream_infer.contracts import Lag, PlanBudget, Planned, Position
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.records import KafkaCoordinate
 from stream_infer.splits import Loss, Split
 
-_METADATA_SECONDS = 10.0  # how long a new partition, a recreated topic or expired offsets may stay unnoticed
+_LOOK_SECONDS = 10.0  # how long it may go unnoticed that offsets expired
+_RECHECK_SECONDS = 0.1  # at least between two looks at records that wait for company
 
 
 class KafkaSource:
@@ -27,55 +28,69 @@ class KafkaSource:
     """
 
     def __init__(
-        self, settings: config.KafkaSource, cluster: Cluster, watcher: Watcher, reader: KafkaReader, group: str
+        self,
+        settings: config.KafkaSource,
+        cluster: Cluster,
+        watcher: Watcher,
+        peek: Peek,
+        reader: KafkaReader,
+        group: str,
     ) -> None:
         self.name = settings.name
         self._settings = settings
         self._cluster = cluster
         self._watcher = watcher
+        self._peek = peek
         self._reader = reader
         self._group = group
+        self._topics: dict[str, Topic] = {}
         self._known: dict[Partition, str] = {}  # partition -> topic as coordinates name it
         self._looked_at = float("-inf")
         self._starts: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
         self._nexts: dict[Partition, int] = {}
         self._seen: dict[Partition, float] = {}  # when the oldest unplanned record was first known of
-        self._told: dict[Partition, int] = {}
+        self._told: dict[str, int] = {}
         self._turn = 0
+        self._record_bytes = 0.0
 
     @classmethod
     def from_config(cls, settings: config.KafkaSource, *, pipeline: str, limits: config.Limits) -> KafkaSource:
-        """The source of the settings; connects with its first plan."""
-        cluster = Cluster(settings.name, settings.servers, settings.options)
-        reader = KafkaReader(settings, pipeline, limits)
+        """The source of the settings; connects with its first plan.
+
+        Raises:
+            ConfigError: an option is unknown or cannot be used.
+        """
         group = settings.group or f"stream-infer.{pipeline}"
-        return cls(settings, cluster, Watcher(settings, pipeline), reader, group)
+        links = [Link(settings.name, settings.servers, settings.options) for _ in range(3)]
+        links[0].check()
+        reader = KafkaReader(settings, pipeline, limits)
+        return cls(settings, Cluster(links[0]), Watcher(links[1], group), Peek(links[2], group), reader, group)
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         """See `contracts.Source.plan`. Partitions take turns, so that none starves behind a long one."""
-        yield from self._look(position, budget.now)
+        yield from self._look(position)
+        self._record_bytes = budget.record_bytes
         partitions = sorted(self._known)
-        self._ends = self._cluster.ends(partitions)
-        left = budget.splits
         nexts = self._nexts = {partition: self._next(position, partition) for partition in partitions}
         for partition in partitions:
             step = self._expired(partition, nexts)
             if step is not None:
                 yield step
-        self._turn += 1
-        order = partitions[self._turn % len(partitions) :] + partitions[: self._turn % len(partitions)]
+        self._turn = (self._turn + 1) % len(partitions)
+        order = partitions[self._turn :] + partitions[: self._turn]
+        left = budget.splits
         while left:
             ready = [partition for partition in order if self._ripe(partition, nexts[partition], budget)]
             if not ready:
                 break
             for partition in ready[:left]:
                 start = nexts[partition]
-                stop = min(self._ends[partition], start + budget.records)
+                stop = min(self._ends[partition], start + _most(budget))
                 yield self._step(partition, start, stop, budget)
                 nexts[partition] = stop
                 left -= 1
-        self._watcher.expect(nexts)
+        self._watcher.expect({part: max(nexts[part], self._ends[part]) for part in partitions}, self._again(budget))
 
     def wait(self, timeout: float) -> None:
         """See `contracts.Source.wait`: a fetch that the broker answers when something arrives."""
@@ -89,10 +104,11 @@ class KafkaSource:
         waiting = {
             f"{self._known[partition]}/{partition[1]}": max(0, end - self._nexts[partition])
             for partition, end in self._ends.items()
-            if partition in self._nexts
+            if partition in self._nexts and partition in self._known
         }
         oldest = min(self._seen.values(), default=None)
-        return Lag(records=sum(waiting.values()), oldest=oldest, by_key=waiting)
+        records = sum(waiting.values())
+        return Lag(records, int(records * self._record_bytes), oldest, by_key=waiting)
 
     def reader(self) -> KafkaReader:
         return self._reader
@@ -117,33 +133,51 @@ class KafkaSource:
 
     def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
         """Let the consumer group's offsets follow the contiguous committed prefix."""
-        names = {f"{topic}/{partition[1]}": partition for partition, topic in self._known.items()}
-        ends = {names[key]: offset for key, offset in prefix.items() if key in names}
-        news = {partition: offset for partition, offset in ends.items() if self._told.get(partition) != offset}
-        if news:
-            self._cluster.commit(self._group, news)
-            self._told.update(news)
+        latest: dict[Partition, tuple[int, str]] = {}
+        for key in prefix:
+            known_as, _, number = key.rpartition("/")
+            topic, _, incarnation = known_as.partition("@")
+            if topic in self._settings.topics and number.isdigit():
+                partition = topic, int(number)
+                latest[partition] = max(latest.get(partition, (0, "")), (int(incarnation or 1), key))
+        keys = {partition: key for partition, (_, key) in latest.items() if self._told.get(key) != prefix[key]}
+        if keys:
+            self._cluster.commit(self._group, {partition: prefix[key] for partition, key in keys.items()})
+            self._told.update({key: prefix[key] for key in keys.values()})
 
     def close(self) -> None:
         self._watcher.close()
+        self._peek.close()
         self._cluster.close()
 
     def _next(self, position: Position, partition: Partition) -> int:
         stored = position.get(f"{self._known[partition]}/{partition[1]}")
         return int(stored) if stored is not None else self._starts.get(partition, 0)
 
-    def _look(self, position: Position, now: float) -> Iterator[Planned]:
-        """Every few seconds: are there new partitions, is each topic still the same one, what has expired?"""
-        if time.monotonic() - self._looked_at < _METADATA_SECONDS:
-            return
+    def _look(self, position: Position) -> Iterator[Planned]:
+        """The ends, of the topics that are known: a topic made again is met as such before its offsets are used."""
+        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+            yield from self._discover(position, self._described())
+        self._ends = self._cluster.ends(sorted(self._known))
+        # asked after the ends: an id that is gone never comes back, so these ends are those of the topics known
+        while (found := self._described()) != self._topics:
+            yield from self._discover(position, found)
+            self._ends = self._cluster.ends(sorted(self._known))
+
+    def _described(self) -> dict[str, Topic]:
         found = self._cluster.topics(self._settings.topics)
         missing = [name for name in self._settings.topics if name not in found]
         if missing:
             raise Retryable(f"topic {missing[0]!r} does not exist at {self._settings.servers} yet; create it")
+        return found
+
+    def _discover(self, position: Position, found: dict[str, Topic]) -> Iterator[Planned]:
+        """Is each topic still the same one, are there new partitions, what has expired?"""
         for topic in found.values():
             yield from self._identify(topic, position)
         self._starts = self._cluster.starts(sorted(self._known))
         yield from self._begin(position)
+        self._topics = found
         self._looked_at = time.monotonic()
 
     def _identify(self, topic: Topic, position: Position) -> Iterator[Planned]:
@@ -160,6 +194,9 @@ class KafkaSource:
         if not stored or stored["id"] != topic.topic_id:
             yield Planned(None, positions={f"topic/{topic.name}": {"id": topic.topic_id, "incarnation": incarnation}})
         known_as = topic.name if incarnation == 1 else f"{topic.name}@{incarnation}"
+        for partition in [part for part in self._known if part[0] == topic.name and part[1] not in topic.partitions]:
+            del self._known[partition]  # made again with fewer
+            self._seen.pop(partition, None)
         for number in topic.partitions:
             self._known[topic.name, number] = known_as
 
@@ -206,7 +243,14 @@ class KafkaSource:
             self._seen.pop(partition, None)
             return False
         seen = self._seen.setdefault(partition, budget.now)
-        return waiting >= budget.records or budget.now - seen >= budget.freshness
+        return waiting >= _most(budget) or budget.now - seen >= budget.freshness
+
+    def _again(self, budget: PlanBudget) -> float | None:
+        """Seconds after which records that wait for company should be looked at, None where none wait."""
+        if not self._seen:
+            return None
+        due = min(self._seen.values()) + budget.freshness - budget.now
+        return max(0.01, min(due, max(_RECHECK_SECONDS, budget.freshness / 10)))
 
     def _step(self, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
         number = partition[1]
@@ -214,11 +258,12 @@ class KafkaSource:
         key = f"{known_as}/{number}"
         event_at = self._watcher.timestamp(partition, start)
         if event_at is None and budget.date_by == "event":
-            event_at = self._watcher.fetch_timestamp(partition, start)
+            event_at = self._peek.timestamp(partition, start)
         by = event_at if budget.date_by == "event" and event_at is not None else budget.now
         bounds: dict[str, Any] = {
             "cluster": self._cluster.id,
             "topic": known_as,
+            "topic_id": self._topics[partition[0]].topic_id,
             "partition": number,
             "start": start,
             "stop": stop,
@@ -239,3 +284,8 @@ class KafkaSource:
         else:
             self._seen.pop(partition, None)
         return Planned(split, positions={key: stop})
+
+
+def _most(budget: PlanBudget) -> int:
+    """Offsets of a full split."""
+    return max(1, min(budget.records, int(budget.bytes / max(1.0, budget.record_bytes))))

@@ -1,49 +1,45 @@
-"""Waiting for the next message without asking all the time."""
+"""Waiting for the next message without asking all the time, and looking at one without reading on."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message, TopicPartition
 
-from connectors.kafka.cluster import Partition, answered, client_options
-from stream_infer import config
+from connectors.kafka.cluster import Link, Partition
 
-_SLICE = 0.25  # seconds: how long `wake` may go unnoticed
-_FETCH_SECONDS = 5.0
+_SLICE = 0.1  # seconds: how long `wake` may go unnoticed
+_DRAIN = 1000  # messages: so far it is cheaper to read on than to stand elsewhere
+_PEEK_SECONDS = 5.0
 
 
 class Watcher:
-    """A consumer that stands at the planned ends; the broker holds its fetch until something arrives there.
+    """A consumer that stands at the known ends; the broker holds its fetch until something arrives there.
 
     One thread uses it; only `wake` may be called from others.
     """
 
-    def __init__(self, settings: config.KafkaSource, pipeline: str) -> None:
-        self._source = settings.name
-        self._servers = settings.servers
-        self._options = {
-            **client_options(settings.servers, settings.options),
-            "group.id": f"stream-infer.{pipeline}.watch",
-            "enable.auto.commit": False,
-            "enable.partition.eof": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 500,
-            "queued.max.messages.kbytes": 64,
-            "fetch.message.max.bytes": 65536,
-        }
+    def __init__(self, link: Link, group: str) -> None:
+        self._link = link
+        self._group = f"{group}.watch"
         self._consumer: Consumer | None = None
         self._expected: dict[Partition, int] = {}
         self._standing: dict[Partition, int] = {}
+        self._again: float | None = None
         self._first: dict[Partition, tuple[int, float]] = {}
         self._woken = threading.Event()
 
-    def expect(self, nexts: Mapping[Partition, int]) -> None:
-        """From now on wait for messages at or behind these offsets."""
-        self._expected = dict(nexts)
+    def expect(self, ends: Mapping[Partition, int], again: float | None) -> None:
+        """From now on wait for messages at or behind these offsets.
+
+        Args:
+            again: seconds to wait instead, when what is there already will be due by then.
+        """
+        self._expected = dict(ends)
+        self._again = again
 
     def wait(self, timeout: float) -> None:
         """Return when a message arrives, when woken, or after ``timeout`` seconds.
@@ -51,34 +47,20 @@ class Watcher:
         Raises:
             Retryable: the broker refuses.
         """
-        if not self._expected:
-            self._woken.wait(timeout)
-            self._woken.clear()
-            return
-        self._stand()
-        deadline = time.monotonic() + timeout
-        while not self._woken.is_set() and (left := deadline - time.monotonic()) > 0:
-            message = self._poll(min(_SLICE, left))
-            if message is not None and self._noted(message):
-                break
+        if self._again is not None or not self._expected:
+            self._woken.wait(timeout if self._again is None else min(timeout, self._again))
+        else:
+            self._watch(timeout)
         self._woken.clear()
 
     def wake(self) -> None:
+        """End a running wait, or the next one."""
         self._woken.set()
 
     def timestamp(self, partition: Partition, offset: int) -> float | None:
         """Event time of that offset in seconds, if it is the one that ended a wait."""
         seen = self._first.get(partition)
         return seen[1] if seen is not None and seen[0] == offset else None
-
-    def fetch_timestamp(self, partition: Partition, offset: int) -> float | None:
-        """Event time of the first record at or behind an offset; None when the broker has none at hand."""
-        with answered(self._source, self._servers):
-            self._assign({partition: offset})
-            message = self._poll(_FETCH_SECONDS)
-        if message is None or message.error() is not None:
-            return None
-        return _event_time(message)
 
     def close(self) -> None:
         """Leave the brokers. Safe to call twice."""
@@ -87,21 +69,25 @@ class Watcher:
             self._consumer = None
             self._standing = {}
 
-    def _stand(self) -> None:
-        if self._standing != self._expected:
-            self._assign(self._expected)
+    def _watch(self, timeout: float) -> None:
+        with self._link.answered():
+            consumer = self._stand()
+            deadline = time.monotonic() + timeout
+            while not self._woken.is_set() and (left := deadline - time.monotonic()) > 0:
+                message = consumer.poll(min(_SLICE, left))
+                if message is not None and self._noted(message):
+                    return
 
-    def _assign(self, offsets: Mapping[Partition, int]) -> None:
-        with answered(self._source, self._servers):
-            if self._consumer is None:
-                self._consumer = Consumer(self._options)
-            self._consumer.assign([TopicPartition(topic, number, at) for (topic, number), at in offsets.items()])
-        self._standing = dict(offsets)
-
-    def _poll(self, seconds: float) -> Message | None:
-        with answered(self._source, self._servers):
-            assert self._consumer is not None
-            return self._consumer.poll(seconds)
+    def _stand(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = _consumer(self._link, self._group, fetch_wait_max_ms=500)
+        near = self._standing.keys() == self._expected.keys() and all(
+            0 <= at - self._standing[partition] <= _DRAIN for partition, at in self._expected.items()
+        )
+        if not near:
+            self._consumer.assign([TopicPartition(*partition, at) for partition, at in self._expected.items()])
+            self._standing = dict(self._expected)
+        return self._consumer
 
     def _noted(self, message: Message) -> bool:
         """True when the message is news; an error is none, the next plan meets it with a sentence."""
@@ -116,6 +102,37 @@ class Watcher:
         if event_time is not None:
             self._first[partition] = (offset, event_time)
         return True
+
+
+class Peek:
+    """Looks up the event time of single records."""
+
+    def __init__(self, link: Link, group: str) -> None:
+        self._link = link
+        self._group = f"{group}.peek"
+        self._consumer: Consumer | None = None
+
+    def timestamp(self, partition: Partition, offset: int) -> float | None:
+        """Event time, in seconds, of the first record at or behind an offset; None when the broker has none at hand."""
+        with self._link.answered():
+            if self._consumer is None:
+                self._consumer = _consumer(self._link, self._group, fetch_wait_max_ms=10, enable_partition_eof=True)
+            self._consumer.assign([TopicPartition(*partition, offset)])
+            message = self._consumer.poll(_PEEK_SECONDS)
+            self._consumer.unassign()
+        return None if message is None or message.error() is not None else _event_time(message)
+
+    def close(self) -> None:
+        """Leave the brokers. Safe to call twice."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
+def _consumer(link: Link, group: str, **more: Any) -> Consumer:
+    small = {"queued.max.messages.kbytes": 64, "fetch.message.max.bytes": 65536}
+    fixed = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+    return Consumer({**link.settings(**more), **small, **fixed, "isolation.level": "read_committed"})
 
 
 def _event_time(message: Message) -> float | None:

@@ -60,7 +60,7 @@ class Tail:
         if self._data[-4:] != _MAGIC:
             return None
         needed = int.from_bytes(self._data[-8:-4], "little") + 8
-        return self._size - needed if needed > len(self._data) else None
+        return self._size - needed if len(self._data) < needed <= self._size else None
 
     def receipt(self) -> tuple[Receipt | None, int]:
         """The receipt, None where the file is not ours, and the file's number of rows."""

@@ -20,6 +20,7 @@ _DECODERS: dict[str, Callable[[bytes, Limits], Iterator[Decoded]]] = {
     "image": image.decode,
 }
 _SUFFIXES = {
+    "json": "jsonl",
     "jsonl": "jsonl",
     "ndjson": "jsonl",
     "csv": "csv",

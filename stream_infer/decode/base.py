@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from stream_infer.errors import RejectRecord
 from stream_infer.records import content_name
 
 MOST_ROWS = 10_000
+MOST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +38,20 @@ class Decoded:
 
 
 def named(table: pa.Table) -> pa.Table:
-    """The table with names that cannot be mistaken for provenance columns."""
-    return table.rename_columns([content_name(name) for name in table.column_names])
+    """The table with names that cannot be mistaken for provenance columns.
+
+    Raises:
+        RejectRecord: there is no column, or two would have one name, so that one would hide the other.
+    """
+    names = [content_name(name) for name in table.column_names]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RejectRecord(f"two of its columns are named {twice!r}", reason="decode")
+    if not names:
+        raise RejectRecord("it has no columns", reason="decode")
+    return table.rename_columns(names)
+
+
+def rows_a_piece(rows: int, size: int) -> int:
+    """Rows that make a piece of at most `MOST_ROWS` rows and about `MOST_BYTES`, where ``rows`` take ``size`` bytes."""
+    return max(1, min(MOST_ROWS, MOST_BYTES * rows // max(size, 1)))

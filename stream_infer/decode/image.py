@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
+from PIL import Image, ImageOps
 
 from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded
 from stream_infer.errors import RejectRecord
 
+# Named, because others of Pillow's decoders run programs (EPS) or are seldom looked at.
+_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 IMAGE = pa.struct([("shape", pa.list_(pa.int32(), 3)), ("data", pa.large_binary())])
 
 
@@ -25,7 +27,7 @@ def decode(content: bytes, limits: Limits) -> Iterator[Decoded]:
 
 
 def to_pixels(content: bytes, most: int | None = None) -> np.ndarray:
-    """An encoded image as RGB, shape (height, width, 3), uint8.
+    """An encoded image as RGB, upright as its EXIF orientation says, shape (height, width, 3), uint8.
 
     Raises:
         RejectRecord: it cannot be decoded, or would take more than ``most`` bytes.
@@ -33,12 +35,12 @@ def to_pixels(content: bytes, most: int | None = None) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 if most is not None and image.width * image.height * 3 > most:
                     raise RejectRecord(
                         f"{image.width} x {image.height} pixels are more than limits.record_bytes", reason="too_large"
                     )
-                return np.asarray(image.convert("RGB"))
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except RejectRecord:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):

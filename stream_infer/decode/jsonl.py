@@ -9,8 +9,9 @@ import orjson
 import pyarrow as pa
 
 from stream_infer.config import Limits
-from stream_infer.decode.base import MOST_ROWS, Decoded, RowReject
-from stream_infer.records import content_name
+from stream_infer.decode.base import MOST_BYTES, MOST_ROWS, Decoded, RowReject
+from stream_infer.decode.text import BOM
+from stream_infer.records import RESERVED, content_name
 
 
 def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
@@ -18,42 +19,55 @@ def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
     documents: list[dict[str, Any]] = []
     rows: list[int] = []
     rejects: list[RowReject] = []
-    for row, line in enumerate(content.splitlines() if b"\r" in content else content.split(b"\n")):
+    size = 0
+    for row, line in enumerate(content.removeprefix(BOM).split(b"\n")):
         if not line.strip():
             continue
         try:
-            document = parse_object(line)
+            documents.append(parse_object(line))
+            rows.append(row)
         except ValueError as error:
             rejects.append(RowReject(row, "decode", str(error)))
-            continue
-        documents.append(document)
-        rows.append(row)
-        if len(documents) == MOST_ROWS:
+        size += len(line)
+        if len(rows) + len(rejects) >= MOST_ROWS or size >= MOST_BYTES:
             yield Decoded(to_table(documents), rows, rejects)
-            documents, rows, rejects = [], [], []
+            documents, rows, rejects, size = [], [], [], 0
     if documents or rejects:
         yield Decoded(to_table(documents), rows, rejects)
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
-    """One JSON object. Raises ValueError with a sentence."""
+    """One JSON object, its keys as content columns are named. Raises ValueError with a sentence."""
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from None
     if not isinstance(document, dict):
         raise ValueError(f"the JSON value is a {type(document).__name__}, not an object")
-    return document
+    if not document:
+        raise ValueError("the JSON object is empty")
+    if RESERVED.isdisjoint(document):
+        return document
+    renamed = {content_name(name): value for name, value in document.items()}
+    if len(renamed) < len(document):
+        raise ValueError("two of its keys differ only in the underscore that keeps a provenance column's name free")
+    return renamed
 
 
 def to_table(documents: list[dict[str, Any]]) -> pa.Table:
-    """Documents as columns; a key that some lack is null there, one whose types differ becomes JSON text."""
+    """Parsed objects as columns; a key that some lack is null there, one whose types differ becomes JSON text."""
     names = dict.fromkeys(name for document in documents for name in document)
-    return pa.table({content_name(name): _column([item.get(name) for item in documents]) for name in names})
+    return pa.table({name: _column([item.get(name) for item in documents]) for name in names})
 
 
 def _column(values: list[Any]) -> pa.Array:
     try:
-        return pa.array(values)
+        column = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([None if value is None else orjson.dumps(value).decode() for value in values], pa.string())
+        return _as_json(values)
+    # Parquet cannot hold a struct without fields, at any depth
+    return _as_json(values) if "struct<>" in str(column.type) else column
+
+
+def _as_json(values: list[Any]) -> pa.Array:
+    return pa.array([None if value is None else orjson.dumps(value).decode() for value in values], pa.string())

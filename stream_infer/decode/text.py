@@ -10,13 +10,13 @@ from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded
 from stream_infer.errors import RejectRecord
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 def to_text(content: bytes) -> str:
     """UTF-8 text, without a byte order mark. Raises RejectRecord."""
     try:
-        return content.removeprefix(_BOM).decode("utf-8")
+        return content.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError as error:
         raise RejectRecord(f"not UTF-8 text at byte {error.start}", reason="decode") from None
 

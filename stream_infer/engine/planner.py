@@ -127,7 +127,11 @@ class Planner(threading.Thread):
         )
         steps = 0
         for step in self.source.plan(self._position, budget):
-            self._backlog.offer(self._ledger.plan(self.source.name, [step]))
+            # Tried again as it is: after a lost reply the step may be stored, and a fresh plan would pass it over.
+            added = self._patiently(partial(self._ledger.plan, self.source.name, [step]))
+            if added is None:
+                break
+            self._backlog.offer(added)
             steps += 1
             if self._halt.is_set():
                 break

@@ -143,7 +143,7 @@ class Store:
             Retryable: the database did not answer; calling again costs at most one unused epoch.
         """
         taken = {"epoch": schema.state.c.epoch + 1, "owner": owner, "acquired_at": time.time()}
-        with self._lock, translated(), self._writers.begin() as connection:
+        with self._lock, self._writing() as connection:
             epoch: int = connection.execute(
                 update(schema.state).values(taken).returning(schema.state.c.epoch)
             ).scalar_one()
@@ -157,6 +157,19 @@ class Store:
         with translated(), self._readers.begin() as connection:
             yield connection
 
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One write transaction, committed at the end of the block."""
+        with translated(), self._writers.connect() as connection:
+            connection.begin()
+            yield connection
+            try:
+                connection.commit()
+            except exc.DBAPIError:
+                # or the pool hands it on with the transaction still open, and SQLite's write lock held
+                connection.invalidate()
+                raise
+
     def _write(self, call: Hashable, work: Callable[[Connection], R]) -> R:
         """Run ``work`` in one fenced transaction and return what it returns.
 
@@ -167,22 +180,16 @@ class Store:
             Fenced: another instance has taken the ledger, or this one never did.
             Retryable: nothing is known to be written; call again.
         """
-        with self._lock, translated(), self._writers.connect() as connection:
-            transaction = connection.begin()
-            number = self._fence(connection)
-            if self._doubt is not None:
-                if self._doubt.number < number:
+        with self._lock:
+            with self._writing() as connection:
+                number = self._fence(connection)
+                if self._doubt is not None and self._doubt.number < number:
                     self._settled[self._doubt.call] = self._doubt.result
                 self._doubt = None
-            if call in self._settled:
-                kept: R = self._settled.pop(call)
-                return kept
-            result = work(connection)
-            try:
-                transaction.commit()
-            except exc.DBAPIError:
-                self._doubt = _Doubt(call, number, result)
-                raise
+                result: R = self._settled[call] if call in self._settled else work(connection)
+                self._doubt = _Doubt(call, number, result)  # until the COMMIT is answered
+            self._doubt = None
+            self._settled.pop(call, None)
             return result
 
     def _fence(self, connection: Connection) -> int:
@@ -200,15 +207,14 @@ class Store:
     def _open(self, pipeline: Mapping[str, str]) -> None:
         """Bring schema and settings up to date; writes only where something is missing."""
         given = {name: fingerprint(value) for name, value in pipeline.items()}
-        with translated():
-            with self._readers.begin() as connection:
-                ready = schema.stored_version(connection) == schema.VERSION
-                if ready and given.items() <= _settings(connection).items():
-                    return
-            with self._writers.begin() as connection:
-                schema.prepare(connection)
-                connection.execute(select(schema.state.c.epoch).with_for_update())
-                _remember(connection, given)
+        with self._reading() as connection:
+            ready = schema.stored_version(connection) == schema.VERSION
+            if ready and given.items() <= _settings(connection).items():
+                return
+        with self._writing() as connection:
+            schema.prepare(connection)
+            connection.execute(select(schema.state.c.epoch).with_for_update())
+            _remember(connection, given)
 
 
 def _settings(connection: Connection) -> dict[str, str]:

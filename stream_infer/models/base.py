@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
+from stream_infer.records import RESERVED
 
 _CHUNK = 4 * 2**20
 
@@ -123,12 +124,15 @@ def input_column(records: pa.Table, name: str, model: str) -> pa.ChunkedArray:
     """The column a model reads.
 
     Raises:
-        Fatal: the records have no such column.
-        RejectRecord: a row holds null.
+        RejectRecord: the records have no such column (what columns there are is up to the data: a JSON object may lack
+            a key), or a row holds null.
     """
     if name not in records.column_names:
-        there = ", ".join(records.column_names)
-        raise Fatal(f"{model} reads column {name!r}, which the records do not have; set model.input to one of {there}")
+        there = ", ".join(content for content in records.column_names if content not in RESERVED)
+        raise RejectRecord(
+            f"{model} reads column {name!r}, which the record does not have; set model.input to one of {there}",
+            reason="no_input",
+        )
     column = records.column(name)
     if column.null_count:
         raise RejectRecord(f"the {name} is null", reason="null")
@@ -138,13 +142,14 @@ def input_column(records: pa.Table, name: str, model: str) -> pa.ChunkedArray:
 def to_arrow(values: Any) -> pa.Array | pa.ChunkedArray:
     """An Arrow column of Arrow data, a tensor, an array of shape (rows, …) or a list.
 
-    Inner dimensions become fixed-size lists; floating arrays become float32.
+    Inner dimensions become fixed-size lists of float32 where they are floating; single numbers keep float64.
     """
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
     if type(values).__module__.partition(".")[0] == "torch":
         tensor = values.detach().cpu()
-        values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        # numpy has no bfloat16, and Parquet readers seldom know float16
+        values = (tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor).numpy()
     if isinstance(values, np.ndarray) and values.dtype != object:
         return _array_to_arrow(values)
     return pa.array(list(values))
@@ -153,7 +158,7 @@ def to_arrow(values: Any) -> pa.Array | pa.ChunkedArray:
 def _array_to_arrow(array: np.ndarray) -> pa.Array:
     if array.ndim == 0:
         raise ValueError("a single number is no column; return one value a row")
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and (array.ndim > 1 or array.itemsize < 4):
         array = array.astype(np.float32, copy=False)
     column = pa.array(np.ascontiguousarray(array).reshape(-1))
     for index in range(array.ndim - 1, 0, -1):

@@ -27,11 +27,14 @@ class ModelFolder(Deferred):
         ConfigError: the folder does not exist or holds no safetensors weights.
     """
 
+    _transient = ("_snapshot",)  # where the hub's cache is, is each machine's own matter
+
     def __init__(self, settings: TransformersModel) -> None:
         self._settings = settings
         self._revision = settings.revision
         self._identity: str | None = None
         self._local: Path | None = None
+        self._snapshot: Path | None = None
         path = settings.path
         if path.startswith("package:"):
             self._local = _in_package(path)
@@ -62,11 +65,13 @@ class ModelFolder(Deferred):
                     f"model.path: there is no folder {self._settings.path} on this machine; put it on every node"
                 )
             return self._local
-        folder = self._from_hub()
-        _check(folder, self._settings.path)
-        # The commit found first holds for every later process, so that a moving branch cannot mix two models.
-        self._revision = folder.name
-        return folder
+        if self._snapshot is None:  # asked for with every batch, and the hub is a network away
+            folder = self._from_hub()
+            _check(folder, self._settings.path)
+            # The commit found first holds for every later process, so that a moving branch cannot mix two models.
+            self._revision = folder.name
+            self._snapshot = folder
+        return self._snapshot
 
     @property
     def identity(self) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from stream_infer.config import PythonModel
 from stream_infer.errors import ConfigError, Fatal
 from stream_infer.models.base import Deferred, digest, source_files, to_table, user_class
+from stream_infer.records import RECORD_COLUMNS
 
 
 class UserModel(Deferred):
@@ -61,13 +62,7 @@ class UserModel(Deferred):
         """The user's `prepare`: a table replaces the records, anything else is added to them as columns."""
         if not hasattr(self._user, "prepare"):
             return records
-        result = self._user.prepare(records)
-        table = to_table(result, self._name)
-        if table.num_rows != records.num_rows:
-            raise Fatal(
-                f"{self._identity}: prepare() returned {table.num_rows} rows for {records.num_rows}; return one row for each, in order"
-            )
-        return table if isinstance(result, pa.Table) else added(records, table)
+        return with_prepared(records, self._user.prepare(records), self._name)
 
     def load(self, device: str) -> None:
         """The user's `load`, if there is one."""
@@ -85,10 +80,28 @@ class UserModel(Deferred):
         return to_table(self._user.infer(batch), self._name)
 
 
+def with_prepared(records: pa.Table, result: Any, model: str) -> pa.Table:
+    """What a user's `prepare` makes of the records: a Table replaces them, columns of any other kind are added.
+
+    Raises:
+        Fatal: it has another number of rows, or lost a provenance column.
+    """
+    table = to_table(result, model)
+    if table.num_rows != records.num_rows:
+        raise Fatal(
+            f"{model}: prepare() returned {table.num_rows} rows for {records.num_rows}; return one for each, in order"
+        )
+    if not isinstance(result, pa.Table):
+        return added(records, table)
+    lost = [name for name in RECORD_COLUMNS if name in records.column_names and name not in table.column_names]
+    if lost:
+        raise Fatal(f"{model}: prepare() dropped column {lost[0]!r}; append columns to the table it is given")
+    return table
+
+
 def added(records: pa.Table, columns: pa.Table) -> pa.Table:
     """The records with the columns appended, in place of those that had their names."""
-    kept = [name for name in records.column_names if name not in columns.column_names]
-    table = records.select(kept)
+    table = records.drop_columns([name for name in columns.column_names if name in records.column_names])
     for name in columns.column_names:
         table = table.append_column(name, columns.column(name))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -88,6 +89,7 @@ class FeatureExtraction(TextTask):
             texts = [text.lower() for text in texts]
         return super().encode(tokenizer, texts, max_length)
 
+    @functools.cached_property
     def pooling(self) -> str:
         """``mean`` or ``cls``.
 
@@ -116,7 +118,7 @@ class FeatureExtraction(TextTask):
         import torch
 
         hidden = work.module(**work.inputs).last_hidden_state.float()
-        if self.pooling() == "cls":
+        if self.pooling == "cls":
             pooled = hidden[:, 0]
         else:
             mask = work.inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)

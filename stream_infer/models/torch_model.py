@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from stream_infer.config import TorchModel
-from stream_infer.errors import ConfigError, Fatal
+from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.models.base import (
     Deferred,
     digest,
@@ -23,7 +23,7 @@ from stream_infer.models.base import (
     torch_dtype,
     user_class,
 )
-from stream_infer.models.python_model import added
+from stream_infer.models.python_model import with_prepared
 from stream_infer.records import RESERVED
 
 
@@ -93,13 +93,7 @@ class ModuleModel(Deferred):
         if not self._prepares:
             input_column(records, self._column(records), self._name)
             return records
-        result = self._unloaded.prepare(records)
-        table = to_table(result, self._name)
-        if table.num_rows != records.num_rows:
-            raise Fatal(
-                f"{self._name}: prepare() returned {table.num_rows} rows for {records.num_rows}; return one each"
-            )
-        return table if isinstance(result, pa.Table) else added(records, table)
+        return with_prepared(records, self._unloaded.prepare(records), self._name)
 
     def load(self, device: str) -> None:
         """Construct the module and load its weights, strictly.
@@ -141,13 +135,14 @@ class ModuleModel(Deferred):
     def _column(self, table: pa.Table) -> str:
         if self._settings.input is not None:
             return self._settings.input
-        numeric = [f.name for f in table.schema if f.name not in RESERVED and _is_numeric(f.type)]
+        numeric: list[str] = [f.name for f in table.schema if f.name not in RESERVED and _is_numeric(f.type)]
         for name in ("input", "image", *numeric[:1]):
             if name in numeric:
                 return name
         there = ", ".join(table.column_names)
-        raise Fatal(
-            f"{self._name} found no numeric column among {there}; set model.input or give the module a prepare()"
+        raise RejectRecord(
+            f"{self._name} found no numeric column among {there}; set model.input or give the module a prepare()",
+            reason="no_input",
         )
 
 
@@ -179,4 +174,4 @@ def stacked(column: pa.ChunkedArray) -> np.ndarray:
         array = array.flatten()
     if array.null_count:
         raise ValueError("a list holds a null")
-    return array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(shape)
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float32).reshape(shape)

@@ -138,7 +138,7 @@ class ImageModel(Deferred):
             raise ConfigError(
                 f"model.path: {self._folder.name} cuts images into several, not supported; use kind: python"
             )
-        return pixels[0]
+        return np.asarray(pixels[0])
 
     def _loaded_processor(self) -> Any:
         if self._processor is None:

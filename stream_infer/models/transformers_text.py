@@ -63,16 +63,24 @@ class TextModel(Deferred):
         return frozenset({IDS, TYPES}) | self._task.extra
 
     def prepare(self, records: pa.Table) -> pa.Table:
-        """The records with their tokens. A null text raises RejectRecord."""
+        """The records with their tokens. Numbers, dates and UTF-8 bytes become text; what is none, or null, raises
+        RejectRecord."""
         column = input_column(records, self._column, self._folder.name)
-        if not (types.is_string(column.type) or types.is_large_string(column.type)):
-            raise Fatal(
-                f"{self._folder.name} reads text, but column {self._column!r} is {column.type}; set model.input"
-            )
         table = records
+        if not (types.is_string(column.type) or types.is_large_string(column.type)):
+            column = self._as_text(column)
+            table = table.set_column(table.column_names.index(self._column), self._column, column)
         for name, values in self._encoded(column.to_pylist()).items():
             table = table.append_column(name, values)
         return table
+
+    def _as_text(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        # CSV and JSON take their types from the data, so that a text of digits alone comes as a number
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowException:
+            message = f"{self._folder.name} reads text, but column {self._column!r} is {column.type}; set model.input"
+            raise RejectRecord(message, reason="not_text") from None
 
     def _encoded(self, texts: list[str]) -> dict[str, pa.Array]:
         tokenizer = self._loaded_tokenizer()

@@ -57,6 +57,31 @@ def test_sixteen_writers_one_file(sink: ParquetSink) -> None:
     assert [receipt.rows for receipt in sink.receipts()] == [1]
 
 
+def test_a_write_and_a_retirement_race_and_one_of_them_stands(sink: ParquetSink) -> None:
+    for _ in range(8):
+        split = _split()
+        with ThreadPoolExecutor(8) as pool:
+            writes = [pool.submit(_write, sink, split, attempt) for attempt in range(4)]
+            retirements = [pool.submit(sink.retire, split) for _ in range(4)]
+        stands = sink.find(split)
+        assert stands is not None
+        assert all(write.result() == stands for write in writes)
+        answer = None if stands.retired else stands
+        assert all(retirement.result() == answer for retirement in retirements)
+
+
+def test_a_listing_shows_nothing_half_done(sink: ParquetSink) -> None:
+    splits = [_split() for _ in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        writes = [pool.submit(_write, sink, split, rows=3) for split in splits]
+        while not all(write.done() for write in writes):
+            for item, receipt, rows in sink.listing():
+                assert item.key.endswith(".parquet")
+                assert receipt is not None
+                assert rows == receipt.rows == 3
+    assert {receipt.split_id for receipt in sink.receipts()} == {split.split_id for split in splits}
+
+
 def test_a_retired_name_can_never_be_written(sink: ParquetSink) -> None:
     split = _split()
     assert sink.retire(split) is None

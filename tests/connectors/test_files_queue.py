@@ -1,0 +1,66 @@
+"""Notifications through a real broker: new objects are work without a listing, and end a wait."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import Producer
+
+from connectors.files import FilesSource
+from stream_infer import config
+from stream_infer.contracts import PlanBudget
+
+
+class Claims:
+    """Nothing is known to the ledger."""
+
+    def get(self, key: str) -> None:
+        return None
+
+    def unseen(self, object_ids: Sequence[str]) -> set[str]:
+        return set(object_ids)
+
+
+def _plan(source: FilesSource) -> list[str]:
+    budget = PlanBudget(100, 100, 2**20, 0.0, time.time())
+    steps = list(source.plan(Claims(), budget))
+    return sorted(item["key"] for step in steps if step.split for item in step.split.bounds["objects"])
+
+
+def test_a_notification_ends_the_wait_and_is_planned_once(
+    kafka: str, kafka_topic: Callable[..., str], s3: config.Storage, s3_bucket: Callable[[], str], s3_client: Any
+) -> None:
+    bucket, topic = s3_bucket(), kafka_topic(partitions=2)
+    s3_client.put_object(Bucket=bucket, Key="in/before", Body=b"x")
+    events = {"kafka": {"servers": kafka, "topic": topic}}
+    chosen = config.FilesSource(
+        name="inbox", kind="files", url=f"s3://{bucket}/in/", storage=s3, discover={"events": events}
+    )
+    source = FilesSource.from_config(chosen, pipeline="p", limits=config.Limits())
+    assert _plan(source) == ["in/before"]
+    producer = Producer({"bootstrap.servers": kafka})
+
+    def notify() -> None:
+        s3_client.put_object(Bucket=bucket, Key="in/a +b", Body=b"x")
+        item = {"key": "in/a+%2Bb", "size": 1, "eTag": "1"}
+        record = {"eventName": "s3:ObjectCreated:Put", "s3": {"bucket": {"name": bucket}, "object": item}}
+        for body in (b"not json", json.dumps({"Records": [record]}).encode()):
+            producer.produce(topic, body)
+        producer.flush(30)
+
+    _plan(source)
+    threading.Timer(0.2, notify).start()
+    found, deadline = [], time.monotonic() + 30
+    while not found and time.monotonic() < deadline:
+        source.wait(10)
+        found = _plan(source)
+    assert found == ["in/a +b"]
+    notify()
+    source.wait(10)
+    assert _plan(source) == []
+    source.close()
+    source.close()
