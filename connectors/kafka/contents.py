@@ -106,7 +106,7 @@ class _Pointers:
 
     def __call__(self, value: bytes) -> pa.Table:
         url = self._allowed(value)
-        scheme, separator, rest = url.rpartition("://")
+        scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
         bucket, _, key = rest.partition("/")
         root = f"{scheme}{separator}{bucket}/"
         store = self._stores.get(root)

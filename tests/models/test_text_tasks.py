@@ -18,7 +18,7 @@ from stream_infer.contracts import Model
 from stream_infer.errors import ConfigError, RejectRecord
 from stream_infer.models import build_model, run_batched
 
-WORDS = "the cat sat on a mat while green dogs ran far from old red boats . this example is sport politics".split()
+KNOWN = "the cat sat on a mat while green dogs ran far from old red boats . this example is sport politics"
 SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -31,7 +31,7 @@ TEXTS = ["the cat sat on a mat", "green dogs ran", "old red boats . " * 6, "a", 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    vocabulary = {word: index for index, word in enumerate([*SPECIAL.values(), *WORDS])}
+    vocabulary = {word: index for index, word in enumerate([*SPECIAL.values(), *KNOWN.split()])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     raw.normalizer = normalizers.Lowercase()
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
