@@ -41,9 +41,12 @@ def named(table: pa.Table) -> pa.Table:
     """The table with names that cannot be mistaken for provenance columns.
 
     Raises:
-        RejectRecord: there is no column, or two would have one name, so that one would hide the other.
+        RejectRecord: there is no column, a name is not UTF-8, or two would be the same, so that one would hide the other.
     """
-    names = [content_name(name) for name in table.column_names]
+    try:
+        names = [content_name(name) for name in table.column_names]
+    except UnicodeDecodeError:
+        raise RejectRecord("a column's name is not UTF-8", reason="decode") from None
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise RejectRecord(f"two of its columns are named {twice!r}", reason="decode")

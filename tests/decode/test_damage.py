@@ -124,6 +124,11 @@ def test_columns_that_would_hide_each_other_are_refused(header: bytes) -> None:
         _pieces("csv", header + b"\n1,2\n")
 
 
+def test_a_header_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(RejectRecord, match="UTF-8"):
+        _pieces("csv", b"\x80\n1\n")
+
+
 def test_images_come_upright_and_only_in_known_formats() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
