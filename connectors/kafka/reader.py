@@ -163,7 +163,10 @@ class KafkaReader:
     def _skip_expired(self, consumer: Consumer, split: Split, at: int, outcome: ReadOutcome) -> int:
         """The range began before what the broker still has: a named loss, and on from there."""
         place = TopicPartition(_topic(split), split.bounds["partition"])
-        low, high = consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS, cached=False)
+        marks: tuple[int, int] | None = consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS, cached=False)
+        if marks is None:
+            raise self._link.failure("timed out")
+        low, high = marks
         if low <= at:
             raise Retryable(f"{place.topic}/{place.partition} ends at {high}, before offset {at} that was planned")
         resumed = min(low, split.bounds["stop"])
@@ -233,6 +236,7 @@ def _trace_id(message: Message) -> str | None:
     for key, value in message.headers() or ():
         if key.lower() == "traceparent" and value is not None:
             pieces = value.decode("ascii", "replace").split("-")
-            if len(pieces) >= 4 and len(pieces[1]) == 32 and set(pieces[1]) <= set("0123456789abcdef"):
-                return pieces[1]
+            trace = str(pieces[1]) if len(pieces) >= 4 else ""
+            if len(trace) == 32 and set(trace) <= set("0123456789abcdef") and set(trace) != {"0"}:
+                return trace
     return None

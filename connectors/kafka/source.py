@@ -158,7 +158,9 @@ class KafkaSource:
         """The ends, of the topics that are known: a topic made again is met as such before its offsets are used."""
         if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
             yield from self._discover(position, self._described())
+        looked_at, self._looked_at = self._looked_at, float("-inf")  # should this fail, the next try looks first
         self._ends = self._cluster.ends(sorted(self._known))
+        self._looked_at = looked_at
         # asked after the ends: an id that is gone never comes back, so these ends are those of the topics known
         while (found := self._described()) != self._topics:
             yield from self._discover(position, found)
