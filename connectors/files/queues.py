@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from connectors.files.events import ObjectEvent, parse_events
 from connectors.files.s3 import client_of
@@ -80,9 +80,19 @@ class KafkaQueue:
             if topic.error is not None:
                 consumer.close()
                 raise Retryable(f"the event topic {self._settings.topic!r} does not exist yet")
-            consumer.assign([TopicPartition(self._settings.topic, number, OFFSET_END) for number in topic.partitions])
+            # offsets, not "the end": the client would look that up later, and what came in between would be missed
+            consumer.assign([self._end(consumer, number) for number in topic.partitions])
             self._consumer = consumer
         return self._consumer
+
+    def _end(self, consumer: Consumer, number: int) -> TopicPartition:
+        place = TopicPartition(self._settings.topic, number)
+        marks = consumer.get_watermark_offsets(place, timeout=10.0, cached=False)
+        if marks is None:
+            consumer.close()
+            raise Retryable(f"the event topic {self._settings.topic} did not answer in time")
+        place.offset = marks[1]
+        return place
 
 
 class SqsQueue:
