@@ -103,7 +103,10 @@ class Source(Protocol):
     name: str
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
-        """New work only, oldest first. The caller stores each step before it asks for the next.
+        """New work only, oldest first.
+
+        The caller stores a step without a split before it asks for the next; steps with a split it may store in
+        groups. Steps it took and did not store are new work again after a restart.
 
         Raises:
             Retryable: the outside world did not answer; call again later.

@@ -76,11 +76,20 @@ class Backlog:
             self._waiting.clear()
             return dropped
 
-    def room(self, timeout: float) -> int:
-        """How many more splits may be planned; waits up to ``timeout`` seconds for at least one."""
+    def room(self, timeout: float, most: int | None = None) -> int:
+        """How many more splits may be planned; waits up to ``timeout`` seconds for at least one.
+
+        Args:
+            most: fewer than usual, those in the execution included.
+        """
+
+        def left() -> int:
+            free = self._limit_waiting - len(self._waiting)
+            return free if most is None else min(free, most - len(self._waiting) - len(self._in_flight))
+
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < self._limit_waiting, timeout)
-            return max(0, self._limit_waiting - len(self._waiting))
+            self._changed.wait_for(lambda: left() > 0, timeout)
+            return max(0, left())
 
     def wait_waiting(self, timeout: float) -> bool:
         """True as soon as a split waits, False after ``timeout`` seconds."""

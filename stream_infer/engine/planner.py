@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from tenacity import (
 )
 
 from stream_infer.config import Limits
-from stream_infer.contracts import Lag, PlanBudget, Source
+from stream_infer.contracts import Lag, PlanBudget, Planned, Source
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.errors import Fatal, Fenced, Retryable
@@ -30,6 +30,8 @@ _QUIET_SECONDS = 5.0  # longest wait without a look: bounds how late offsets and
 _BUSY_SECONDS = 0.5
 _ACKNOWLEDGE_SECONDS = 1.0
 _PAGE = 1000
+_PROBES = 4  # splits of a source whose cost nobody knows yet: what is planned keeps its size
+_GROUP = 64  # steps of one transaction
 
 
 class Planner(threading.Thread):
@@ -102,7 +104,7 @@ class Planner(threading.Thread):
     def _plan_until_stopped(self) -> None:
         while not self._halt.is_set():
             self._acknowledge()
-            room = self._backlog.room(_BUSY_SECONDS)
+            room = self._backlog.room(_BUSY_SECONDS, None if self._sizer.learned else _PROBES)
             if not room:
                 continue
             planned = self._patiently(partial(self._plan_once, room))
@@ -126,13 +128,13 @@ class Planner(threading.Thread):
             record_bytes=self._sizer.record_bytes(),
         )
         steps = 0
-        for step in self.source.plan(self._position, budget):
-            # Tried again as it is: after a lost reply the step may be stored, and a fresh plan would pass it over.
-            added = self._patiently(partial(self._ledger.plan, self.source.name, [step]))
+        for group in _grouped(self.source.plan(self._position, budget)):
+            # Tried again as it is: after a lost reply the steps may be stored, and a fresh plan would pass them over.
+            added = self._patiently(partial(self._ledger.plan, self.source.name, group))
             if added is None:
                 break
             self._backlog.offer(added)
-            steps += 1
+            steps += len(group)
             if self._halt.is_set():
                 break
         self.lag = self.source.lag(self._position)
@@ -184,3 +186,15 @@ class Planner(threading.Thread):
         except (Retryable, Fenced) as error:
             log.warning("source %s: committed work is not acknowledged yet: %s", self.source.name, error)
         self._acknowledged_at = time.monotonic()
+
+
+def _grouped(steps: Iterator[Planned]) -> Iterator[list[Planned]]:
+    """Steps to store together: a transaction costs as much as dozens of them. One without a split is stored at once."""
+    group: list[Planned] = []
+    for step in steps:
+        group.append(step)
+        if step.split is None or len(group) == _GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

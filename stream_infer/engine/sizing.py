@@ -10,7 +10,7 @@ TARGET_SECONDS = 1.0
 FIRST_RECORD_BYTES = 1024.0
 _FIRST_RECORDS = 512  # before any receipt
 _WEIGHT = 0.3  # of the newest receipt in the moving average
-_GROWTH = 4  # at most this much larger than the last: a cost learned from small splits is mostly overhead
+_GROWTH = 32  # at most this much larger than the largest seen: a cost learned from a few records may be a poor guess
 
 
 class SplitSizer:
@@ -45,6 +45,11 @@ class SplitSizer:
             weight = _WEIGHT if receipt.records * 2 >= self._largest else _WEIGHT * receipt.records / self._largest
             self._cost = cost if self._cost is None else self._cost + weight * (cost - self._cost)
             self._largest = max(receipt.records, int(self._largest * 0.99))
+
+    @property
+    def learned(self) -> bool:
+        """Whether a receipt has told yet what a record costs."""
+        return self._cost is not None
 
     def record_bytes(self) -> float:
         """Input bytes of one record, as learned so far."""
