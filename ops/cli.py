@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,10 +45,19 @@ def run(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="finish what there is, drain, exit 0")] = False,
 ) -> None:
     """Run the service. SIGTERM or Ctrl-C drains; a second one stops at once."""
-    pipeline = _pipeline(file)
-    from ops.service import serving
-
     _log_to(err)
+    settings = config.load(file)
+    from stream_infer.engine.cluster import connect
+
+    # Ray starts processes and waits for them; meanwhile the rest can be imported.
+    importing = threading.Thread(target=import_module, args=("ops.service",), name="importing")
+    importing.start()
+    connect(os.getcwd())
+    importing.join()
+    from ops.service import serving
+    from stream_infer.pipeline import Pipeline
+
+    pipeline = Pipeline(settings)
     _drain_on_signal(pipeline)
     with contextlib.closing(pipeline), serving(pipeline):
         pipeline.run(until_idle=until_idle)

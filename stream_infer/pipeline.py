@@ -12,7 +12,7 @@ from typing import Any
 from stream_infer import config
 from stream_infer.audit import Audit, audit
 from stream_infer.contracts import Sink, Source
-from stream_infer.engine.generation import connect_ray
+from stream_infer.engine.cluster import connect
 from stream_infer.engine.stages import StageSpec, plan_stages
 from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
 from stream_infer.engine.supervisor import Supervisor
@@ -126,7 +126,7 @@ class Pipeline:
         model = build_model(settings.model)
         readers = {source.name: source.reader() for source in sources}
         device = "cuda:0" if settings.model.gpus else "cpu"
-        cpus, gpus = connect_ray(root)
+        cpus, gpus = connect(root)
         if settings.model.gpus > gpus:
             raise Fatal(f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {gpus}; write gpus: 0")
         return plan_stages(

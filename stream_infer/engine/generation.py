@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import queue
 import threading
 import time
@@ -17,25 +15,6 @@ from stream_infer.engine.stages import PRIMING, StageSpec, priming_split, throug
 from stream_infer.engine.unbounded import Feed, blocks, unbounded
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.splits import Split
-
-
-def connect_ray(root: str) -> tuple[int, int]:
-    """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns its CPUs and GPUs.
-
-    ``address="local"`` is said aloud: without it Ray joins whatever cluster left its address in the temp folder.
-    """
-    if not ray.is_initialized():
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS") or "local",
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-        )
-    resources = ray.cluster_resources()
-    return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
 
 
 class Generation:

@@ -14,7 +14,7 @@ import ray
 from numbers_kit import FolderSink, NumbersSource
 
 from stream_infer.config import PipelineSettings, parse
-from stream_infer.engine.generation import connect_ray
+from stream_infer.engine.cluster import connect
 from stream_infer.engine.stages import plan_stages
 from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
 from stream_infer.engine.supervisor import Supervisor
@@ -28,7 +28,7 @@ HERE = str(Path(__file__).parent)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[int, int]]:
     os.environ["PYTHONPATH"] = os.pathsep.join([HERE, str(Path(HERE).parents[1])])
-    yield connect_ray(HERE)
+    yield connect(HERE)
     ray.shutdown()
 
 
