@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 help: ## show this
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP) ## make .venv with the stream-infer command
 
@@ -47,10 +47,13 @@ chaos: install ## kill, cut and fill things while the service runs
 bench: install ## figures, each beside its peer
 	@$(BIN)/python -m benchmarks
 
+bench-quick: install ## the same figures, smaller, within minutes
+	@$(BIN)/python -m benchmarks --quick
+
 lock: $(STAMP) ## compile requirements.txt anew
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help install parts demo test lint format chaos bench lock clean
+.PHONY: help install parts demo test lint format chaos bench bench-quick lock clean

@@ -1,5 +1,55 @@
-"""Every benchmark."""
+"""``python -m benchmarks [ROW …] [--quick]``: measure, print the table, keep the report."""
 
-from benchmarks.main_job import main
+from __future__ import annotations
 
-main(50_000, 3000, 20_000)
+import argparse
+import contextlib
+import tempfile
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.kit import Kit
+from benchmarks.results import Result
+from benchmarks.rows import kafka, ledger, minilm, objects, quiet, start, vision
+
+ROWS = {
+    "kafka": kafka.measure,
+    "objects": objects.small,
+    "large": objects.large,
+    "minilm": minilm.measure,
+    "vision": vision.measure,
+    "start": start.measure,
+    "ledger": ledger.measure,
+    "quiet": quiet.measure,
+}
+
+
+def main() -> None:
+    """Rows that are not asked for keep their figures of the last full run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, no report")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.rows) - set(ROWS):
+        parser.error(f"no row {min(unknown)!r}; there are {', '.join(ROWS)}")
+    chosen = arguments.rows or list(ROWS)
+    results = {} if arguments.quick else {result.name: result for result in report.load()}
+    for name in chosen:
+        results[name] = _measured(name, arguments.quick)
+        print(report.table([results[name]]), *results[name].notes, sep="\n", flush=True)
+        report.write([results[row] for row in ROWS if row in results], arguments.quick)
+
+
+def _measured(name: str, quick: bool) -> Result:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        try:
+            return ROWS[name](Kit(Path(folder), stack, quick))
+        except Exception as error:  # a row that fails is shown as such; the others are still measured
+            reason = " ".join((getattr(error, "stderr", None) or str(error) or type(error).__name__).split())
+            failed = Result(name, name, "")
+            failed.stated("the whole row", "failed", reason[-200:].replace("|", "/"))
+            return failed
+
+
+if __name__ == "__main__":
+    main()

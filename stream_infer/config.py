@@ -210,7 +210,7 @@ class ModelSettings(Settings):
     batch: Batch = Batch()
     replicas: Replicas = Replicas()
     gpus: float = Field(default=0, ge=0)
-    cpus: float = Field(default=1, gt=0, description="CPUs per infer actor")
+    cpus: float | None = Field(default=None, gt=0, description="CPUs per infer actor; left out: its share of them all")
     options: dict[str, Any] = Field(default_factory=dict, description="passed to the model: labels, max_length, …")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +30,12 @@ _WRITE_CPUS = 0.125
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """One actor pool."""
+    """One actor pool.
+
+    Attributes:
+        cpus: what an actor reserves.
+        threads: what torch may use in it, if the steps use torch; Ray would allow one to an actor of less than a CPU.
+    """
 
     name: str
     steps: tuple[Step, ...]
@@ -36,6 +43,7 @@ class StageSpec:
     max_actors: int
     cpus: float
     gpus: float = 0.0
+    threads: int = 1
 
 
 class WorkerDied(StreamInferError):
@@ -50,7 +58,7 @@ class Stage:
     which the driver bisects. A step that kills this process is counted by the gate.
     """
 
-    def __init__(self, steps: Sequence[Step], gate: ray.actor.ActorHandle, attempts: int) -> None:
+    def __init__(self, steps: Sequence[Step], gate: ray.actor.ActorHandle, attempts: int, threads: int) -> None:
         self._steps = steps
         self._gate = gate
         self._attempts = attempts
@@ -60,6 +68,8 @@ class Stage:
                 step.setup()
         except Exception as error:  # told by the first split, which the driver can read; an actor's death it cannot
             self._broken = error
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(min(threads, os.cpu_count() or 1))
 
     def __call__(self, envelope: pa.Table) -> pa.Table:
         batch = Batch.from_envelope(envelope)
@@ -123,19 +133,19 @@ def plan_stages(
     fused = settings.stages == "fused" or (settings.stages == "auto" and model.kind == "python" and not model.gpus)
     wanted = model.replicas
     if fused:
-        each = min(model.cpus, max(1, cpus))
+        each = min(model.cpus or 1, max(1, cpus))
         most = wanted.max or max(wanted.min, int(cpus / each))
-        return [
-            StageSpec("fused", (read, infer, write), most if wanted.max is None else wanted.min, most, each, model.gpus)
-        ]
+        least = most if wanted.max is None else wanted.min
+        return [StageSpec("fused", (read, infer, write), least, most, each, model.gpus, max(1, int(each)))]
     most = wanted.max or max(wanted.min, int(gpus / model.gpus) if model.gpus else 1)
     helpers = max(1, cpus // 2)
     # What reading and writing ask for is left over by the model, or the first would never be scheduled.
     room = max(0.25, cpus - helpers * (_READ_CPUS + _WRITE_CPUS))
-    infer_cpus = min(model.cpus, room / most)
+    infer_cpus = min(model.cpus or 1, room / most)
+    threads = max(1, int(model.cpus or cpus / most))
     return [
         StageSpec("read", (read,), 1, helpers, _READ_CPUS),
-        StageSpec("infer", (infer,), wanted.min, most, infer_cpus, model.gpus),
+        StageSpec("infer", (infer,), wanted.min, most, infer_cpus, model.gpus, threads),
         StageSpec("write", (write,), 1, helpers, _WRITE_CPUS),
     ]
 
@@ -143,7 +153,7 @@ def plan_stages(
 def through(dataset: Dataset, spec: StageSpec, gate: ray.actor.ActorHandle, attempts: int) -> Dataset:
     """The dataset with one more stage behind it."""
     options: dict[str, Any] = {"num_gpus": spec.gpus} if spec.gpus else {}
-    arguments = {"steps": spec.steps, "gate": gate, "attempts": attempts}
+    arguments = {"steps": spec.steps, "gate": gate, "attempts": attempts, "threads": spec.threads}
     pool = ActorPoolStrategy(min_size=spec.min_actors, max_size=spec.max_actors)
     return mapped(dataset, Stage, arguments, compute=pool, num_cpus=spec.cpus, **options)
 

@@ -1,0 +1,190 @@
+"""What every row needs: real parts, a pipeline file, the service as its users start it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from ops.parts import Broker, S3Server, start_kafka, start_s3
+from ops.parts.process import stop
+
+ROOT = Path(__file__).parents[1]
+DIGEST = {"kind": "python", "python": "benchmarks.digests:Digest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One ``run --until-idle``: seconds of the whole command, and from ready to the last commit."""
+
+    whole: float
+    working: float
+    peak_bytes: int
+
+
+@dataclass(slots=True)
+class _Peak:
+    value: int = 0
+
+
+@dataclass
+class Kit:
+    """Parts are started when first asked for and stopped with the stack."""
+
+    folder: Path
+    stack: contextlib.ExitStack
+    quick: bool
+    topics: set[str] = field(default_factory=set)
+
+    @cached_property
+    def broker(self) -> Broker:
+        return self.stack.enter_context(start_kafka(self.folder / "kafka"))
+
+    @cached_property
+    def s3(self) -> S3Server:
+        return self.stack.enter_context(start_s3(self.folder / "s3"))
+
+    def topic(self, name: str, partitions: int, values: Iterable[bytes]) -> None:
+        """A new topic that holds the values, spread evenly."""
+        admin = AdminClient({"bootstrap.servers": self.broker.servers})
+        admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+        produce(self.broker, name, values, partitions)
+
+    def kafka_source(self, topic: str) -> dict[str, Any]:
+        return {"name": "stream", "kind": "kafka", "servers": self.broker.servers, "topics": [topic]}
+
+    def pipeline(self, name: str, source: dict[str, Any], model: dict[str, Any], **more: Any) -> Path:
+        """A pipeline file in a fresh folder; the sink is a local folder unless ``sink`` says otherwise."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        settings = {
+            "name": name,
+            "ledger": f"sqlite:///{folder}/ledger.db",
+            "sources": [source],
+            "model": model,
+            "sink": {"url": str(folder / "out")},
+            "serve": None,
+            **more,
+        }
+        (folder / "pipeline.yaml").write_text(yaml.safe_dump(settings))
+        return folder / "pipeline.yaml"
+
+    def run_to_end(self, file: Path) -> Ran:
+        """The service over all that is there; raises CalledProcessError with its log when it fails."""
+        started, stamps, lines, peak = time.perf_counter(), {}, [], 0
+        process = start(file, "--until-idle", stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        with _sampling(process.pid) as sample:
+            for line in process.stderr:
+                lines.append(line)
+                for word in (": ready", ": everything is committed"):
+                    if line.rstrip().endswith(word):
+                        stamps.setdefault(word, time.perf_counter())
+            code = process.wait()
+            peak = sample.value
+        if code or len(stamps) != 2:
+            raise subprocess.CalledProcessError(code, "stream-infer run", stderr="".join(lines[-5:]))
+        ready, done = stamps.values()
+        return Ran(time.perf_counter() - started, done - ready, peak)
+
+
+def start(file: Path, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
+    """``stream-infer run FILE``, in a process group of its own."""
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    environment = {**os.environ, **path, **options.pop("env", {})}
+    command = [sys.executable, "-m", "ops.cli", "run", str(file), *arguments]
+    return subprocess.Popen(command, env=environment, start_new_session=True, **options)
+
+
+@contextlib.contextmanager
+def service(file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The service while the block runs; its log lies beside the file."""
+    with file.with_suffix(".log").open("ab") as log:
+        process = start(file, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        stop(process, 60)
+
+
+def produce(broker: Broker, topic: str, values: Iterable[bytes], partitions: int = 1) -> None:
+    """Send the values, partition by turns."""
+    options = {"bootstrap.servers": broker.servers, "queue.buffering.max.messages": 500_000, "linger.ms": 20}
+    producer = Producer({**options, "batch.size": 500_000})
+    for number, value in enumerate(values):
+        while True:
+            try:
+                producer.produce(topic, value, partition=number % partitions)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+
+
+def status(port: int) -> dict[str, Any]:
+    """The service's own status; empty while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/status", timeout=5) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except OSError:
+        return {}
+
+
+def committed(port: int) -> int:
+    return int(status(port).get("records", {}).get("committed", 0))
+
+
+def until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> float:
+    """Seconds until the condition held; raises TimeoutError."""
+    started = time.perf_counter()
+    while not condition():
+        if time.perf_counter() - started > seconds:
+            raise TimeoutError
+        time.sleep(pause)
+    return time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _sampling(pid: int) -> Iterator[_Peak]:
+    """Highest sum of the proportional memory of a process and its children, looked at twice a second."""
+    import threading
+
+    peak, ended = _Peak(), threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.5):
+            with contextlib.suppress(psutil.Error):
+                tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+                peak.value = max(peak.value, sum(map(_proportional, tree)))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _proportional(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0

@@ -1,0 +1,50 @@
+"""Peers run in environments of their own, pinned under ``peers/NAME``, and print one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.results import Result
+
+HERE = Path(__file__).parent
+_SECONDS = 240
+
+
+def rate(result: Result, name: str, *arguments: str) -> float | None:
+    """Records per second of a peer's job; None, with the reason in the row, where it could not be had."""
+    try:
+        python = _environment(name)
+        job = [str(python), str(HERE / "peers" / name / "job.py"), *arguments]
+        ran = subprocess.run(job, capture_output=True, text=True, timeout=_SECONDS, check=True, cwd=HERE / "peers")
+        answer = json.loads(ran.stdout.strip().splitlines()[-1])
+        return float(answer["records"]) / float(answer["seconds"])
+    except subprocess.TimeoutExpired:
+        result.stated(f"peer {name}", "no figure", f"not done after {_SECONDS} s")
+    except (subprocess.CalledProcessError, ValueError, KeyError, IndexError, OSError) as error:
+        tail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+        result.stated(f"peer {name}", "no figure", (tail[-1] if tail else "it failed")[:200].replace("|", "/"))
+    return None
+
+
+def _environment(name: str) -> Path:
+    """The peer's Python, its environment made when it is not there."""
+    folder = HERE / ".envs" / name
+    python = folder / "bin" / "python"
+    wanted = (HERE / "peers" / name / "requirements.txt").read_text()
+    made = folder / "made-from.txt"
+    if not made.exists() or made.read_text() != wanted:
+        uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
+        subprocess.run(
+            [uv, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True, capture_output=True
+        )
+        install = [uv, "pip", "install", "-q", "--require-hashes", "-r", HERE / "peers" / name / "requirements.txt"]
+        subprocess.run(
+            install, check=True, capture_output=True, text=True, env={**os.environ, "VIRTUAL_ENV": str(folder)}
+        )
+        made.write_text(wanted)
+    return python

@@ -1,0 +1,49 @@
+"""What a row of the benchmark measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One target: ``measured`` as a reader sees it, and whether it was met (None: nothing to compare with)."""
+
+    work: str
+    measured: str
+    target: str
+    met: bool | None
+    held_back_by: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    """One row.
+
+    Attributes:
+        bars: label to value, for the chart; the first is ours.
+        unit: of the bars.
+        notes: what a reader must know to judge the figures.
+    """
+
+    name: str
+    title: str
+    unit: str
+    bars: dict[str, float] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def ratio(self, work: str, ours: float, theirs: float, target: float, held_back_by: str = "") -> None:
+        """A check of ours over theirs, both measured in this run."""
+        value = ours / theirs
+        met = value >= target
+        self.checks.append(Check(work, f"{value:.2f}", f"≥ {target:g}", met, "" if met else held_back_by))
+
+    def at_most(self, work: str, value: float, target: float, unit: str, held_back_by: str = "") -> None:
+        """A check of one figure against a bound."""
+        met = value <= target
+        self.checks.append(Check(work, f"{value:.3g} {unit}", f"≤ {target:g} {unit}", met, "" if met else held_back_by))
+
+    def stated(self, work: str, measured: str, why: str = "") -> None:
+        """A figure without a target, or a peer that could not be measured."""
+        self.checks.append(Check(work, measured, "stated", None, why))
