@@ -51,26 +51,24 @@ def plain_loop(kit: Kit, count: int) -> float:
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
     done = 0
-    for number, table in enumerate(_tables(kit.broker.servers)):
+    for number, table in enumerate(_tables(kit.broker.servers, count)):
         pq.write_table(table, folder / f"{number}.parquet", compression="zstd")
         done += table.num_rows
     assert done == count
     return done / (time.perf_counter() - started)
 
 
-def _tables(servers: str) -> Iterator[pa.Table]:
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "loop", "enable.partition.eof": True})
+def _tables(servers: str, count: int) -> Iterator[pa.Table]:
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "loop"})
     consumer.assign([TopicPartition("texts", number, 0) for number in range(PARTITIONS)])
-    ends, names, digests = 0, [], []
-    while ends < PARTITIONS:
-        for message in consumer.consume(1000, 1.0):
-            if message.error():
-                ends += 1
-                continue
+    left, names, digests = count, [], []
+    while left:
+        for message in consumer.consume(1000, 0.05):
             names.append(f"texts/{message.partition()}/{message.offset()}")
             digests.append(hashlib.sha256(message.value().decode().encode()).hexdigest())
-        if len(names) >= 20_000 or ends == PARTITIONS:
+        if len(names) >= 20_000 or len(names) == left:
             yield pa.table({"record_id": names, "digest": digests})
+            left -= len(names)
             names, digests = [], []
     consumer.close()
 

@@ -45,7 +45,7 @@ def measure(kit: Kit) -> Result:
     )
     result.bars = {f"stream-infer, {count:,} objects": cost * 1e6 / _SPLITS for count, cost in costs.items()}
     held = "B-tree depth and pages that are not in the page cache"
-    result.at_most(f"cost beside {many:,} ÷ beside {few:,} objects", costs[many] / costs[few], 1.10, "×", held)
+    result.at_most(f"cost beside {many:,} ÷ beside {few:,} objects", costs[many] / costs[few], 1.10, "x", held)
     result.stated("bytes per object", f"{sizes[many]:.0f}")
     result.at_most("open to unfinished work known", opened, 5, "s")
     result.notes.append(f"SQLite, {_SPLITS} splits of {_OBJECTS} objects a transaction, median of {_ROUNDS} rounds")
