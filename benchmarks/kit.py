@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -87,20 +88,20 @@ class Kit:
 
     def run_to_end(self, file: Path) -> Ran:
         """The service over all that is there; raises CalledProcessError with its log when it fails."""
-        started, stamps, lines, peak = time.perf_counter(), {}, [], 0
+        started, ready, lines, peak = time.perf_counter(), 0.0, [], 0
         process = start(file, "--until-idle", stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         with _sampling(process.pid) as sample:
             for line in process.stderr:
                 lines.append(line)
-                for word in (": ready", ": everything is committed"):
-                    if line.rstrip().endswith(word):
-                        stamps.setdefault(word, time.perf_counter())
+                if line.rstrip().endswith(": ready"):
+                    ready = time.time()
             code = process.wait()
             peak = sample.value
-        if code or len(stamps) != 2:
+        if code or not ready:
             raise subprocess.CalledProcessError(code, "stream-infer run", stderr="".join(lines[-5:]))
-        ready, done = stamps.values()
+        with contextlib.closing(sqlite3.connect(file.parent / "ledger.db")) as ledger:
+            (done,) = ledger.execute("select max(finished_at) from ledger_splits").fetchone()
         return Ran(time.perf_counter() - started, done - ready, peak)
 
 

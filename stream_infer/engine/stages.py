@@ -62,16 +62,17 @@ class Stage:
         self._steps = steps
         self._gate = gate
         self._attempts = attempts
+        self._threads = min(threads, os.cpu_count() or 1)
         self._broken: Exception | None = None
         try:
             for step in steps:
                 step.setup()
         except Exception as error:  # told by the first split, which the driver can read; an actor's death it cannot
             self._broken = error
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(min(threads, os.cpu_count() or 1))
 
     def __call__(self, envelope: pa.Table) -> pa.Table:
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(self._threads)  # OpenMP keeps it by thread, and Ray does not call from one alone
         batch = Batch.from_envelope(envelope)
         if isinstance(self._broken, Fatal):
             batch.fatal = batch.fatal or str(self._broken)

@@ -13,6 +13,9 @@ from stream_infer.contracts import Model
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.records import RESERVED
 
+_PADDING = 0.1  # of what a micro-batch costs: more is worth another call
+_WORTH = 8  # a call of this part of the budget of tokens is worth making
+
 
 @dataclass(slots=True)
 class Inferred:
@@ -81,7 +84,7 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
     """Run a loaded model over prepared rows in micro-batches of similar cost.
 
     A micro-batch holds at most ``batch.rows`` rows, and rows x highest cost is at most ``batch.tokens``; it holds at
-    least one row.
+    least one row. It ends earlier where the next row would be mostly padding, once it is worth a call of its own.
 
     Raises:
         Retryable, Fatal: from the model, as they are.
@@ -102,10 +105,17 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
         highest = float(run.cost[start])  # costs fall, so the first row of a micro-batch is its longest
         # the product first: a quotient by next to nothing is infinite
         fitting = batch.rows if highest * batch.rows <= batch.tokens else max(1, int(batch.tokens // highest))
-        stop = min(start + fitting, len(order))
+        stop = start + _worth(run.cost[start : start + fitting], batch.tokens / _WORTH)
         run.micro_batch(start, stop)
         start = stop
     return _restored(run)
+
+
+def _worth(costs: np.ndarray, least: float) -> int:
+    """How many of the falling costs go together: all, or those before padding passes its share once ``least`` is paid."""
+    paid = costs[0] * np.arange(1, len(costs) + 1)
+    wasteful = (paid - np.cumsum(costs) > _PADDING * paid) & (paid > least)
+    return int(wasteful.argmax()) if wasteful.any() else len(costs)
 
 
 def _restored(run: _Run) -> Inferred:
