@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, func, insert, select, tuple_, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from stream_infer.contracts import Planned, Position
 from stream_infer.ledger import rows, schema
@@ -131,12 +131,11 @@ def _claim(connection: Connection, source: str, steps: Sequence[Planned]) -> Non
     for step in steps:
         split_id = step.split.split_id if step.split is not None else ""
         wanted.update({(item.object_id, split_id): item for item in step.objects})
-    for some in schema.chunks(list(wanted)):
-        query = select(table.c.object_id, table.c.split_id).where(
-            table.c.source == source, tuple_(table.c.object_id, table.c.split_id).in_(some)
-        )
+    for some in schema.chunks(list({object_id for object_id, _ in wanted})):
+        # by the key's first columns: SQLite answers pairs in an IN by reading the whole table
+        query = select(table.c.object_id, table.c.split_id).where(table.c.object_id.in_(some), table.c.source == source)
         for object_id, split_id in connection.execute(query).all():
-            del wanted[object_id, split_id]
+            wanted.pop((object_id, split_id), None)
     claims = [
         {"object_id": key, "source": source, "split_id": split_id, "size": item.size, "modified": item.modified}
         for (key, split_id), item in wanted.items()
