@@ -11,10 +11,11 @@ from numbers_kit import NumbersSource
 from stream_infer.config import Limits
 from stream_infer.contracts import PlanBudget, Planned, Position
 from stream_infer.engine.admission import Backlog
-from stream_infer.engine.planner import Planner
+from stream_infer.engine.planner import Planner, _grouped
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
+from stream_infer.splits import Receipt, Split
 
 
 class Flaky(NumbersSource):
@@ -77,3 +78,27 @@ def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_splits_of_one_plan_share_a_transaction_and_positions_alone_are_stored_at_once() -> None:
+    split = Split.of("numbers", {"n": 1}, folder="f", records=1, bytes=1)
+    moved, work = Planned(None, positions={"a": 1}), Planned(split)
+    assert list(_grouped(iter([]))) == []
+    assert list(_grouped(iter([moved, work, work]))) == [[moved], [work, work]]
+    assert [len(group) for group in _grouped(iter([work] * 130))] == [64, 64, 2]
+
+
+def test_a_source_whose_cost_is_unknown_plans_a_few_probes(tmp_path: Path) -> None:
+    source = NumbersSource("numbers", 10)
+    planner, backlog = _planner(tmp_path, source)
+    source.add(1000)
+    planner.start()
+    _until(lambda: backlog.waiting == 4)
+    taken = backlog.take(0)
+    assert backlog.room(0.2, 4) == 0
+    planner._sizer.learn(Receipt("i", "numbers", 1, {}, rows=10, seconds={"infer": 0.001}))
+    for split in taken:
+        backlog.settle(split.split_id)
+    _until(lambda: backlog.waiting > 10)
+    planner.finish()
+    planner.join(30)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stream_infer.config import Batch
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.models import run_batched
+from stream_infer.models.batching import _worth
 
 
 class OutOfMemoryError(RuntimeError):
@@ -87,3 +88,11 @@ def test_padding_is_the_share_paid_for_nothing() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert run_batched(Scripted(), _table([]), Batch()).batches == 0
+
+
+def test_a_micro_batch_ends_before_it_is_mostly_padding() -> None:
+    long, short = [250.0] * 10, [20.0] * 300
+    costs = np.array(long + short)
+    assert 10 <= _worth(costs, 2048) <= 12
+    assert _worth(costs, 10**6) == len(costs)
+    assert _worth(np.ones(50), 1) == 50

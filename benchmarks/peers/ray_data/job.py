@@ -7,10 +7,11 @@ import time
 
 import pyarrow as pa
 import ray
-from confluent_kafka import Consumer, TopicPartition
 
 
 def ranges(servers, topic):
+    from confluent_kafka import Consumer, TopicPartition
+
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "plan"})
     found = []
     for number in consumer.list_topics(topic).topics[topic].partitions:
@@ -21,6 +22,8 @@ def ranges(servers, topic):
 
 
 def read(servers, topic, row):
+    from confluent_kafka import Consumer, TopicPartition  # here: a function that is sent cannot carry the class
+
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "read"})
     consumer.assign([TopicPartition(topic, row["partition"], row["start"])])
     names, values, at = [], [], row["start"]
