@@ -176,6 +176,10 @@ class Reader(Protocol):
 class Model(Protocol):
     """A model, in two halves: ``prepare`` runs in CPU actors, ``load`` and ``infer`` where the device is."""
 
+    def warm(self) -> None:
+        """Once per CPU actor, before the first `prepare`: load what that needs (a tokenizer, an image processor)."""
+        ...
+
     def prepare(self, records: pa.Table) -> pa.Table:
         """CPU stage: the records with model inputs added (tokens, pixels). Same rows, same order.
 

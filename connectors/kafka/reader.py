@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from connectors.kafka.cluster import Cluster, Link
@@ -115,6 +117,8 @@ class KafkaReader:
                     # never waits for a full batch: gaps make a range shorter than its bounds say
                     messages = consumer.consume(_MESSAGES, 0) or consumer.consume(1, _POLL_SECONDS)
                     good = []
+                    if messages and (span := _clean(messages)) and at <= span[0] and span[1] < stop:
+                        good, at, messages = messages, span[1] + 1, []
                     for message in messages:
                         if message.error() is not None:
                             at = self._met(consumer, message, split, at, outcome)
@@ -182,22 +186,36 @@ class KafkaReader:
         content, rows, failures = self._contents.decode([message.value() or b"" for message in messages])
         outcome.rejects.extend(_reject(split, messages[row].offset() or 0, error) for row, error in failures)
         chosen = [messages[row] for row in rows] if len(rows) != len(messages) or failures else messages
-        bounds = split.bounds
-        prefix = str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], 0))[:-1]
-        provenance: list[Any] = [
-            [f"{prefix}{message.offset()}" for message in chosen],
-            [split.source] * len(chosen),
-            [_text(message.key()) for message in chosen],
-            [_microseconds(message) for message in chosen],
-            [_trace_id(message) or split.trace_id for message in chosen],
-        ]
-        arrays = [pa.array(values, field.type) for values, field in zip(provenance, RECORD_FIELDS, strict=True)]
-        table = pa.Table.from_arrays(arrays, schema=pa.schema(RECORD_FIELDS))
-        for field, column in zip(content.schema, content.columns, strict=True):
-            table = table.append_column(field, column)
-        if "headers" not in table.column_names:
-            table = table.append_column("headers", pa.array([_headers(message) for message in chosen], _HEADERS))
-        return table
+        headers = [message.headers() for message in chosen]
+        arrays = _provenance(split, chosen, headers)
+        if "headers" not in content.column_names:
+            content = content.append_column("headers", _headers(headers))
+        fields = [*RECORD_FIELDS, *content.schema]
+        return pa.Table.from_arrays([*arrays, *content.columns], schema=pa.schema(fields))
+
+
+def _provenance(split: Split, messages: Sequence[Message], headers: Sequence[Any]) -> list[pa.Array]:
+    """The columns of `RECORD_FIELDS`, made without a call per record where the messages allow it."""
+    count, bounds = len(messages), split.bounds
+    prefix = str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], 0))[:-1]
+    offsets = pa.array([message.offset() for message in messages], pa.int64()).cast(pa.string())
+    keys = [message.key() for message in messages]
+    times = np.array([message.timestamp()[1] for message in messages], np.int64)
+    traced = [_trace_id(pairs) or split.trace_id for pairs in headers] if any(headers) else None
+    return [
+        pc.binary_join_element_wise(prefix, offsets, ""),
+        pa.repeat(pa.scalar(split.source), count),
+        pa.nulls(count, pa.string()) if keys.count(None) == count else pa.array(map(_text, keys), pa.string()),
+        pa.array(times * 1000, pa.timestamp("us", tz="UTC"), mask=times <= 0),
+        pa.array(traced, pa.string()) if traced else pa.repeat(pa.scalar(split.trace_id, pa.string()), count),
+    ]
+
+
+def _clean(messages: Sequence[Message]) -> tuple[int, int] | None:
+    """First and last offset of messages that are all records; None where an error event is among them."""
+    if any(message.error() is not None for message in messages):
+        return None
+    return messages[0].offset() or 0, messages[-1].offset() or 0
 
 
 def _topic(split: Split) -> str:
@@ -224,19 +242,16 @@ def _text(key: bytes | None) -> str | None:
     return None if key is None else key.decode("utf-8", "replace")
 
 
-def _microseconds(message: Message) -> int | None:
-    _kind, milliseconds = message.timestamp()
-    return milliseconds * 1000 if milliseconds > 0 else None
+def _headers(found: Sequence[Any]) -> pa.Array:
+    if not any(found):
+        return pa.nulls(len(found), _HEADERS)
+    pairs = [[{"key": key, "value": value} for key, value in headers] if headers else None for headers in found]
+    return pa.array(pairs, _HEADERS)
 
 
-def _headers(message: Message) -> list[dict[str, Any]] | None:
-    headers = message.headers()
-    return None if not headers else [{"key": key, "value": value} for key, value in headers]
-
-
-def _trace_id(message: Message) -> str | None:
+def _trace_id(headers: Any) -> str | None:
     """The trace of a W3C ``traceparent`` header, ``VERSION-TRACE-SPAN-FLAGS``."""
-    for key, value in message.headers() or ():
+    for key, value in headers or ():
         if key.lower() == "traceparent" and value is not None:
             pieces = value.decode("ascii", "replace").split("-")
             trace = str(pieces[1]) if len(pieces) >= 4 else ""

@@ -51,6 +51,7 @@ class ReadStep:
     def setup(self) -> None:
         if self._path is not None:
             self._preprocess = load_function(self._path, self._root)
+        self._model.warm()
 
     def run(self, batch: Batch) -> Batch:
         split = batch.split
@@ -80,12 +81,14 @@ class InferStep:
         self._settings = settings
         self._keep = tuple(keep)
         self._device = device
+        self._identity = ""
 
     def setup(self) -> None:
         self._model.load(self._device)
+        self._identity = self._model.identity  # reads the weights' files once
 
     def run(self, batch: Batch) -> Batch:
-        batch.model = self._model.identity
+        batch.model = self._identity
         if not batch.rows.num_rows:
             return batch
         rows = batch.rows

@@ -27,6 +27,10 @@ class Deferred:
 
     _transient: ClassVar[tuple[str, ...]] = ()
 
+    def warm(self) -> None:
+        """Nothing to load, unless a model says otherwise."""
+        return
+
     def __getstate__(self) -> dict[str, Any]:
         return {key: None if key in self._transient else value for key, value in self.__dict__.items()}
 

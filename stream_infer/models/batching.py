@@ -14,7 +14,7 @@ from stream_infer.errors import Fatal, Retryable
 from stream_infer.records import RESERVED
 
 _PADDING = 0.1  # of what a micro-batch costs: more is worth another call
-_WORTH = 8  # a call of this part of the budget of tokens is worth making
+_WORTH = 16  # a call of this part of the budget of tokens is worth making
 
 
 @dataclass(slots=True)

@@ -67,6 +67,10 @@ class ImageModel(Deferred):
         shapes = pa.array([picture.shape for picture in pictures], pa.list_(pa.int32(), 3))
         return records.append_column(PIXELS, pixels).append_column(SHAPE, shapes)
 
+    def warm(self) -> None:
+        """The image processor."""
+        self._loaded_processor()
+
     def load(self, device: str) -> None:
         """Put the weights on the device.
 

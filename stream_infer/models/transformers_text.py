@@ -98,6 +98,10 @@ class TextModel(Deferred):
             for name, values in columns.items()
         }
 
+    def warm(self) -> None:
+        """The tokenizer."""
+        self._loaded_tokenizer()
+
     def load(self, device: str) -> None:
         """Put the weights on the device.
 
