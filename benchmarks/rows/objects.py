@@ -62,11 +62,19 @@ def large(kit: Kit) -> Result:
     result = Result("large", "Large S3 objects through format: binary", "MB/s")
     result.bars = {"stream-infer": ours, "obstore GET, 16 at once": loop}
     result.ratio(
-        "÷ obstore GET at full concurrency", ours, loop, 0.85, "bytes are copied into Arrow columns and checked"
+        "÷ obstore GET at full concurrency",
+        ours,
+        loop,
+        0.85,
+        "an actor fetches large objects one after the other, and bytes are copied into Arrow columns",
     )
     peak = ran.peak_bytes / 2**30
     result.at_most(
-        "peak memory of all processes", peak, (limit + 2**30) / 2**30, "GiB", "Ray's own processes take 0.9 GiB"
+        "peak memory of all processes",
+        peak,
+        (limit + 2**30) / 2**30,
+        "GiB",
+        "a split of several large objects is held whole, twice while it becomes a column",
     )
     result.notes.append(f"{len(sizes)} objects, {total / 1e9:.1f} GB, limits.in_flight 512 MiB")
     return result

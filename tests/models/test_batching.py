@@ -82,7 +82,7 @@ def test_a_cost_that_is_none_is_the_models_fault(cost: float) -> None:
 
 
 def test_padding_is_the_share_paid_for_nothing() -> None:
-    inferred = run_batched(Scripted(), _table([4, 2, 2]), Batch(tokens=100))
+    inferred = run_batched(Scripted(), _table([4, 2, 2]), Batch(tokens=1000))
     assert inferred.padding == pytest.approx(1 - 8 / 12)
 
 
