@@ -27,7 +27,7 @@ def rate(result: Result, name: str, *arguments: str) -> float | None:
         result.stated(f"peer {name}", "no figure", f"not done after {_SECONDS} s")
     except (subprocess.CalledProcessError, ValueError, KeyError, IndexError, OSError) as error:
         tail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-        result.stated(f"peer {name}", "no figure", (tail[-1] if tail else "it failed")[:200].replace("|", "/"))
+        result.stated(f"peer {name}", "no figure", _told(tail[-1] if tail else "it failed"))
     return None
 
 
@@ -48,3 +48,8 @@ def _environment(name: str) -> Path:
         )
         made.write_text(wanted)
     return python
+
+
+def _told(reason: str) -> str:
+    """A reason that fits a cell of the table and names no folder of this machine."""
+    return reason.replace(f"{HERE.parent}/", "").replace("|", "/")[:160]
