@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,6 @@ class Kit:
     folder: Path
     stack: contextlib.ExitStack
     quick: bool
-    topics: set[str] = field(default_factory=set)
 
     @cached_property
     def broker(self) -> Broker:

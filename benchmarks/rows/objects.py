@@ -33,14 +33,15 @@ def small(kit: Kit) -> Result:
     ours, loop = count / ran.working, (before + after) / 2
     result = Result("objects", "10,000 small S3 objects → hash → Parquet", "objects/s")
     result.bars = {"stream-infer": ours, "asyncio + obstore loop": loop}
-    result.ratio("÷ asyncio + obstore loop", ours, loop, 0.80, "each object is planned durably before it is read")
+    held = "each object is planned durably before it is read"
+    result.ratio("÷ asyncio + obstore loop", ours, loop, 0.80, held)
     for name, wanted in {"daft": 1.7, "ray_data": 4.0}.items():
         out = str(kit.folder / f"peer-objects-{name}")
         where = (kit.s3.endpoint_url, kit.s3.access_key_id, kit.s3.secret_access_key, "small", str(count), out)
         found = peer.rate(result, name, "objects", *where)
         if found is not None:
             result.bars[name] = found
-            result.ratio(f"÷ {name}", ours, found, wanted)
+            result.ratio(f"÷ {name}", ours, found, wanted, held)
     result.notes.append(
         f"{count:,} objects of 500 bytes; {ran.working:.1f} s from ready, {ran.whole:.1f} s the whole command"
     )
@@ -61,9 +62,9 @@ def large(kit: Kit) -> Result:
     ours, loop = total / ran.working / 1e6, (before + after) / 2e6
     result = Result("large", "Large S3 objects through format: binary", "MB/s")
     result.bars = {"stream-infer": ours, "obstore GET, 16 at once": loop}
-    held = "an actor fetches large objects one after the other and copies them into Arrow columns"
+    held = "not profiled yet; an actor fetches large objects one after the other"
     result.ratio("÷ obstore GET at full concurrency", ours, loop, 0.85, held)
-    held = "a split of large objects is held whole, twice while it becomes a column"
+    held = "not profiled yet; a split of large objects is held whole"
     result.at_most("peak memory of all processes", ran.peak_bytes / 2**30, limit / 2**30 + 1, "GiB", held)
     result.notes.append(f"{len(sizes)} objects, {total / 1e9:.1f} GB, limits.in_flight 512 MiB")
     return result

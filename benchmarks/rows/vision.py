@@ -27,7 +27,7 @@ def measure(kit: Kit) -> Result:
     hand = (before + _loop(folder, weights)) / 2
     result = Result("vision", "JPEG → resize → small ViT", "images/s")
     result.bars = {"stream-infer": ours, "torch + decode in a process": hand}
-    held = "pixels cross two stages as Arrow tables, and the first splits are small"
+    held = "not profiled yet; pixels cross two stages as float columns"
     result.ratio("÷ hand-written torch loop", ours, hand, 0.95, held)
     result.notes.append(f"{count} JPEGs of 640 x 480; a ViT of 6 layers of width 192 with random weights, 224 x 224")
     return result

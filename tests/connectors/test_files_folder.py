@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planning_kit import DAY, NOW, Claims, keys, plan
 
 from connectors.files import FilesSource
 from stream_infer import config
-from stream_infer.contracts import PlanBudget, Planned, ReadOutcome
+from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import ConfigError
-
-NOW = 1_800_000_000.0
-DAY = 86_400.0
-
-
-class Claims:
-    """The ledger's side of planning: remembers what was claimed; counts what it was asked."""
-
-    def __init__(self) -> None:
-        self.claimed: list[str] = []
-        self.asked = 0
-
-    def get(self, key: str) -> None:
-        return None
-
-    def unseen(self, object_ids: Sequence[str]) -> set[str]:
-        self.asked += len(object_ids)
-        return set(object_ids) - set(self.claimed)
-
-
-def _plan(source: FilesSource, claims: Claims, **budget: Any) -> list[Planned]:
-    values: dict[str, Any] = {"splits": 1000, "records": 100, "bytes": 2**20, "freshness": 0.0, "now": NOW} | budget
-    steps = []
-    for step in source.plan(claims, PlanBudget(**values)):
-        claims.claimed += [item.object_id for item in step.objects]
-        steps.append(step)
-    return steps
-
-
-def _keys(steps: Sequence[Planned]) -> list[str]:
-    return [item["key"] for step in steps if step.split for item in step.split.bounds["objects"]]
 
 
 def _folder(path: Path, **more: Any) -> FilesSource:
@@ -57,12 +26,12 @@ def test_a_file_renamed_into_place_is_taken_at_once_and_a_growing_one_is_not(tmp
         path.write_text("x")
         os.utime(path, (NOW - age, NOW - age))
     source = _folder(tmp_path)
-    assert _keys(_plan(source, claims)) == [str(old)[1:]]
+    assert keys(plan(source, claims)) == [str(old)[1:]]
     assert source.lag(claims).unsettled == 1
     new.write_text("xy")
     os.utime(new, (NOW + 50, NOW + 50))
-    assert _plan(source, claims, now=NOW + 59) == []
-    assert _keys(_plan(source, claims, now=NOW + 110)) == [str(new)[1:]]
+    assert plan(source, claims, now=NOW + 59) == []
+    assert keys(plan(source, claims, now=NOW + 110)) == [str(new)[1:]]
     assert source.lag(claims).unsettled == 0
 
 
@@ -70,20 +39,20 @@ def test_a_file_dated_in_the_future_is_taken_when_it_rests(tmp_path: Path) -> No
     (tmp_path / "a").write_text("x")
     os.utime(tmp_path / "a", (NOW + DAY, NOW + DAY))
     source, claims = _folder(tmp_path), Claims()
-    assert _plan(source, claims) == []
-    assert _plan(source, claims, now=NOW + 30) == []
-    assert len(_plan(source, claims, now=NOW + 61)) == 1
+    assert plan(source, claims) == []
+    assert plan(source, claims, now=NOW + 30) == []
+    assert len(plan(source, claims, now=NOW + 61)) == 1
 
 
 def test_an_archive_inside_the_source_is_not_input_again(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     os.utime(tmp_path / "a", (NOW - DAY, NOW - DAY))
     source, claims = _folder(tmp_path, after={"move": f"{tmp_path}/done/"}), Claims()
-    steps = _plan(source, claims)
+    steps = plan(source, claims)
     source.committed([step.split for step in steps if step.split], {})
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a"]
     assert (tmp_path / "done" / "a").read_text() == "x"
-    assert _plan(source, claims, now=NOW + DAY) == []
+    assert plan(source, claims, now=NOW + DAY) == []
 
 
 def test_objects_cannot_be_moved_onto_themselves(tmp_path: Path) -> None:
@@ -96,7 +65,7 @@ def test_rows_that_are_gone_are_lost_once_each(tmp_path: Path) -> None:
     path.write_text("\n".join(f'{{"n": {n}}}' for n in range(5)))
     os.utime(path, (NOW - DAY, NOW - DAY))
     source = _folder(tmp_path)
-    (step,) = _plan(source, Claims())
+    (step,) = plan(source, Claims())
     assert step.split is not None
     halves = source.bisect(step.split)
     assert halves is not None
@@ -120,7 +89,7 @@ def test_each_object_is_accounted_for_once(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (NOW - DAY, NOW - DAY))
     chosen = config.FilesSource(name="inbox", kind="files", url=str(tmp_path))
     source = FilesSource.from_config(chosen, pipeline="p", limits=config.Limits(record_bytes=1000))
-    (step,) = _plan(source, Claims())
+    (step,) = plan(source, Claims())
     assert step.split is not None
     outcome = ReadOutcome()
     tables = list(source.reader().read(step.split, outcome))

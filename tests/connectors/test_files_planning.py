@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from planning_kit import DAY, NOW, Claims, keys, plan
 
 from connectors.files import FilesSource, listing
 from connectors.files.events import ObjectEvent, parse_events
@@ -19,26 +19,7 @@ from connectors.files.queues import EventQueue, SqsQueue
 from connectors.files.reader import FilesReader
 from connectors.files.store import Item
 from stream_infer import config
-from stream_infer.contracts import PlanBudget, Planned
 from stream_infer.errors import Retryable
-
-NOW = 1_800_000_000.0
-DAY = 86_400.0
-
-
-class Claims:
-    """The ledger's side of planning: remembers what was claimed; counts what it was asked."""
-
-    def __init__(self) -> None:
-        self.claimed: list[str] = []
-        self.asked = 0
-
-    def get(self, key: str) -> None:
-        return None
-
-    def unseen(self, object_ids: Sequence[str]) -> set[str]:
-        self.asked += len(object_ids)
-        return set(object_ids) - set(self.claimed)
 
 
 class Bucket:
@@ -89,19 +70,6 @@ def _source(store: Any, queue: EventQueue | None = None, **more: Any) -> FilesSo
     return FilesSource(chosen, store, FilesReader(store, "auto", config.Limits()), queue)
 
 
-def _plan(source: FilesSource, claims: Claims, **budget: Any) -> list[Planned]:
-    values: dict[str, Any] = {"splits": 1000, "records": 100, "bytes": 2**20, "freshness": 0.0, "now": NOW} | budget
-    steps = []
-    for step in source.plan(claims, PlanBudget(**values)):
-        claims.claimed += [item.object_id for item in step.objects]
-        steps.append(step)
-    return steps
-
-
-def _keys(steps: Sequence[Planned]) -> list[str]:
-    return [item["key"] for step in steps if step.split for item in step.split.bounds["objects"]]
-
-
 writes = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 3)), max_size=6)
 moves = st.lists(st.tuples(writes, st.sampled_from(["list", "events", "again", "restart", "fail"])), max_size=12)
 
@@ -119,14 +87,14 @@ def test_every_version_that_stands_is_claimed_once(history: Any, records: int, s
             source = _source(bucket, queue, discover={"poll": 0})
         bucket.fails = how == "fail" and bool(bucket.items)
         try:
-            steps = _plan(source, claims, records=records, splits=splits)
+            steps = plan(source, claims, records=records, splits=splits)
         except Retryable:
             assert bucket.fails
             continue
         assert len(steps) <= splits
         assert all(step.split and 0 < step.split.records == len(step.objects) <= records for step in steps)
     bucket.fails = False
-    while _plan(source, claims, records=records, splits=splits):
+    while plan(source, claims, records=records, splits=splits):
         pass
     assert len(claims.claimed) == len(set(claims.claimed))
     assert {source._candidates.identity(item) for item in bucket.items.values()} <= set(claims.claimed)
@@ -137,8 +105,8 @@ def test_splits_keep_to_their_budget_and_to_the_order(sizes: list[int], most: in
     bucket = Bucket()
     for number, size in enumerate(sizes):
         bucket.put(f"{number:02}.txt", 1, size, NOW - number)
-    steps = _plan(_source(bucket), Claims(), records=records, bytes=most)
-    assert _keys(steps) == [f"in/{number:02}.txt" for number in reversed(range(len(sizes)))]
+    steps = plan(_source(bucket), Claims(), records=records, bytes=most)
+    assert keys(steps) == [f"in/{number:02}.txt" for number in reversed(range(len(sizes)))]
     for step in steps:
         assert step.split is not None
         assert step.split.bytes == sum(item.size for item in step.objects)
@@ -148,7 +116,7 @@ def test_splits_keep_to_their_budget_and_to_the_order(sizes: list[int], most: in
 def test_the_same_objects_make_the_same_split() -> None:
     bucket = Bucket()
     bucket.put("a", 1)
-    names = {step.split.split_id for _ in range(2) for step in _plan(_source(bucket), Claims()) if step.split}
+    names = {step.split.split_id for _ in range(2) for step in plan(_source(bucket), Claims()) if step.split}
     assert len(names) == 1
 
 
@@ -157,9 +125,9 @@ def test_a_quiet_poll_asks_the_ledger_nothing() -> None:
     for number in range(50):
         bucket.put(str(number), 1)
     source = _source(bucket)
-    _plan(source, claims)
+    plan(source, claims)
     asked = claims.asked
-    assert _plan(source, claims) == []
+    assert plan(source, claims) == []
     assert (claims.asked, bucket.listed) == (asked, 100)
 
 
@@ -171,7 +139,7 @@ def test_a_large_bucket_is_never_held_whole(monkeypatch: pytest.MonkeyPatch) -> 
         bucket.put(f"{number:03}", 1)
     source, most = _source(bucket), 0
     for _ in range(200):
-        _plan(source, claims, splits=1, records=2)
+        plan(source, claims, splits=1, records=2)
         most = max(most, len(source._candidates.waiting))
         if len(claims.claimed) == 200:
             break
@@ -183,18 +151,18 @@ def test_a_small_group_waits_for_company_and_then_the_wait_ends() -> None:
     bucket, claims = Bucket(), Claims()
     bucket.put("a", 1)
     source = _source(bucket, discover={"poll": 3600})
-    assert _plan(source, claims, freshness=0.2) == []
+    assert plan(source, claims, freshness=0.2) == []
     assert source.lag(claims).records == 1
     began = time.monotonic()
     source.wait(30)
     assert 0.15 <= time.monotonic() - began < 10
-    assert _keys(_plan(source, claims, freshness=0.2, now=NOW + 0.2)) == ["in/a"]
+    assert keys(plan(source, claims, freshness=0.2, now=NOW + 0.2)) == ["in/a"]
 
 
 def test_wake_ends_a_wait() -> None:
     bucket, claims = Bucket(), Claims()
     source = _source(bucket, discover={"poll": 3600})
-    _plan(source, claims)
+    plan(source, claims)
     threading.Timer(0.05, source.wake).start()
     began = time.monotonic()
     source.wait(60)
@@ -204,25 +172,25 @@ def test_wake_ends_a_wait() -> None:
 def test_an_event_of_another_bucket_or_prefix_is_no_work() -> None:
     bucket, queue, claims = Bucket(), Queue(), Claims()
     source = _source(bucket, queue, discover={"events": {"sqs": {"queue_url": "q"}}})
-    _plan(source, claims)
+    plan(source, claims)
     bucket.put("a", 1)
     bucket.items["out/x"] = Item("out/x", 1, NOW, "1")
     queue.events = [ObjectEvent("other", ("in/a",)), ObjectEvent("b", ("out/x",)), ObjectEvent("b", ("in/gone",))]
-    assert _plan(source, claims) == []
+    assert plan(source, claims) == []
 
 
 def test_events_are_acknowledged_when_their_objects_are_in_the_ledger() -> None:
     bucket, queue, claims = Bucket(), Queue(), Claims()
     source = _source(bucket, queue, discover={"events": {"sqs": {"queue_url": "q"}}})
-    _plan(source, claims)
+    plan(source, claims)
     before = queue.acknowledged
     bucket.put("a", 1)
     queue.events = parse_events(
         json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": _s3("b", "in%2Fa")}]}).encode()
     )
-    assert _plan(source, claims, freshness=60.0) == []
+    assert plan(source, claims, freshness=60.0) == []
     assert queue.acknowledged == before
-    assert _keys(_plan(source, claims, freshness=60.0, now=NOW + 60)) == ["in/a"]
+    assert keys(plan(source, claims, freshness=60.0, now=NOW + 60)) == ["in/a"]
     assert queue.acknowledged == before + 1
 
 
@@ -249,11 +217,9 @@ def test_dates_by_event_never_share_a_split() -> None:
     bucket = Bucket()
     for key, modified in (("a", NOW), ("b", NOW - DAY), ("c", NOW), ("d", NOW - DAY)):
         bucket.put(key, 1, modified=modified)
-    found = {
-        step.split.folder: _keys([step]) for step in _plan(_source(bucket), Claims(), date_by="event") if step.split
-    }
+    found = {step.split.folder: keys([step]) for step in plan(_source(bucket), Claims(), date_by="event") if step.split}
     assert found == {"date=2027-01-14": ["in/b", "in/d"], "date=2027-01-15": ["in/a", "in/c"]}
-    assert [step.split.folder for step in _plan(_source(bucket), Claims()) if step.split] == ["date=2027-01-15"]
+    assert [step.split.folder for step in plan(_source(bucket), Claims()) if step.split] == ["date=2027-01-15"]
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -263,7 +229,7 @@ def test_halves_cover_the_whole(tmp_path: Path, count: int) -> None:
     for number in range(count):
         bucket.put(f"{number}.txt", 1)
     source = _source(bucket)
-    pending = [step.split for step in _plan(source, Claims()) if step.split]
+    pending = [step.split for step in plan(source, Claims()) if step.split]
     names = [name for split in pending for name in source.record_ids(split)]
     ends = []
     while pending:

@@ -1,0 +1,42 @@
+"""The ledger's side of planning, for tests that plan files without one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from connectors.files import FilesSource
+from stream_infer.contracts import PlanBudget, Planned
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+
+
+class Claims:
+    """Remembers what was claimed; counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.claimed: list[str] = []
+        self.asked = 0
+
+    def get(self, key: str) -> None:
+        return None
+
+    def unseen(self, object_ids: Sequence[str]) -> set[str]:
+        self.asked += len(object_ids)
+        return set(object_ids) - set(self.claimed)
+
+
+def plan(source: FilesSource, claims: Claims, **budget: Any) -> list[Planned]:
+    """Plan at `NOW` and claim what was planned."""
+    values: dict[str, Any] = {"splits": 1000, "records": 100, "bytes": 2**20, "freshness": 0.0, "now": NOW} | budget
+    steps = []
+    for step in source.plan(claims, PlanBudget(**values)):
+        claims.claimed += [item.object_id for item in step.objects]
+        steps.append(step)
+    return steps
+
+
+def keys(steps: Sequence[Planned]) -> list[str]:
+    """The objects' keys, in the order of the plan."""
+    return [item["key"] for step in steps if step.split for item in step.split.bounds["objects"]]
