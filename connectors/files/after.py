@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.files.store import Store, open_store
-from stream_infer import config
+from stream_infer import config, crash
 from stream_infer.errors import ConfigError, Lost
 
 Action = Callable[[tuple[str, str]], None]
@@ -54,4 +54,5 @@ def _move(store: Store, target: Store, item: tuple[str, str]) -> None:
         target.put(target_key, store.get(key, version))
     except Lost:
         return
+    crash.point("after.moved")
     store.delete(key, version)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 
 from connectors.files.store import Item, lost
+from stream_infer import crash
 from stream_infer.errors import Fatal, RejectRecord, Retryable
 
 _HIDDEN = (".tmp", ".part")
@@ -66,7 +67,7 @@ class LocalStore:
         return self._read(key, start, stop, version)
 
     def _read(self, key: str, start: int, stop: int | None, version: str | None) -> bytes:
-        with _errors(key):
+        with _errors(key), crash.around("store.get"):
             try:
                 with open(_path(key), "rb") as file:
                     self._pinned(key, os.fstat(file.fileno()), version)
@@ -85,7 +86,8 @@ class LocalStore:
     def create(self, key: str, data: bytes) -> bool:
         with _errors(key), self._temporary(key, data) as temporary:
             try:
-                os.link(temporary, _path(key))
+                with crash.around("store.link"):
+                    os.link(temporary, _path(key))
             except FileExistsError:
                 return False
             except OSError as error:
@@ -97,7 +99,8 @@ class LocalStore:
 
     def put(self, key: str, data: bytes) -> None:
         with _errors(key), self._temporary(key, data) as temporary:
-            os.replace(temporary, _path(key))
+            with crash.around("store.replace"):
+                os.replace(temporary, _path(key))
             _sync(os.path.dirname(_path(key)))
 
     @contextlib.contextmanager
@@ -107,11 +110,14 @@ class LocalStore:
         temporary = os.path.join(folder, f".{uuid.uuid4().hex}.tmp".encode())
         try:
             with open(temporary, "xb") as file:
-                file.write(data)
+                crash.point("store.temporary")
+                crash.write("store.temporary", file, data)
                 file.flush()
-                os.fsync(file.fileno())
+                with crash.around("store.fsync"):
+                    os.fsync(file.fileno())
             yield temporary
         finally:
+            crash.point("store.unlink")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
 
@@ -123,7 +129,7 @@ class LocalStore:
             found = self.head(key)
             if found is None or (version is not None and found.version != version):
                 return False
-            with contextlib.suppress(FileNotFoundError):
+            with crash.around("store.delete"), contextlib.suppress(FileNotFoundError):
                 os.unlink(_path(key))
             return True
 
@@ -153,7 +159,7 @@ def _make(folder: bytes) -> None:
         missing.append(folder)
         folder = os.path.dirname(folder)
     for path in reversed(missing):
-        with contextlib.suppress(FileExistsError):
+        with crash.around("store.folder"), contextlib.suppress(FileExistsError):
             os.mkdir(path)
         _sync(os.path.dirname(path))
 
@@ -161,7 +167,8 @@ def _make(folder: bytes) -> None:
 def _sync(folder: bytes) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with crash.around("store.folder_sync"):
+            os.fsync(handle)
     finally:
         os.close(handle)
 

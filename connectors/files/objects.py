@@ -15,6 +15,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from connectors.files.s3 import S3Client
 from connectors.files.store import Item, lost
+from stream_infer import crash
 from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost, Retryable
 
@@ -53,6 +54,7 @@ class ObjectStore:
         try:
             with self._errors(folder):
                 for chunk in obstore.list(self._objects(), folder or None, chunk_size=1000):
+                    crash.point("store.list.page")
                     for meta in chunk:
                         last = meta["path"]
                         if last.startswith(prefix):
@@ -64,7 +66,7 @@ class ObjectStore:
     def head(self, key: str) -> Item | None:
         if _REFUSED.search(key):
             return self._s3(key).head(key)
-        with self._errors(key):
+        with self._errors(key), crash.around("store.head"):
             try:
                 return _item(obstore.head(self._objects(), key))
             except FileNotFoundError:
@@ -83,7 +85,7 @@ class ObjectStore:
     def get(self, key: str, version: str | None = None) -> bytes:
         if _REFUSED.search(key):
             return self._s3(key).get(key, version)
-        with self._errors(key):
+        with self._errors(key), crash.around("store.get"):
             options: Any = {"if_match": f'"{version}"'} if version is not None else None
             try:
                 return bytes(obstore.get(self._objects(), key, options=options).bytes())
@@ -96,7 +98,7 @@ class ObjectStore:
             return b""
         if _REFUSED.search(key):
             return self._s3(key).get(key, version, (start, stop))
-        with self._errors(key):
+        with self._errors(key), crash.around("store.get"):
             options: Any = {"range": (start, stop)}
             if version is not None:
                 options["if_match"] = f'"{version}"'
@@ -109,7 +111,7 @@ class ObjectStore:
     def create(self, key: str, data: bytes) -> bool:
         if _REFUSED.search(key):
             return self._s3(key).put(key, data, replace=False)
-        with self._errors(key):
+        with self._errors(key), crash.around("store.create"):
             try:
                 obstore.put(self._objects(), key, data, mode="create", use_multipart=False)
             except exceptions.AlreadyExistsError:
@@ -120,14 +122,14 @@ class ObjectStore:
         if _REFUSED.search(key):
             self._s3(key).put(key, data, replace=True)
             return
-        with self._errors(key):
+        with self._errors(key), crash.around("store.put"):
             obstore.put(self._objects(), key, data)
 
     def copy(self, key: str, target_key: str) -> None:
         if _REFUSED.search(key) or _REFUSED.search(target_key):
             self._s3(key).copy(key, target_key)
             return
-        with self._errors(key):
+        with self._errors(key), crash.around("store.put"):
             try:
                 obstore.copy(self._objects(), key, target_key)
             except FileNotFoundError as error:
@@ -141,7 +143,7 @@ class ObjectStore:
         if self.scheme == "s3":
             # the store itself compares where it can; the look before narrows the gap where it cannot
             return self._s3(key).delete(key, version)
-        with self._errors(key):
+        with self._errors(key), crash.around("store.delete"):
             obstore.delete(self._objects(), key)
         return True
 

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from connectors.files.events import ObjectEvent, parse_events
 from connectors.files.s3 import client_of
-from stream_infer import config
+from stream_infer import config, crash
 from stream_infer.errors import ConfigError, Retryable
 
 _MESSAGES = 500
@@ -59,6 +59,7 @@ class KafkaQueue:
             consumer = self._open()
             first = consumer.poll(timeout)
             messages = [] if first is None else [first, *consumer.consume(_MESSAGES, 0)]
+            crash.point("events.polled")
         except KafkaException as error:
             raise Retryable(f"the event topic {self._settings.topic} did not answer: {error}") from None
         return [
@@ -117,6 +118,7 @@ class SqsQueue:
             )
         except (BotoCoreError, ClientError) as error:
             raise Retryable(f"the event queue did not answer: {type(error).__name__}") from None
+        crash.point("events.polled")
         messages = answer.get("Messages", [])
         self._handles += [message["ReceiptHandle"] for message in messages]
         return [event for message in messages for event in parse_events(message["Body"])]
@@ -127,7 +129,8 @@ class SqsQueue:
         while self._handles:
             entries = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(self._handles[:10])]
             try:
-                self._client.delete_message_batch(QueueUrl=self._settings.queue_url, Entries=entries)
+                with crash.around("events.delete"):
+                    self._client.delete_message_batch(QueueUrl=self._settings.queue_url, Entries=entries)
             except (BotoCoreError, ClientError):
                 return  # they come again, and are known then
             del self._handles[:10]

@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.files.store import Item, lost
+from stream_infer import crash
 from stream_infer.config import Storage
 from stream_infer.errors import Retryable
 
@@ -73,11 +74,12 @@ class S3Client:
                 Bucket=self._bucket, Prefix=prefix, **options
             )
             for page in pages:
+                crash.point("store.list.page")
                 for entry in page.get("Contents", ()):
                     yield Item(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"].strip('"'))
 
     def head(self, key: str) -> Item | None:
-        with self._errors(key):
+        with self._errors(key), crash.around("store.head"):
             try:
                 found = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
@@ -90,14 +92,14 @@ class S3Client:
         options: dict[str, str] = {"IfMatch": f'"{version}"'} if version is not None else {}
         if span is not None:
             options["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        with self._errors(key):
+        with self._errors(key), crash.around("store.get"):
             content: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read()
             return content
 
     def put(self, key: str, data: bytes, *, replace: bool) -> bool:
         """Write an object; False when it may not be replaced and stands there."""
         options = {} if replace else {"IfNoneMatch": "*"}
-        with self._errors(key):
+        with self._errors(key), crash.around("store.create" if not replace else "store.put"):
             try:
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **options)
             except ClientError as error:
@@ -107,14 +109,14 @@ class S3Client:
             return True
 
     def copy(self, key: str, target_key: str) -> None:
-        with self._errors(key):
+        with self._errors(key), crash.around("store.put"):
             source = {"Bucket": self._bucket, "Key": key}
             self._client.copy_object(Bucket=self._bucket, Key=target_key, CopySource=source)
 
     def delete(self, key: str, version: str | None) -> bool:
         """Delete if the version stands there; a store that knows no such condition deletes what it has."""
         options = {"IfMatch": f'"{version}"'} if version is not None else {}
-        with self._errors(key):
+        with self._errors(key), crash.around("store.delete"):
             try:
                 self._client.delete_object(Bucket=self._bucket, Key=key, **options)
             except ClientError as error:

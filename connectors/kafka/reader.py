@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from connectors.kafka.cluster import Cluster, Link
 from connectors.kafka.contents import Contents, build_contents
-from stream_infer import config
+from stream_infer import config, crash
 from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import RejectRecord, Retryable
 from stream_infer.records import RECORD_FIELDS, KafkaCoordinate
@@ -63,6 +63,7 @@ class KafkaReader:
         held: pa.Table | None = None
         met = ReadOutcome()
         for messages in self._runs(split, met):
+            crash.point("kafka.fetched")
             if held is not None:
                 yield held
             held = self._table(split, messages, met)

@@ -10,7 +10,7 @@ from typing import Any
 from connectors.kafka.cluster import Cluster, Link, Partition, Topic
 from connectors.kafka.reader import KafkaReader
 from connectors.kafka.watcher import Peek, Watcher
-from stream_infer import config
+from stream_infer import config, crash
 from stream_infer.contracts import Lag, PlanBudget, Planned, Position
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.records import KafkaCoordinate
@@ -142,7 +142,8 @@ class KafkaSource:
                 latest[partition] = max(latest.get(partition, (0, "")), (int(incarnation or 1), key))
         keys = {partition: key for partition, (_, key) in latest.items() if self._told.get(key) != prefix[key]}
         if keys:
-            self._cluster.commit(self._group, {partition: prefix[key] for partition, key in keys.items()})
+            with crash.around("kafka.offsets"):
+                self._cluster.commit(self._group, {partition: prefix[key] for partition, key in keys.items()})
             self._told.update({key: prefix[key] for key in keys.values()})
 
     def close(self) -> None:

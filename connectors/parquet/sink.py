@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from connectors.files.store import Item, Store, open_store, url_of
 from connectors.parquet import footer
-from stream_infer import config
+from stream_infer import config, crash
 from stream_infer.errors import ConfigError, Lost, Retryable
 from stream_infer.splits import Receipt, Split
 
@@ -96,7 +96,9 @@ class ParquetSink:
     def _create(self, split: Split, receipt: Receipt, content: bytes) -> Receipt:
         key = self._key(split)
         if self._store.create(key, content):
+            crash.point("sink.created")
             return replace(receipt, bytes_out=len(content))
+        crash.point("sink.taken")
         item = self._store.head(key)
         if item is None:
             raise Retryable(f"{url_of(self._store, key)}: the name was taken and is free again; somebody deletes files")

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
 
+from stream_infer import crash
 from stream_infer.contracts import Sink, Source
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.batch import Batch
@@ -85,7 +86,8 @@ class Committer(threading.Thread):
 
     def poison(self, split: Split, why: Reject) -> None:
         """The split as a whole cannot be processed: divide it, or reject its one record."""
-        standing = self.patiently(lambda: self._sink.retire(split))
+        with crash.around("retire"):
+            standing = self.patiently(lambda: self._sink.retire(split))
         if standing is not None and not standing.retired:
             self._commit([standing])
         else:
@@ -137,7 +139,8 @@ class Committer(threading.Thread):
             return
         by_id = {receipt.split_id: receipt for receipt in receipts}
         started = time.perf_counter()
-        committed = self.patiently(lambda: self._ledger.commit(receipts))
+        with crash.around("receipts"):
+            committed = self.patiently(lambda: self._ledger.commit(receipts))
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         for split in committed:
             receipt = by_id[split.split_id]
@@ -150,11 +153,14 @@ class Committer(threading.Thread):
         if children:
             log.warning("split %s is divided: %s in %s: %s", split.split_id, why.error, why.stage, why.reason)
             self._metrics.bisections.labels(split.source).inc()
-            self._backlog.offer(self.patiently(lambda: self._ledger.bisect(split, children)))
+            with crash.around("bisect"):
+                planned = self.patiently(lambda: self._ledger.bisect(split, children))
+            self._backlog.offer(planned)
             return
         now = time.time()
         rejects = [replace(why, record_id=record_id, rejected_at=now) for record_id in source.record_ids(split)]
-        self.patiently(lambda: self._ledger.reject(split, rejects))
+        with crash.around("reject"):
+            self.patiently(lambda: self._ledger.reject(split, rejects))
         self._metrics.rejected(split.source, rejects)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import ray
 
+from stream_infer import crash
 from stream_infer.engine.batch import ENVELOPE, Batch
 from stream_infer.engine.gate import open_gate
 from stream_infer.engine.stages import PRIMING, StageSpec, priming_split, through
@@ -95,6 +96,7 @@ class Generation:
                 batch = Batch.from_envelope(envelope)
                 self._gate.forget.remote([batch.split.split_id])
                 if batch.split.source != PRIMING:
+                    crash.point("outcome")
                     self._outcomes.put(batch)
                 elif batch.fatal is None:
                     self._primed.set()

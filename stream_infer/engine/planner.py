@@ -17,6 +17,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from stream_infer import crash
 from stream_infer.config import Limits
 from stream_infer.contracts import Lag, PlanBudget, Planned, Source
 from stream_infer.engine.admission import Backlog
@@ -130,9 +131,11 @@ class Planner(threading.Thread):
         steps = 0
         for group in _grouped(self.source.plan(self._position, budget)):
             # Tried again as it is: after a lost reply the steps may be stored, and a fresh plan would pass them over.
+            crash.point("plan.step")
             added = self._patiently(partial(self._ledger.plan, self.source.name, group))
             if added is None:
                 break
+            crash.point("plan.stored")
             self._backlog.offer(added)
             steps += len(group)
             if self._halt.is_set():
@@ -179,7 +182,8 @@ class Planner(threading.Thread):
             return
         try:
             while splits := self._ledger.unacknowledged(self.source.name, _PAGE):
-                self.source.committed(splits, self._ledger.prefix(self.source.name))
+                with crash.around("source.committed"):
+                    self.source.committed(splits, self._ledger.prefix(self.source.name))
                 self._ledger.acknowledge([split.split_id for split in splits])
                 if len(splits) < _PAGE:
                     break

@@ -14,6 +14,7 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
+from stream_infer import crash
 from stream_infer.config import PipelineSettings
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.steps import Step, reject_of
@@ -66,7 +67,8 @@ class Stage:
         self._broken: Exception | None = None
         try:
             for step in steps:
-                step.setup()
+                with crash.around("setup"):
+                    step.setup()
         except Exception as error:  # told by the first split, which the driver can read; an actor's death it cannot
             self._broken = error
 
@@ -85,6 +87,7 @@ class Stage:
 
     def _guarded(self, step: Step, batch: Batch) -> Batch:
         split = batch.split
+        crash.point("gate.before")
         deaths, where = ray.get(self._gate.begin.remote(split.split_id, step.name, ORDER.index(step.name)))
         # A piece of a killing split is suspect: one death divides it further. A record alone gets every attempt.
         limit = 1 if split.depth and split.records > 1 else self._attempts
@@ -94,7 +97,8 @@ class Stage:
             return batch
         started = time.perf_counter()
         try:
-            batch = self._tried(step, batch)
+            with crash.around(step.name):
+                batch = self._tried(step, batch)
         except Fatal as error:
             batch.fatal = str(error)
         except Exception as error:

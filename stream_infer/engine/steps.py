@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from stream_infer import config
+from stream_infer import config, crash
 from stream_infer.contracts import Model, Reader, ReadOutcome, Sink
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.isolate import isolate
@@ -57,6 +57,7 @@ class ReadStep:
         split = batch.split
         outcome = ReadOutcome()
         tables = list(self._readers[split.source].read(split, outcome))
+        crash.point("read.decoded")
         rejects = list(outcome.rejects)
         rows = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
         for function in (self._preprocess, self._model.prepare):
@@ -98,7 +99,8 @@ class InferStep:
             raise ConfigError(
                 f"sink.keep: the records have no column {missing[0]!r}; they have {', '.join(rows.column_names)}"
             )
-        inferred = run_batched(self._model, rows, self._settings)
+        with crash.around("infer.model"):
+            inferred = run_batched(self._model, rows, self._settings)
         output = rows.select(carried).take(pa.array(np.asarray(inferred.kept)))
         for name in inferred.columns.column_names:
             if name in output.column_names:

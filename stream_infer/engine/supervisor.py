@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from stream_infer import crash
 from stream_infer.config import PipelineSettings
 from stream_infer.contracts import Sink, Source
 from stream_infer.engine.admission import Backlog
@@ -86,6 +87,7 @@ class Supervisor:
         """
         self._committer.start()
         try:
+            crash.point("recover.begin")
             self._recover(self._ledger.unfinished())
             for planner in self.planners:
                 planner.start()
@@ -159,6 +161,7 @@ class Supervisor:
             self._back_off(str(error))
             return False
         self._generation = generation
+        crash.point("generation.warm")
         self._ready()
         return True
 
@@ -184,8 +187,9 @@ class Supervisor:
 
     def _release(self, generation: Generation, end: str) -> None:
         log.info("generation %d ends: %s", generation.number, end)
-        generation.close()
-        generation.join()
+        with crash.around("rotate"):
+            generation.close()
+            generation.join()
         if generation.failure is not None:
             self._fallen(generation)
             return
@@ -223,11 +227,14 @@ class Supervisor:
         with ThreadPoolExecutor(16, thread_name_prefix="adopt") as pool:
             found = pool.map(lambda split: self._committer.patiently(lambda: self._sink.find(split)), splits)
             standing = {split.split_id: receipt for split, receipt in zip(splits, found, strict=True) if receipt}
+        crash.point("recover.found")
         for split in splits:
             if split.split_id in standing:
                 self._committer.adopt(split, standing[split.split_id])
         rest = [split for split in splits if split.split_id not in standing]
+        crash.point("recover.adopted")
         again = self._committer.patiently(lambda: self._ledger.attempt(rest))
+        crash.point("recover.counted")
         self._backlog.offer([split.tried() for split in again])
         if splits:
             log.info("%d splits were unfinished; %d files of theirs are adopted", len(splits), len(standing))
@@ -244,7 +251,8 @@ class Supervisor:
                     split, Reject("", split.source, "read", "Poisoned", reason, split.attempt, time.time())
                 )
             else:
-                self._generation.submit(split)
+                with crash.around("dispatch"):
+                    self._generation.submit(split)
 
     def _gauge(self) -> None:
         self.metrics.waiting_splits.set(self._backlog.waiting)
@@ -256,6 +264,7 @@ class Supervisor:
     def _drain(self) -> None:
         """Finish what is in flight and commit it; whatever only waited is safe in the ledger."""
         self.state = "draining"
+        crash.point("drain.begin")
         for planner in self.planners:
             planner.stop_planning()
         self._backlog.drop_waiting()
@@ -263,12 +272,15 @@ class Supervisor:
             self._generation.close()
             self._generation.join()
             self._generation = None
+        crash.point("drain.executed")
         self._committer.finish()
         self._committer.join()
+        crash.point("drain.committed")
         for planner in self.planners:
             planner.finish()
         for planner in self.planners:
             if planner.is_alive():
                 planner.join(30.0)
         self.state = "stopped"
+        crash.point("drain.end")
         log.info("everything is committed")

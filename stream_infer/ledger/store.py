@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, exc, insert, make_url, select, update
 
+from stream_infer import crash
 from stream_infer.errors import ConfigError, Fatal, Fenced, Retryable
 from stream_infer.ledger import schema
 
@@ -147,9 +148,11 @@ class Store:
             epoch: int = connection.execute(
                 update(schema.state).values(taken).returning(schema.state.c.epoch)
             ).scalar_one()
+            crash.point("ledger.acquire.row")
             # The caller reads `unfinished` next, which answers whatever was in doubt.
             self._doubt, self._settled = None, {}
             self._epoch = epoch
+        crash.point("ledger.acquire.committed")
         return epoch
 
     @contextmanager
@@ -161,6 +164,7 @@ class Store:
     def _writing(self) -> Iterator[Connection]:
         """One write transaction, committed at the end of the block."""
         with translated(), self._writers.connect() as connection:
+            crash.point("ledger.begin")
             connection.begin()
             yield connection
             try:
@@ -170,7 +174,7 @@ class Store:
                 connection.invalidate()
                 raise
 
-    def _write(self, call: Hashable, work: Callable[[Connection], R]) -> R:
+    def _write(self, call: tuple[Hashable, ...], work: Callable[[Connection], R]) -> R:
         """Run ``work`` in one fenced transaction and return what it returns.
 
         When a COMMIT is not answered, Retryable is raised and the result kept; the same ``call`` made again returns
@@ -186,8 +190,11 @@ class Store:
                 if self._doubt is not None and self._doubt.number < number:
                     self._settled[self._doubt.call] = self._doubt.result
                 self._doubt = None
+                crash.point(f"ledger.{call[0]}.begun")
                 result: R = self._settled[call] if call in self._settled else work(connection)
                 self._doubt = _Doubt(call, number, result)  # until the COMMIT is answered
+                crash.point(f"ledger.{call[0]}.row")
+            crash.point(f"ledger.{call[0]}.committed")
             self._doubt = None
             self._settled.pop(call, None)
             return result
@@ -213,8 +220,10 @@ class Store:
                 return
         with self._writing() as connection:
             schema.prepare(connection)
+            crash.point("ledger.open.row")
             connection.execute(select(schema.state.c.epoch).with_for_update())
             _remember(connection, given)
+        crash.point("ledger.open.committed")
 
 
 def _settings(connection: Connection) -> dict[str, str]:

@@ -1,0 +1,85 @@
+"""Crash points: named places where the chaos suite ends this process with SIGKILL.
+
+A point stands on each side of every effect that the outside can see: `before` it, and after it but before anybody
+was told. Off unless ``STREAM_INFER_CRASH`` names points, as ``FOLDER:NAME[*HIT],…``; then each named point kills once,
+at its HIT-th passing (the first) in a process. The folder remembers which did, for all processes of all starts: an
+empty file of the point's name.
+
+The idea of points on both sides of an effect is that of FreeBSD's and TiKV's fail points; that a plain listing is
+held against them at every moment is ours.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn
+
+SETTING: Final = "STREAM_INFER_CRASH"
+
+
+class _Points:
+    """The points that this process shall die at."""
+
+    def __init__(self, setting: str) -> None:
+        folder, _, names = setting.rpartition(":")
+        self._folder = Path(folder)
+        self._hits: Counter[str] = Counter()
+        self.armed: dict[str, int] = {}
+        for item in filter(None, names.split(",")):
+            name, _, hit = item.partition("*")
+            self.armed[name] = int(hit or 1)
+
+    def claims(self, name: str) -> bool:
+        """Whether this process dies here and now; True once in all processes."""
+        self._hits[name] += 1
+        if self._hits[name] != self.armed[name]:
+            return False
+        try:
+            os.close(os.open(self._folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        return True
+
+
+_POINTS: Final = _Points(os.environ.get(SETTING, ""))
+
+
+def point(name: str) -> None:
+    """End this process if the point is armed."""
+    if name in _POINTS.armed and _POINTS.claims(name):
+        _die()
+
+
+class around:
+    """Points ``NAME.before`` and ``NAME.after`` about an effect; the second only if the effect came without an error."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        if _POINTS.armed:
+            point(f"{self._name}.before")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if _POINTS.armed and kind is None:
+            point(f"{self._name}.after")
+
+
+def write(name: str, file: BinaryIO, data: bytes) -> None:
+    """``file.write(data)``, with the point ``NAME.torn`` after its first half."""
+    torn = f"{name}.torn"
+    if torn in _POINTS.armed and _POINTS.claims(torn):
+        file.write(data[: len(data) // 2])
+        file.flush()
+        _die()
+    file.write(data)
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
