@@ -24,6 +24,7 @@ parts: ## say which real parts this machine can start
 	@command -v docker >/dev/null && echo "docker: there" || true
 	@command -v java >/dev/null && command -v mvn >/dev/null && echo "Kafka: Java and Maven are here" || echo "Kafka: install Docker, or Java 17 and Maven, and the Kafka half can run too"
 	@command -v go >/dev/null && echo "S3: Go is here (versitygw)" || echo "S3: moto will do; install Docker or Go for a faster server"
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null && echo "Prometheus: here" || echo "Prometheus: tests of dashboards and alerts skip what needs it (Debian: apt install prometheus)"
 
 demo: install ## start a broker, an S3 server and the service, and watch records flow
 	@$(BIN)/stream-infer demo
@@ -44,11 +45,20 @@ format: install ## let ruff rewrite
 chaos: install ## kill, cut and fill things while the service runs
 	@$(BIN)/python -m pytest -q -m chaos
 
+soak: install ## an hour of steady load with a fault every half minute (STREAM_INFER_SOAK_MINUTES)
+	@$(BIN)/python -m pytest -q -s -m soak
+
+mutants: install ## plant a fault at a time in a copy of the code: each must be noticed
+	@$(BIN)/python -m tests.mutation
+
 bench: install ## figures, each beside its peer
 	@$(BIN)/python -m benchmarks
 
 bench-quick: install ## the same figures, smaller, within minutes
 	@$(BIN)/python -m benchmarks --quick
+
+dashboards: install ## write Grafana's dashboards and Prometheus' rules anew
+	@$(BIN)/python -m grafana.build
 
 lock: $(STAMP) ## compile requirements.txt anew
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
@@ -56,4 +66,4 @@ lock: $(STAMP) ## compile requirements.txt anew
 clean: ## remove the environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help install parts demo test lint format chaos bench bench-quick lock clean
+.PHONY: help install parts demo test lint format chaos mutants soak bench bench-quick dashboards lock clean
