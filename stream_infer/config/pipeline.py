@@ -1,0 +1,175 @@
+"""The pipeline file as a whole: sources, model, sink, limits and the service's own settings."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from stream_infer.config.models import AnyModel
+from stream_infer.config.sources import AnySource, FilesSource
+from stream_infer.config.values import Bytes, Seconds, Settings, SizeOrNone, Storage
+
+
+class ParquetSink(Settings):
+    """Parquet files, each created once and never replaced."""
+
+    kind: Literal["parquet"] = "parquet"
+    url: str
+    storage: Storage = Storage()
+    keep: list[str] = Field(default_factory=list, description="input columns carried into the output")
+    partition: Literal["plan", "event"] = Field(default="plan", description="which date names the folder")
+    single_writer: bool = False
+
+
+class Rejects(Settings):
+    """Where rejects go besides the ledger, which always has them."""
+
+    url: str | None = Field(
+        default=None, description="folder for Parquet files of rejects, one a split; not inside the sink's"
+    )
+    storage: Storage = Field(default=Storage(), description="how to reach the store of url")
+    kafka_topic: str | None = Field(
+        default=None, description="topic for rejects with their original key, value and headers; at least once"
+    )
+    servers: str | None = Field(default=None, description="brokers of kafka_topic; default: the first Kafka source's")
+    options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="librdkafka settings for kafka_topic, such as security.protocol"
+    )
+    sample: SizeOrNone = Field(
+        default=0, description="bytes of a rejected payload to keep with the reject; 0B keeps none"
+    )
+
+
+class StormLimits(Settings):
+    """When everything fails, the service stops instead of rejecting all there is."""
+
+    records: int = Field(
+        default=1000,
+        ge=1,
+        description="so many records of one source, rejected alike (same stage, same error) and from at least ten files "
+        "or messages, stop the service; about so many rejects are made until then",
+    )
+    share: float = Field(
+        default=0.9, gt=0, le=1, description="the part of the last `records` records that must have failed alike"
+    )
+    splits: int = Field(
+        default=30,
+        ge=1,
+        description="so many splits one after another that killed or hung their workers, without a row of the source "
+        "between them, stop it as well",
+    )
+
+
+class Limits(Settings):
+    """Bounds that keep the service within memory and time."""
+
+    in_flight: Bytes = 2 * 2**30
+    attempts: int = Field(default=3, ge=1)
+    record_bytes: Bytes = 256 * 2**20
+    decoded: Bytes = Field(default=2**30, description="most bytes of one split once decoded; a larger one is divided")
+    freshness: Seconds = 1.0
+    idle_after: Seconds = 600.0
+    split_records: int = Field(default=20_000, ge=1, description="most records of one split")
+    split_bytes: Bytes = 64 * 2**20
+    split_timeout: Seconds | None = Field(
+        default=600.0,
+        description="a worker busy with one step of one split for longer is killed, and the split divided until the record "
+        "that hangs stands alone; more where the measured cost of a record asks for it; 0 or null: never",
+    )
+    storm: StormLimits | None = Field(
+        default=StormLimits(), description="stop when everything fails; null: reject whatever fails, without end"
+    )
+    generation_splits: int = Field(default=100_000, ge=1, description="splits after which a generation is rotated")
+
+
+class Serve(Settings):
+    """The HTTP face: health, metrics, status."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535, description="0: any free one")
+    token: str | None = Field(
+        default=None, repr=False, min_length=16, description="what callers must bring; write ${NAME}, not the secret"
+    )
+    hosts: list[str] = Field(
+        default_factory=list, description="names by which the service is asked, beside addresses and localhost"
+    )
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @model_validator(mode="after")
+    def _reachable_needs_a_token(self) -> Serve:
+        if not self.local and self.token is None:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines: add token: ${{NAME}} with a secret of "
+                "16 characters or more in the environment, or write host: 127.0.0.1"
+            )
+        return self
+
+
+class Telemetry(Settings):
+    """Traces and logs. Metrics are always there, at /metrics of ``serve``."""
+
+    otlp: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="OTLP/HTTP receiver of traces, such as http://127.0.0.1:4318; left out: no traces",
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="sent to the receiver, such as authorization: ${TOKEN}"
+    )
+    sample: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the splits whose trace is sent; those that were slow, failed or tried again always are",
+    )
+    slow: Seconds = Field(
+        default=30.0, description="from its first read to its commit, a split that takes longer is slow"
+    )
+    logs: Literal["auto", "json", "text"] = Field(
+        default="auto", description="auto: text on a terminal, else one JSON document a line"
+    )
+
+
+class PipelineSettings(Settings):
+    """One pipeline file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    ledger: str
+    sources: list[AnySource] = Field(min_length=1)
+    preprocess: str | None = Field(default=None, pattern=r"^[\w.]+:[\w.]+$")
+    model: AnyModel
+    sink: ParquetSink
+    rejects: Rejects = Rejects()
+    limits: Limits = Limits()
+    stages: Literal["auto", "fused", "three"] = "auto"
+    serve: Serve | None = Serve()
+    telemetry: Telemetry = Telemetry()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> PipelineSettings:
+        names = [source.name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two sources are named {twice[0]!r}; give each its own name")
+        return self
+
+    @model_validator(mode="after")
+    def _rejects_stand_apart(self) -> PipelineSettings:
+        if self.rejects.url is None:
+            return self
+        others = {"sink.url": self.sink.url}
+        others |= {f"sources.{item.name}.url": item.url for item in self.sources if isinstance(item, FilesSource)}
+        for name, url in others.items():
+            here, there = (f"{each.rstrip('/')}/" for each in (self.rejects.url, url))
+            if here.startswith(there) or (there.startswith(here) and name == "sink.url"):
+                raise ValueError(f"rejects.url and {name} lie in one another; give the rejects a folder of their own")
+        return self
