@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 from stream_infer.ledger.audit import Auditing
 from stream_infer.ledger.commit import Committing
+from stream_infer.ledger.lease import Leasing, Pulse
 from stream_infer.ledger.plan import LedgerPosition, Planning
+from stream_infer.ledger.rejects import Rejecting
 from stream_infer.ledger.store import connect, parse_url
 
-__all__ = ["Ledger", "LedgerPosition"]
+__all__ = ["Ledger", "LedgerPosition", "Pulse"]
 
 
-class Ledger(Planning, Committing, Auditing):
+class Ledger(Planning, Committing, Rejecting, Leasing, Auditing):
     """One instance's ledger, on SQLite or PostgreSQL. Every method may be called from any thread.
 
     `acquire` comes before the first write. Errors: Retryable (the database did not answer, call again with the same

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -88,6 +88,17 @@ class Auditing(Store):
             row = connection.execute(query).first()
         return None if row is None else Reject(*row)
 
+    def split(self, split_id: str) -> dict[str, Any] | None:
+        """One split, or None where the ledger does not know it."""
+        found = self._shown(select(schema.splits).where(schema.splits.c.split_id == split_id))
+        return found[0] if found else None
+
+    def losses_near(self, text: str) -> list[Loss]:
+        """Named losses whose first record's coordinate holds the text. Looks at all of them: for a person's question."""
+        holds = schema.losses.c.record_id.contains(text, autoescape=True)
+        with self._reading() as connection:
+            return [Loss(*row) for row in connection.execute(select(*_LOSS).where(holds))]
+
     def splits_for(self, position_key: str, offset: int) -> list[dict[str, Any]]:
         """Splits whose range holds the offset, oldest first: the planned one, then pieces it was bisected into."""
         table = schema.splits
@@ -113,6 +124,11 @@ class Auditing(Store):
     def recent(self, limit: int = 50) -> list[dict[str, Any]]:
         """The splits planned last, newest first."""
         return self._shown(select(schema.splits).order_by(schema.splits.c.seq.desc()).limit(limit))
+
+    def unplanned(self, split_ids: Sequence[str]) -> set[str]:
+        """Those of the splits that this ledger never planned."""
+        with self._reading() as connection:
+            return set(split_ids) - rows.known(connection, schema.splits.c.split_id, split_ids)
 
     def files(self) -> Iterator[tuple[str, str, str | None, int]]:
         """(split_id, state, file, rows) of every split, in pages, so that no transaction stays open meanwhile."""

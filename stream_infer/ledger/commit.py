@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from stream_infer.errors import Fatal
 from stream_infer.ledger import rows, schema
+from stream_infer.ledger.rejects import replayed_records, resolve
 from stream_infer.ledger.store import Store
 from stream_infer.splits import Receipt, Reject, Split
 
@@ -73,11 +75,15 @@ class Committing(Store):
         self._write(("reject", split.split_id), work)
 
     def unacknowledged(self, source: str, limit: int) -> list[Split]:
-        """Committed and rejected splits, oldest first, that `Source.committed` has not confirmed."""
-        table = schema.splits
+        """Committed and rejected splits, oldest first, that `Source.committed` has not confirmed.
+
+        A piece of a bisection is left out until all are final: pieces may be rows of one object, which must stay.
+        """
+        table, piece = schema.splits, schema.splits.alias()
+        waits = select(piece.c.seq).where(piece.c.root == table.c.root, piece.c.finished_at.is_(None)).exists()
         query = (
             select(table.c.document, table.c.attempts)
-            .where(schema.UNACKNOWLEDGED, table.c.source == source)
+            .where(schema.UNACKNOWLEDGED, table.c.source == source, ~waits)
             .order_by(table.c.seq)
             .limit(limit)
         )
@@ -115,12 +121,17 @@ def _commit(connection: Connection, wanted: dict[str, Receipt]) -> list[Split]:
     if not accepted:
         return []
     now = time.time()
+    again = [receipt.split_id for receipt in accepted if "replay" in receipt.bounds]
+    if again:
+        records = replayed_records(connection, again)
+        accepted = [_never_gone(receipt, records.get(receipt.split_id), now) for receipt in accepted]
     table = schema.splits
     values = [_values(receipt, found[receipt.split_id].seq, now) for receipt in accepted]
     names = [name for name in values[0] if name != "at"]
     final = update(table).where(table.c.seq == bindparam("at")).values({name: bindparam(name) for name in names})
     connection.execute(final, values)
     rows.insert_rejects(connection, [(receipt.split_id, item) for receipt in accepted for item in receipt.rejects])
+    resolve(connection, again, now)
     rows.insert_losses(connection, [(receipt.split_id, item) for receipt in accepted for item in receipt.losses])
     sums: dict[str, Counter[str]] = {}
     for receipt, row in zip(accepted, values, strict=True):
@@ -130,6 +141,16 @@ def _commit(connection: Connection, wanted: dict[str, Receipt]) -> list[Split]:
     for source, counted in sums.items():
         rows.add_totals(connection, source, counted, now)
     return [rows.to_split(found[receipt.split_id]) for receipt in accepted]
+
+
+def _never_gone(receipt: Receipt, record_id: str | None, now: float) -> Receipt:
+    """A replay that finds nothing leaves its record what it was, a reject: it is not lost by being asked for again."""
+    if record_id is None or receipt.rows or receipt.rejects:
+        return receipt
+    error = receipt.losses[0].reason if receipt.losses else "gone"
+    reason = "the record is not at its coordinate any more, so it cannot be replayed"
+    reject = Reject(record_id, receipt.source, "read", error, reason, receipt.attempt, now, whole=True)
+    return replace(receipt, rejects=(reject,), losses=())
 
 
 def _values(receipt: Receipt, seq: int, now: float) -> dict[str, Any]:

@@ -89,6 +89,15 @@ class Planning(Store):
             return []
         return self._write(("attempt", tuple((split.split_id, split.attempt) for split in splits)), work)
 
+    def forgive(self) -> None:
+        """Count no attempt against what is unfinished: the service ends in good order, and no split is to blame."""
+        table = schema.splits
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(table).where(schema.OPEN, table.c.attempts > 0).values(attempts=0))
+
+        self._write(("forgive",), work)
+
     def unfinished(self) -> list[Split]:
         """Every split that is not final, oldest first; pieces of a bisection stand where their parent stood."""
         table = schema.splits

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Column, Connection, Row, func, insert, select, update
@@ -55,7 +55,8 @@ def insert_splits(connection: Connection, splits: Iterable[Split], root: int | N
 
 
 def _row(split: Split, seq: int, root: int | None) -> dict[str, Any]:
-    ranged = {"position_key", "start", "stop"} <= split.bounds.keys()
+    # a replay is no part of the order of its partition: it must not hold back the committed prefix
+    ranged = {"position_key", "start", "stop"} <= split.bounds.keys() and not split.replay
     return {
         "seq": seq,
         "root": root,
@@ -73,20 +74,56 @@ def _row(split: Split, seq: int, root: int | None) -> dict[str, Any]:
 
 
 def insert_rejects(connection: Connection, rejects: Sequence[tuple[str, Reject]]) -> None:
-    """Store (split_id, reject) pairs whose record is not rejected yet."""
-    _insert_named(connection, schema.rejects, rejects)
+    """Store (split_id, reject) pairs whose record is not rejected yet, or is again by the split that replayed it."""
+    if not rejects:
+        return
+    seq = connection.scalar(select(func.max(schema.rejections.c.seq))) or 0
+    fresh: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    known_as = _standing(connection, rejects)
+    for split_id, reject in rejects:
+        name = (reject.source, reject.record_id)
+        standing = known_as.get(name)
+        if standing is not None and standing.replay_split != split_id:
+            continue
+        seq += 1
+        values = {field: getattr(reject, field) for field in Reject.__dataclass_fields__} | {"split_id": split_id}
+        events.append({"seq": seq, "replay": standing.replays if standing is not None else 0, **values})
+        if standing is None:
+            fresh.append({"event": seq, **values})
+        else:
+            again = {"event": seq, "replay_split": None, "resolved_at": None, **values}
+            connection.execute(update(schema.rejects).where(schema.rejects.c.seq == standing.seq).values(again))
+        known_as[name] = _Stands(0, 0, "")  # within one call the first of a record wins
+    for table, stored in ((schema.rejects, fresh), (schema.rejections, events)):
+        if stored:
+            connection.execute(insert(table), stored)
+
+
+class _Stands(NamedTuple):
+    seq: int
+    replays: int
+    replay_split: str | None
+
+
+def _standing(connection: Connection, rejects: Sequence[tuple[str, Reject]]) -> dict[tuple[str, str], _Stands]:
+    """Those of the records that are rejects already, by source and record."""
+    table = schema.rejects
+    columns = (table.c.source, table.c.record_id, table.c.seq, table.c.replays, table.c.replay_split)
+    found: dict[tuple[str, str], _Stands] = {}
+    for some in schema.chunks(list({reject.record_id for _, reject in rejects})):
+        for row in connection.execute(select(*columns).where(table.c.record_id.in_(some))):
+            found[row.source, row.record_id] = _Stands(row.seq, row.replays, row.replay_split)
+    return found
 
 
 def insert_losses(connection: Connection, losses: Sequence[tuple[str, Loss]]) -> list[Loss]:
     """Store (split_id, loss) pairs whose record is not known as lost yet; returns what was new."""
-    return _insert_named(connection, schema.losses, losses)
-
-
-def _insert_named(connection: Connection, table: Any, named: Sequence[tuple[str, Any]]) -> list[Any]:
-    by_source: dict[str, dict[str, tuple[str, Any]]] = {}
-    for split_id, item in named:
+    table = schema.losses
+    by_source: dict[str, dict[str, tuple[str, Loss]]] = {}
+    for split_id, item in losses:
         by_source.setdefault(item.source, {}).setdefault(item.record_id, (split_id, item))
-    new: list[Any] = []
+    new: list[Loss] = []
     rows: list[dict[str, Any]] = []
     columns = [column.name for column in table.c if column.name not in ("seq", "split_id")]
     for source, items in by_source.items():

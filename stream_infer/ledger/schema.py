@@ -8,27 +8,32 @@ whereas ``state IN (?, ?)`` with bound values would never use one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
     and_,
+    false,
     insert,
     inspect,
+    literal,
     select,
     text,
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateColumn
 
 from stream_infer.errors import Fatal
 
@@ -133,6 +138,18 @@ objects = Table(
     Column("modified", Float, nullable=False),
     sqlite_with_rowid=False,
 )
+
+
+def _since_version_2() -> list[Column[Any]]:
+    return [
+        Column("whole", Boolean, nullable=False, server_default=false()),
+        Column("event", _BIG, nullable=False, server_default="0"),  # seq of its newest rejection
+        Column("replays", Integer, nullable=False, server_default="0"),
+        Column("replay_split", Text),  # the split that reads it again; NULL while it is open
+        Column("resolved_at", Float),
+    ]
+
+
 rejects = Table(
     "ledger_rejects",
     metadata,
@@ -145,8 +162,59 @@ rejects = Table(
     Column("reason", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("rejected_at", Float, nullable=False),
+    *_since_version_2(),
     UniqueConstraint("record_id", "source"),
 )
+TO_REPLAY = rejects.c.replay_split.is_(None)
+Index("ledger_rejects_open", rejects.c.source, rejects.c.seq, sqlite_where=TO_REPLAY, postgresql_where=TO_REPLAY)
+_REPLAYED = rejects.c.replay_split.is_not(None)
+Index("ledger_rejects_replay", rejects.c.replay_split, sqlite_where=_REPLAYED, postgresql_where=_REPLAYED)
+# One row each time a record was rejected, in the order of commits; `rejects` holds the newest of each record.
+rejections = Table(
+    "ledger_rejections",
+    metadata,
+    Column("seq", _BIG, primary_key=True, autoincrement=False),
+    Column("record_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("split_id", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("rejected_at", Float, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("replay", Integer, nullable=False),
+)
+Index("ledger_rejections_record", rejections.c.record_id)
+samples = Table(
+    "ledger_samples",
+    metadata,
+    Column("event", _BIG, primary_key=True, autoincrement=False),  # seq of the rejection
+    Column("payload", LargeBinary, nullable=False),
+)
+# How far each target has got in `rejections`.
+published = Table(
+    "ledger_published",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("seq", _BIG, nullable=False),
+)
+# Written by anybody, without the epoch; the planner of the source that owns the ledger acts on it.
+requests = Table(
+    "ledger_replay_requests",
+    metadata,
+    Column("seq", _BIG, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("error", Text),
+    Column("since", Float),
+    Column("until", Float),
+    Column("records", Text),  # JSON list of coordinates, where records were named
+    Column("upto", _BIG, nullable=False),  # rejections that came later are not meant
+    Column("requested_at", Float, nullable=False),
+    Column("done_at", Float),
+)
+WAITING = requests.c.done_at.is_(None)
+Index("ledger_replay_requests_open", requests.c.source, sqlite_where=WAITING, postgresql_where=WAITING)
 losses = Table(
     "ledger_losses",
     metadata,
@@ -170,10 +238,25 @@ totals = Table(
     Column("last_commit", Float),
 )
 
+
+def _rejects_are_replayed(connection: Connection) -> None:
+    """Version 2: rejects have a history, samples, targets that they are published to, and replays."""
+    for column in _since_version_2():
+        words = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {rejects.name} ADD COLUMN {words}")
+    metadata.create_all(connection, tables=[rejections, samples, published, requests])
+    for index in rejects.indexes:
+        index.create(connection)
+    names = [column.name for column in rejections.c if column.name != "replay"]
+    was = select(*(rejects.c[name] for name in names), literal(0))
+    connection.execute(insert(rejections).from_select([*names, "replay"], was))
+    connection.execute(update(rejects).values(event=rejects.c.seq))
+
+
 T = TypeVar("T")
 Migration = Callable[[Connection], None]
 # MIGRATIONS[n] turns version n + 1 into n + 2.
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = (_rejects_are_replayed,)
 VERSION = len(MIGRATIONS) + 1
 
 

@@ -12,13 +12,27 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, exc, insert, make_url, select, update
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    exc,
+    insert,
+    make_url,
+    select,
+    update,
+)
 
 from stream_infer import crash
 from stream_infer.errors import ConfigError, Fatal, Fenced, Retryable
 from stream_infer.ledger import schema
 
 R = TypeVar("R")
+UNFINISHED = "rebuild"  # a setting that stands while the ledger is filled from receipts
 _LATER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 # A wrong statement or a read-only file does not heal with time, though SQLite calls both operational.
 _SQLITE_FATAL = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY})
@@ -73,12 +87,14 @@ def translated() -> Iterator[None]:
     try:
         yield
     except exc.TimeoutError as error:
-        raise Retryable("the ledger's database did not answer: no connection became free") from error
+        raise Retryable(
+            "the ledger's database did not answer: no connection became free", dependency="ledger"
+        ) from error
     except exc.DBAPIError as error:
         line = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
         final = getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_FATAL
         if error.connection_invalidated or (isinstance(error, _LATER) and not final):
-            raise Retryable(f"the ledger's database did not answer: {line}") from error
+            raise Retryable(f"the ledger's database did not answer: {line}", dependency="ledger") from error
         raise Fatal(f"the ledger's database refused a statement: {line}") from error
 
 
@@ -121,6 +137,9 @@ class Store:
 
     Writers of one process take turns on a lock; writers of several processes take turns on SQLite's write lock or
     on the row of ``ledger_state``. Readers see one snapshot and wait for nobody.
+
+    Attributes:
+        fenced: set once a write found that another instance owns the ledger; this one must stop.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -129,9 +148,15 @@ class Store:
         self._readers = engine.execution_options(**snapshot)
         self._writers = engine.execution_options(immediate=True)
         self._lock = threading.Lock()
+        self.fenced: Fenced | None = None
         self._epoch: int | None = None
         self._doubt: _Doubt | None = None
         self._settled: dict[Hashable, Any] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Of this instance; 0 before it took the ledger."""
+        return self._epoch or 0
 
     def close(self) -> None:
         """Close the connections. Safe to call twice."""
@@ -143,15 +168,21 @@ class Store:
         Raises:
             Retryable: the database did not answer; calling again costs at most one unused epoch.
         """
+        epoch = self._take(owner)
+        assert epoch is not None, "the table has one row from the first"
+        return epoch
+
+    def _take(self, owner: str, *where: ColumnElement[bool]) -> int | None:
+        """The new epoch; None, and nothing changed, where the state is not as said."""
         taken = {"epoch": schema.state.c.epoch + 1, "owner": owner, "acquired_at": time.time()}
+        taking = update(schema.state).where(*where).values(taken).returning(schema.state.c.epoch)
         with self._lock, self._writing() as connection:
-            epoch: int = connection.execute(
-                update(schema.state).values(taken).returning(schema.state.c.epoch)
-            ).scalar_one()
+            epoch: int | None = connection.execute(taking).scalar_one_or_none()
             crash.point("ledger.acquire.row")
-            # The caller reads `unfinished` next, which answers whatever was in doubt.
-            self._doubt, self._settled = None, {}
-            self._epoch = epoch
+            if epoch is not None:
+                # The caller reads `unfinished` next, which answers whatever was in doubt.
+                self._doubt, self._settled = None, {}
+                self._epoch, self.fenced = epoch, None
         crash.point("ledger.acquire.committed")
         return epoch
 
@@ -206,13 +237,19 @@ class Store:
         number: int | None = connection.execute(counted.returning(schema.state.c.writes)).scalar_one_or_none()
         if number is None:
             owner = connection.scalar(select(schema.state.c.owner)) or "nobody"
-            raise Fenced(
+            self.fenced = Fenced(
                 f"the ledger belongs to {owner} now; this instance must stop and may start anew to take it over"
             )
+            raise self.fenced
         return number
 
     def _open(self, pipeline: Mapping[str, str]) -> None:
         """Bring schema and settings up to date; writes only where something is missing."""
+        with self._reading() as connection:
+            if schema.stored_version(connection) and UNFINISHED in _settings(connection):
+                raise Fatal(
+                    "the ledger was to be made anew and that did not end: run `stream-infer rebuild FILE` again"
+                )
         given = {name: fingerprint(value) for name, value in pipeline.items()}
         with self._reading() as connection:
             ready = schema.stored_version(connection) == schema.VERSION

@@ -18,7 +18,8 @@ from ops.parts.process import free_port
 from stream_infer.contracts import ObjectVersion, Planned
 from stream_infer.errors import ConfigError, Fatal, Fenced, Retryable
 from stream_infer.ledger import Ledger, schema
-from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.splits import Loss, Receipt, Reject, Split
+from stream_infer.where import where
 
 
 def _open(url: str, **pipeline: str) -> Ledger:
@@ -122,6 +123,25 @@ def test_what_became_of_a_record(url: str) -> None:
     assert [shown["split_id"] for shown in ledger.recent(1)] == [split.split_id]
     source = ledger.status()["sources"]["s"]
     assert (source["rows"], source["rejected"], source["in_flight"], source["positions"]) == (9, 1, 0, {"t/0": 10})
+    ledger.close()
+
+
+def test_what_became_of_a_record_that_was_lost(url: str) -> None:
+    ledger, split = _open(url), _split(10, 20)
+    _planned(ledger, split)
+    ledger.plan("s", [Planned(None, positions={"t/0": 10}, losses=(Loss("kafka://None/t/0/3", "s", "expired", 7),))])
+    gone = (Loss("kafka://None/t/0/10", "s", "expired", 2),)
+    ledger.commit([replace(_receipt(split), rows=8, losses=gone)])
+    states = {
+        offset: [(item.state, item.reason) for item in where(ledger, f"t/0/{offset}")] for offset in (2, 3, 9, 10, 12)
+    }
+    assert states == {
+        2: [],
+        3: [("lost", "expired")],
+        9: [("lost", "expired")],
+        10: [("lost", "expired")],
+        12: [("committed", None)],
+    }
     ledger.close()
 
 
