@@ -1,93 +1,291 @@
-"""The one typed list of metrics. Everything that is counted has its name, labels and unit here."""
+"""The one typed list of metrics: every name, label, unit and bucket stands here and nowhere else.
+
+`METRICS` is what the registry is built from and what docs, dashboards and alerts are held against. No label has many
+values: no record, key, split or error text ever is one.
+"""
 
 from __future__ import annotations
 
-import time
-from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.metrics_core import Metric as PrometheusMetric
+from prometheus_client.registry import Collector
 
-from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.telemetry.declared import PREFIX, Label, Metric
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+ERROR_TYPES: Final = (
+    *("decode", "too_large", "tombstone", "pointer", "no_input", "null", "empty", "not_text", "no_mask", "key"),
+    *("rejected", "WorkerDied", "WorkerHung", "Poisoned", "MemoryError", "OutOfMemoryError", "AcceleratorError"),
+    *("ValueError", "TypeError", "KeyError", "IndexError", "AttributeError", "RuntimeError", "AssertionError"),
+    *("UnicodeDecodeError", "ArrowInvalid", "other"),
+)
+DEPENDENCIES: Final = ("kafka", "store", "ledger", "queue", "hub", "execution", "other")
+REJECT_TARGETS: Final = ("ledger", "parquet", "kafka")
+STAGES: Final = ("read", "infer", "write")
+
+_SOURCE = Label("source")
+_MODEL = Label("model")
+_STAGE = Label("stage", STAGES)
+_ANY_STAGE = Label("stage", ("plan", *STAGES, "commit"))
+_PLACE = (_SOURCE, Label("topic"), Label("partition"))
+_GPU = Label("gpu")
+
+_WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_WAIT = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200)
+_COMMIT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+RECORDS_RECEIVED = Metric(
+    "counter",
+    "records_received",
+    "Records that read took in, of splits that are final, and records lost before they could be read. "
+    "Each is committed, rejected, lost or unaccounted.",
+    (_SOURCE,),
+    "records",
+)
+RECORDS_COMMITTED = Metric("counter", "records_committed", "Records that became output rows.", (_SOURCE,), "records")
+RECORDS_REJECTED = Metric(
+    "counter",
+    "records_rejected",
+    "Records that cannot be processed, by the stage that found it and the class of the error.",
+    (_SOURCE, _STAGE, Label("error_type", ERROR_TYPES)),
+    "records",
+)
+RECORDS_LOST = Metric(
+    "counter",
+    "records_lost",
+    "Records that can no longer be read: named losses.",
+    (_SOURCE, Label("reason", ("expired", "superseded", "deleted", "other"))),
+    "records",
+)
+RECORDS_UNACCOUNTED = Metric(
+    "counter",
+    "records_unaccounted",
+    "Records that read took in and that are neither row, reject nor loss at commit. Must stay 0.",
+    (_SOURCE,),
+    "records",
+)
+SPLITS_COMMITTED = Metric("counter", "splits_committed", "Splits made final by their receipt.", (_SOURCE,), "splits")
+SPLIT_RETRIES = Metric(
+    "counter", "split_retries", "Splits dispatched again after an attempt that came to no end.", (_SOURCE,)
+)
+BISECTIONS = Metric(
+    "counter", "bisections", "Splits divided to find a record that cannot be processed.", (_SOURCE,), "splits"
+)
+READ_BYTES = Metric("counter", "read_bytes", "Content read, of committed splits.", (_SOURCE,), "bytes")
+WRITTEN_BYTES = Metric("counter", "written_bytes", "Output files written.", (_SOURCE,), "bytes")
+INFERENCES = Metric("counter", "inferences", "Records that the model answered.", (_MODEL,), "records")
+BATCHES = Metric(
+    "counter", "batches", "Micro-batches that the model ran; inferences ÷ batches is the mean batch.", (_MODEL,)
+)
+COST_UNITS = Metric(
+    "counter", "cost_units", "Cost of the answered records in the model's own units (tokens, pixels, …).", (_MODEL,)
+)
+PADDING_UNITS = Metric(
+    "counter",
+    "padding_units",
+    "Cost paid for padding, in the same units; padding ÷ (cost + padding) is the waste.",
+    (_MODEL,),
+)
+STAGE_BUSY_SECONDS = Metric(
+    "counter", "stage_busy_seconds", "Actor-seconds at work on a split, by step.", (_STAGE,), "seconds"
+)
+STAGE_BACKPRESSURED_SECONDS = Metric(
+    "counter",
+    "stage_backpressured_seconds",
+    "Actor-seconds without work while a split was ready for the stage and held back: the stage behind it is full.",
+    (_STAGE,),
+    "seconds",
+)
+STAGE_IDLE_SECONDS = Metric(
+    "counter",
+    "stage_idle_seconds",
+    "Actor-seconds without work while no split was ready for the stage. The steps of one pool share its idle time.",
+    (_STAGE,),
+    "seconds",
+)
+DEPENDENCY_ERRORS = Metric(
+    "counter",
+    "dependency_errors",
+    "Failures of something outside that were waited out, by the stage that met them and what failed.",
+    (_ANY_STAGE, Label("error_type", DEPENDENCIES)),
+)
+GENERATIONS = Metric(
+    "counter",
+    "generations",
+    "Executions by how they ended.",
+    (Label("end", ("rotated", "idle", "failed", "drained")),),
+)
+REJECTS_PUBLISHED = Metric(
+    "counter",
+    "rejects_published",
+    "Rejects handed on, by where to.",
+    (Label("target", REJECT_TARGETS),),
+    "records",
+)
+SPANS_DROPPED = Metric(
+    "counter", "spans_dropped", "Spans that were not sent: the receiver was down or slow, or the queue was full."
+)
+
+SPLIT_SECONDS = Metric("histogram", "split_seconds", "Time of one split in one step.", (_STAGE,), "seconds", _WORK)
+END_TO_END_SECONDS = Metric(
+    "histogram", "end_to_end_seconds", "Oldest event of a split to its visible file.", (_SOURCE,), "seconds", _WAIT
+)
+QUEUE_WAIT_SECONDS = Metric(
+    "histogram", "queue_wait_seconds", "A split planned to its first read.", (_SOURCE,), "seconds", _WAIT
+)
+LEDGER_COMMIT_SECONDS = Metric(
+    "histogram", "ledger_commit_seconds", "Ledger transactions that commit receipts.", (), "seconds", _COMMIT
+)
+
+READY = Metric("gauge", "ready", "1 while a warm generation takes work, or none is needed.")
+STANDBY = Metric("gauge", "standby", "1 while another instance owns the ledger and this one waits for it.")
+STORM_STOPPED = Metric("gauge", "storm_stopped", "1 while the line stands because everything fails.")
+GENERATION = Metric("gauge", "generation", "Number of the running generation, 0 while none runs.")
+LEDGER_EPOCH = Metric("gauge", "ledger_epoch", "Fencing number of this instance, 0 before it owns the ledger.")
+START_TIME_SECONDS = Metric(
+    "gauge", "start_time_seconds", "When this instance started, since the epoch.", (), "seconds"
+)
+ACTORS = Metric("gauge", "actors", "Actors that run a stage.", (_STAGE,))
+IN_FLIGHT_RECORDS = Metric("gauge", "in_flight_records", "Records in the execution, as planned.", (), "records")
+IN_FLIGHT_BYTES = Metric("gauge", "in_flight_bytes", "Estimated input bytes in the execution.", (), "bytes")
+IN_FLIGHT_SPLITS = Metric("gauge", "in_flight_splits", "Splits in the execution.", (), "splits")
+WAITING_SPLITS = Metric("gauge", "waiting_splits", "Planned splits that wait for admission.", (), "splits")
+LAG_RECORDS = Metric("gauge", "lag_records", "Records of a partition behind the committed position.", _PLACE, "records")
+LAG_SECONDS = Metric(
+    "gauge",
+    "lag_seconds",
+    "Age of the record at the committed position of a partition, 0 where none waits.",
+    _PLACE,
+    "seconds",
+)
+POSITION_OFFSET = Metric(
+    "gauge", "position_offset", "End of the contiguous committed prefix of a partition.", _PLACE, "records"
+)
+WAITING_RECORDS = Metric("gauge", "waiting_records", "Records known to wait, not yet planned.", (_SOURCE,), "records")
+WAITING_BYTES = Metric("gauge", "waiting_bytes", "Bytes known to wait, not yet planned.", (_SOURCE,), "bytes")
+WAITING_OBJECTS = Metric("gauge", "waiting_objects", "Objects known to wait, not yet planned (files).", (_SOURCE,))
+OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS = Metric(
+    "gauge",
+    "oldest_uncommitted_timestamp_seconds",
+    "Event time of the oldest work that is not final, since the epoch; 0 where nothing waits.",
+    (_SOURCE,),
+    "seconds",
+)
+LAST_COMMIT_TIMESTAMP_SECONDS = Metric(
+    "gauge",
+    "last_commit_timestamp_seconds",
+    "When a split of the source was last made final, since the epoch; 0 before the first.",
+    (_SOURCE,),
+    "seconds",
+)
+SOURCE_UP = Metric("gauge", "source_up", "0 while the source waits for something outside, or has stopped.", (_SOURCE,))
+DRAIN_ETA_SECONDS = Metric(
+    "gauge",
+    "drain_eta_seconds",
+    "Time until all that waits is final at the rate of the last minutes; +Inf where work waits and nothing moves.",
+    (_SOURCE,),
+    "seconds",
+)
+GPU_UTILIZATION_RATIO = Metric(
+    "gauge", "gpu_utilization_ratio", "Share of the last second in which the GPU worked, 0 … 1.", (_GPU,), "ratio"
+)
+GPU_MEMORY_USED_BYTES = Metric("gauge", "gpu_memory_used_bytes", "GPU memory in use.", (_GPU,), "bytes")
+GPU_MEMORY_TOTAL_BYTES = Metric("gauge", "gpu_memory_total_bytes", "GPU memory there is.", (_GPU,), "bytes")
+
+BUILD_INFO = Metric("info", "build", "What runs.", (Label("version"), Label("python"), Label("ray")))
+MODEL_INFO = Metric("info", "model", "What made the rows, known with the first receipt.", (_MODEL, Label("digest")))
+
+METRICS: Final = tuple(found for found in tuple(globals().values()) if isinstance(found, Metric))
 
 
 class Metrics:
-    """The metrics of one service, in a registry of their own. Labels have few values: no record, key or error text."""
+    """The metrics of one service, in a registry of their own. Thread-safe.
 
-    def __init__(self) -> None:
+    Every label set whose values are known beforehand is there from the start, at 0.
+
+    Args:
+        sources: names of the pipeline's sources.
+        model: the model's name, without its digest.
+    """
+
+    def __init__(self, sources: Sequence[str] = (), model: str = "") -> None:
+        disable_created_metrics()  # a second series beside each counter, which nobody asks
         self.registry = CollectorRegistry()
-        self.records = Counter(
-            "stream_infer_records", "Records by what became of them.", ["source", "outcome"], registry=self.registry
-        )
-        self.rejects = Counter(
-            "stream_infer_rejects", "Rejected records by stage.", ["source", "stage"], registry=self.registry
-        )
-        self.splits = Counter("stream_infer_splits", "Committed splits.", ["source"], registry=self.registry)
-        self.bisections = Counter(
-            "stream_infer_bisections",
-            "Splits divided to find a record that cannot be processed.",
-            ["source"],
-            registry=self.registry,
-        )
-        self.input_bytes = Counter(
-            "stream_infer_input_bytes", "Content read, of committed splits.", ["source"], registry=self.registry
-        )
-        self.output_bytes = Counter("stream_infer_output_bytes", "Files written.", ["source"], registry=self.registry)
-        self.step_seconds = Histogram(
-            "stream_infer_step_seconds",
-            "Time of one split in one step.",
-            ["step"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.commit_seconds = Histogram(
-            "stream_infer_commit_seconds",
-            "Ledger transactions that commit receipts.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.latency_seconds = Histogram(
-            "stream_infer_latency_seconds",
-            "Oldest event of a split to its visible file.",
-            ["source"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.lag_records = Gauge(
-            "stream_infer_lag_records", "Records known to wait, not yet planned.", ["source"], registry=self.registry
-        )
-        self.waiting_splits = Gauge(
-            "stream_infer_waiting_splits", "Planned splits that wait for admission.", registry=self.registry
-        )
-        self.in_flight_splits = Gauge(
-            "stream_infer_in_flight_splits", "Splits in the execution.", registry=self.registry
-        )
-        self.in_flight_bytes = Gauge(
-            "stream_infer_in_flight_bytes", "Estimated input bytes in the execution.", registry=self.registry
-        )
-        self.generations = Counter(
-            "stream_infer_generations", "Generations by how they ended.", ["end"], registry=self.registry
-        )
-        self.ready = Gauge("stream_infer_ready", "1 while a warm generation takes work.", registry=self.registry)
+        self.model = model
+        self._refresh: list[Callable[[], None]] = []
+        self.registry.register(_Refreshing(self._refresh))  # first, so that what follows is fresh
+        known = {"source": tuple(sources), "model": (model,) if model else ()}
+        self._made = {metric.name: self._make(metric, known) for metric in METRICS}
 
-    def committed(self, split: Split, receipt: Receipt) -> None:
-        """Count one committed split."""
-        source = split.source
-        self.splits.labels(source).inc()
-        self.records.labels(source, "row").inc(receipt.rows)
-        self.records.labels(source, "lost").inc(sum(loss.records for loss in receipt.losses))
-        self.rejected(source, receipt.rejects)
-        self.input_bytes.labels(source).inc(receipt.bytes_in)
-        self.output_bytes.labels(source).inc(receipt.bytes_out)
-        for step, seconds in receipt.seconds.items():
-            self.step_seconds.labels(step).observe(seconds)
-        if split.event_at is not None:
-            self.latency_seconds.labels(source).observe(max(0.0, (receipt.written_at or time.time()) - split.event_at))
+    def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
+        """Count. Labels are in the order of their declaration, here and below."""
+        self._child(metric, labels).inc(amount)
 
-    def rejected(self, source: str, rejects: Sequence[Reject]) -> None:
-        """Count rejected records."""
-        self.records.labels(source, "rejected").inc(len(rejects))
-        for stage, number in Tally(reject.stage for reject in rejects).items():
-            self.rejects.labels(source, stage).inc(number)
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        self._child(metric, labels).set(value)
+
+    def observe(self, metric: Metric, value: float, *labels: str, trace_id: str = "") -> None:
+        """Put a value into a histogram, with its trace as an example where there is one."""
+        self._child(metric, labels).observe(value, {"trace_id": trace_id} if trace_id else None)
+
+    def info(self, metric: Metric, *values: str) -> None:
+        """Set an info's labels."""
+        self._made[metric.name].info(dict(zip(metric.label_names, values, strict=True)))
+
+    def forget(self, metric: Metric, *labels: str) -> None:
+        """A label set that is no more (a partition, say)."""
+        self._made[metric.name].remove(*labels)
+
+    def value(self, metric: Metric, *labels: str) -> float:
+        """The present value of a counter or gauge; 0 where it was never set."""
+        names = dict(zip(metric.label_names, labels, strict=True))
+        for family in self._made[metric.name].collect():
+            for sample in family.samples:
+                if sample.name == metric.full_name and sample.labels == names:
+                    return float(sample.value)
+        return 0.0
+
+    def before_scrape(self, refresh: Callable[[], None]) -> None:
+        """Call this before each scrape: for gauges that are read, not told. It must be quick."""
+        self._refresh.append(refresh)
+
+    def _make(self, metric: Metric, known: dict[str, tuple[str, ...]]) -> Any:  # what the three kinds share is untyped
+        unit = metric.unit if metric.name.endswith(f"_{metric.unit}") else ""
+        fixed: dict[str, Any] = {"registry": self.registry, "unit": unit}
+        name = f"{PREFIX}_{metric.name}"
+        if metric.kind == "info":
+            return Info(name, metric.help, registry=self.registry)
+        if metric.kind == "histogram":
+            fixed["buckets"] = metric.buckets
+        kinds: dict[str, Any] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+        made = kinds[metric.kind](name, metric.help, metric.label_names, **fixed)
+        if metric.labels:
+            for values in product(*(label.values or known.get(label.name, ()) for label in metric.labels)):
+                made.labels(*values)
+        return made
+
+    def _child(self, metric: Metric, values: Sequence[str]) -> Any:
+        made = self._made[metric.name]
+        if not metric.labels:
+            return made
+        return made.labels(*map(_bounded, metric.labels, values))
+
+
+class _Refreshing(Collector):
+    """Collects nothing itself."""
+
+    def __init__(self, calls: Sequence[Callable[[], None]]) -> None:
+        self._calls = calls
+
+    def collect(self) -> Iterator[PrometheusMetric]:
+        for call in tuple(self._calls):
+            call()
+        return iter(())
+
+
+def _bounded(label: Label, value: str) -> str:
+    return value if not label.values or value in label.values else label.values[-1]

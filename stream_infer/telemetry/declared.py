@@ -1,0 +1,51 @@
+"""How a metric is declared; `metrics.METRICS` is the list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+PREFIX: Final = "stream_infer"
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label.
+
+    Attributes:
+        values: all it may have, where they are known beforehand; any other is counted as the last one, ``other``.
+    """
+
+    name: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One declared metric.
+
+    Attributes:
+        kind: a counter's exported name ends in ``_total``, an info's in ``_info``.
+        name: without prefix and ending.
+        help: one sentence.
+        unit: ``records``, ``bytes``, ``seconds``, …; of what is counted, for axes and docs.
+        buckets: upper bounds of a histogram, in its unit.
+    """
+
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[Label, ...] = ()
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name in Prometheus; of a histogram, without ``_bucket``, ``_sum`` and ``_count``."""
+        ending = {"counter": "_total", "info": "_info"}.get(self.kind, "")
+        return f"{PREFIX}_{self.name}{ending}"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.labels)

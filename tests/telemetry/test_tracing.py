@@ -1,0 +1,153 @@
+"""Spans arrive at a real receiver as they were, and a receiver that is down costs nothing but spans."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from otlp_kit import Receiver
+
+from stream_infer.config import Telemetry
+from stream_infer.contracts import ORIGINS
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.traces import trace_of
+from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.tracing import SplitTrace, Tracer
+
+KAFKA = {"messaging.system": "kafka", "messaging.destination.name": "texts", "messaging.kafka.offset": 7}
+ORIGIN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as started:
+        yield started
+
+
+def _batch(number: int = 1, **values: object) -> Batch:
+    split = Split.of("s", {"n": number}, folder="f", records=10, bytes=10, planned_at=100.0, attempt=1)
+    marks = {"sent": [101.0, 101.0], "read": [102.0, 105.0], "fetch": [102.0, 104.0], "prepare": [104.0, 105.0]}
+    marks |= {"infer": [106.0, 107.0], "write": [108.0, 109.0]}
+    return Batch(split, marks=marks, **values)  # type: ignore[arg-type]
+
+
+def _trace(batch: Batch, rows: int = 10) -> SplitTrace:
+    receipt = Receipt(batch.split.split_id, "s", 1, {}, file="f/x.parquet", rows=rows, model="M@1")
+    return trace_of(batch, KAFKA, (110.0, 111.0), receipt)
+
+
+def test_a_split_is_a_span_with_a_child_for_each_step_and_links_to_its_producers(receiver: Receiver) -> None:
+    tracer = Tracer(Telemetry(otlp=receiver.url, headers={"authorization": "Bearer t"}), "tickets", Metrics())
+    batch = _batch(origins=[ORIGIN, "nonsense"], more_origins=3)
+    tracer.settled(_trace(batch))
+    tracer.close()
+    spans = receiver.spans()
+    root = next(span for span in spans if not span.parent_span_id)
+    children = [span for span in spans if span.parent_span_id == root.span_id]
+    assert [child.name for child in children] == ["plan", "queue", "read", "prepare", "infer", "write", "commit"]
+    assert {span.trace_id.hex() for span in spans} == {batch.split.trace_id}
+    times = [(span.start_time_unix_nano / 1e9, span.end_time_unix_nano / 1e9) for span in (root, *children)]
+    assert times == [(100, 111), (100, 101), (101, 102), (102, 104), (104, 105), (106, 107), (108, 109), (110, 111)]
+    attributes = receiver.attributes(root)
+    assert attributes.items() >= KAFKA.items()
+    assert attributes["stream_infer.rows"] == attributes["messaging.batch.message_count"] == 10
+    assert attributes["stream_infer.links.omitted"] == 3
+    assert (root.name, root.kind) == ("process texts", 5)  # CONSUMER
+    assert [(link.trace_id.hex(), link.span_id.hex()) for link in root.links] == [(ORIGIN[3:35], ORIGIN[36:52])]
+    assert receiver.headers[0]["authorization"] == "Bearer t"
+
+
+def test_more_links_than_the_sdk_keeps_by_itself(receiver: Receiver) -> None:
+    tracer = Tracer(Telemetry(otlp=receiver.url), "p", Metrics())
+    tracer.settled(_trace(_batch(origins=[f"00-{n + 1:032x}-{n + 1:016x}-01" for n in range(ORIGINS)])))
+    tracer.close()
+    assert max(len(span.links) for span in receiver.spans()) == ORIGINS
+
+
+def test_a_failed_split_says_why_and_shows_no_secret(receiver: Receiver) -> None:
+    why = Reject("", "s", "infer", "WorkerDied", "died with hunter2", 1, 1.0)
+    settings = Telemetry(otlp=receiver.url, sample=0)
+    tracer = Tracer(settings, "p", Metrics(), lambda text: text.replace("hunter2", "***"))
+    tracer.settled(trace_of(_batch(poisoned=why), KAFKA, (110.0, 111.0)))
+    tracer.close()
+    (root,) = [span for span in receiver.spans() if not span.parent_span_id]
+    assert (root.status.code, root.status.message) == (2, "WorkerDied in infer: died with ***")
+
+
+def test_a_share_is_sampled_and_what_was_slow_or_tried_again_always_is() -> None:
+    exporter = _Kept()
+    tracer = Tracer(Telemetry(sample=0.25, slow=9), "p", Metrics(), exporter=exporter)
+    for number in range(200):
+        tracer.settled(_trace(_batch(number)))
+    tracer.close()
+    kept = {span.context.trace_id for span in exporter.spans if span.context}
+    assert 20 < len(kept) < 80
+    for values, sent in (({}, 0), ({"deaths": 1}, 8)):
+        exporter = _Kept()
+        tracer = Tracer(Telemetry(sample=0, slow=9), "p", Metrics(), exporter=exporter)
+        tracer.settled(_trace(_batch(**values)))
+        tracer.close()
+        assert len(exporter.spans) == sent
+    exporter = _Kept()
+    tracer = Tracer(Telemetry(sample=0, slow=8), "p", Metrics(), exporter=exporter)
+    tracer.settled(_trace(_batch()))
+    tracer.close()
+    assert len(exporter.spans) == 8
+
+
+def test_a_receiver_that_is_down_costs_spans_which_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    tracer = Tracer(Telemetry(otlp="http://127.0.0.1:9"), "p", metrics)
+    tracer.settled(_trace(_batch()))
+    _until(lambda: metrics.value(m.SPANS_DROPPED) == 8)
+    tracer.close()
+    assert [record.getMessage() for record in caplog.records if "telemetry.otlp" in record.getMessage()] == [
+        "telemetry.otlp: traces do not arrive; work goes on"
+    ]
+
+
+def test_a_receiver_that_hangs_blocks_nobody() -> None:
+    metrics, exporter = Metrics(), _Hanging()
+    tracer = Tracer(Telemetry(), "p", metrics, exporter=exporter)
+    tracer.settled(_trace(_batch()))
+    assert exporter.entered.wait(30)
+    for number in range(2000):
+        tracer.settled(_trace(_batch(number)))
+    assert metrics.value(m.SPANS_DROPPED) == (2000 - 512) * 8
+    closing = threading.Thread(target=tracer.close)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
+    exporter.released.set()
+
+
+class _Kept(SpanExporter):
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: object) -> SpanExportResult:
+        self.spans += spans  # type: ignore[operator]
+        return SpanExportResult.SUCCESS
+
+
+class _Hanging(SpanExporter):
+    def __init__(self) -> None:
+        self.entered, self.released = threading.Event(), threading.Event()
+
+    def export(self, spans: object) -> SpanExportResult:
+        self.entered.set()
+        self.released.wait()
+        return SpanExportResult.FAILURE
+
+
+def _until(condition: object, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
