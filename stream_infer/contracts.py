@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
+from stream_infer.rejects import Original, Told
+from stream_infer.spans import Extent
 from stream_infer.splits import Loss, Receipt, Reject, Split
+
+ORIGINS: Final = 1024  # producers' spans that are kept of one split: they travel with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Lag:
         records / bytes: not yet planned, as far as is known.
         oldest: event time of the oldest of them, seconds since the epoch.
         unsettled: inputs seen but not yet plannable (a file still being written).
+        objects: how many objects the records stand in, for a source that knows objects.
         by_key: records waiting by position key (a Kafka partition, say).
     """
 
@@ -91,7 +96,26 @@ class Lag:
     bytes: int = 0
     oldest: float | None = None
     unsettled: int = 0
+    objects: int = 0
     by_key: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One partition of a log that a source reads.
+
+    Attributes:
+        position: end of its contiguous committed prefix.
+        end: next offset that a record would take, as of the last look.
+        oldest: event time of the record at the position, seconds since the epoch, to within a few seconds of reading;
+            None where none waits or it is not known yet.
+    """
+
+    topic: str
+    partition: str
+    position: int
+    end: int
+    oldest: float | None = None
 
 
 class Source(Protocol):
@@ -126,6 +150,17 @@ class Source(Protocol):
         """What is waiting, as of the last look."""
         ...
 
+    def places(self, prefix: Mapping[str, int]) -> Sequence[Place]:
+        """Partitions of the logs it reads, none where it reads no log. Called about once a second; asks nobody.
+
+        ``prefix`` is as for `committed`.
+        """
+        ...
+
+    def attributes(self, split: Split) -> Mapping[str, str | int]:
+        """What the split reads, in the words of OpenTelemetry's semantic conventions, for its span."""
+        ...
+
     def reader(self) -> Reader:
         """A picklable reader for the workers."""
         ...
@@ -136,6 +171,29 @@ class Source(Protocol):
 
     def record_ids(self, split: Split) -> Iterator[str]:
         """Coordinates a split of one record may hold (used to reject it unread)."""
+        ...
+
+    def replay(self, split: Split, reject: Reject, number: int) -> Split:
+        """A split that reads one rejected record of ``split`` again: its bounds say so as ``replay: number``.
+
+        Its identity follows from the record and the number, and is no other split's.
+        """
+        ...
+
+    def extent(self, split: Split) -> Extent:
+        """What the split reads, as ranges by key (a partition's offsets, an object's rows); two splits with nothing
+        in common have ranges with nothing in common."""
+        ...
+
+    def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
+        """The steps that tell a new ledger what an old one knew, when these splits are all that is left of it.
+
+        Each of them as it was planned; then splits, of at most ``most`` records where that can be told, for what
+        lies between them, wherever no plan would find it again; then the positions behind them.
+
+        Raises:
+            Retryable: the outside world did not answer; call again later.
+        """
         ...
 
     def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
@@ -152,11 +210,16 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class ReadOutcome:
-    """What a reader met besides records; it fills this while its tables are consumed."""
+    """What a reader met besides records; it fills this while its tables are consumed.
+
+    Attributes:
+        origins: W3C ``traceparent`` of the records' producers, in order, each once in a row.
+    """
 
     rejects: list[Reject] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     bytes: int = 0
+    origins: list[str] = field(default_factory=list)
 
 
 class Reader(Protocol):
@@ -169,6 +232,14 @@ class Reader(Protocol):
 
         Raises:
             Retryable: the store or broker did not answer; nothing was consumed.
+        """
+        ...
+
+    def original(self, split: Split, reject: Reject, most: int) -> Original:
+        """A rejected record of the split as it came in; at most ``most`` bytes of its value, and then it says so.
+
+        Raises:
+            Retryable: the store or broker did not answer.
         """
         ...
 
@@ -230,8 +301,43 @@ class Sink(Protocol):
         """Take the split's name with an empty file; a receipt if a real file stood there already."""
         ...
 
+    def files(self, folder: str) -> Iterator[tuple[str, str]]:
+        """(split id, file relative to the root) of every file in a partition folder, ``""`` for all; by name alone."""
+        ...
+
+    def receipt_of(self, file: str) -> Receipt | None:
+        """The receipt in one file, None where it is gone or not ours."""
+        ...
+
     def receipts(self) -> Iterator[Receipt]:
         """Every receipt under the sink's root, by plain listing (audit, rebuild)."""
+        ...
+
+
+class RejectTarget(Protocol):
+    """Driver side: a place outside the ledger that is told of each rejection, after it is committed.
+
+    Attributes:
+        name: kind and place, without secrets; the ledger remembers under it how far the target has been told.
+        originals: bytes of each original's value that it wants; 0 for none, and then none is fetched.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def originals(self) -> int: ...
+
+    def publish(self, told: Sequence[Told]) -> None:
+        """Durable when it returns. Called again with the same after a failure; all of a split's come in one call.
+
+        Raises:
+            Retryable: the outside world did not answer; nothing is known of what it took.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release clients. Safe to call twice."""
         ...
 
 

@@ -4,6 +4,7 @@ StreamInferError
 ├── Retryable       a dependency failed: wait with jittered backoff, then try the same work again
 ├── RejectRecord    this record can never be processed: reject it, deliver its neighbours
 ├── Lost            the record no longer exists at its coordinate: a named loss
+├── Oversized       the split as a whole is too large to hold: divide it
 └── Fatal           a person must act: stop with one clear sentence
     ├── ConfigError     a setting is wrong
     └── Fenced          another instance owns the ledger
@@ -17,7 +18,16 @@ class StreamInferError(Exception):
 
 
 class Retryable(StreamInferError):
-    """A dependency failed for now. The same call may succeed later; nothing was lost."""
+    """A dependency failed for now. The same call may succeed later; nothing was lost.
+
+    Args:
+        message: one sentence for a person.
+        dependency: which, as one of `telemetry.metrics.DEPENDENCIES` (a metric label).
+    """
+
+    def __init__(self, message: str = "", *, dependency: str = "other") -> None:
+        super().__init__(message)
+        self.dependency = dependency
 
 
 class RejectRecord(StreamInferError):
@@ -44,6 +54,10 @@ class Lost(StreamInferError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Oversized(StreamInferError):
+    """A split grew beyond ``limits.decoded`` when decoded. Trying again is of no use; its pieces may fit."""
 
 
 class Fatal(StreamInferError):

@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import socket
+import threading
+import time
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import ray
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
 from stream_infer import config
 from stream_infer.audit import Audit, audit
-from stream_infer.contracts import Sink, Source
+from stream_infer.contracts import RejectTarget, Sink, Source
 from stream_infer.engine.cluster import connect
+from stream_infer.engine.publisher import Publisher, Samples
 from stream_infer.engine.stages import StageSpec, plan_stages
+from stream_infer.engine.standby import Standby, owning
 from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
 from stream_infer.engine.supervisor import Supervisor
-from stream_infer.errors import Fatal
+from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
-from stream_infer.models import build_model
-from stream_infer.plugins import build_sink, build_source
+from stream_infer.ledger.renewal import renewed
+from stream_infer.models import build_model, model_name
+from stream_infer.plugins import build_reject_targets, build_sink, build_source
+from stream_infer.rebuild import Rebuilt, rebuild, settled
+from stream_infer.rejects import Rejected, RejectFilter
+from stream_infer.stale import refuse_older_ledger
+from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.tracing import tracing
 
 log = logging.getLogger(__name__)
+ALL = RejectFilter()
 
 
 class Pipeline:
@@ -34,45 +56,84 @@ class Pipeline:
 
     def __init__(self, settings: config.PipelineSettings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics([source.name for source in settings.sources], model_name(settings.model))
+        self.metrics.set(m.START_TIME_SECONDS, time.time())
+        self.metrics.info(m.BUILD_INFO, version("stream-infer"), platform.python_version(), ray.__version__)
         self._ledger: Ledger | None = None
+        self._opening = threading.Lock()
         self._supervisor: Supervisor | None = None
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._state = "starting"
 
     @classmethod
     def from_file(cls, path: str | Path) -> Pipeline:
         """The pipeline of a YAML file. Raises ConfigError."""
         return cls(config.load(path))
 
-    def run(self, until_idle: bool = False) -> None:
+    def run(self, until_idle: bool = False, standby: bool = False) -> None:
         """Run until `stop`, or until everything that is there now is done.
+
+        Takes the ledger from whoever owns it, at once; with ``standby`` only when its owner has ended or is silent.
 
         Raises:
             Fatal: a person must act. Nothing is lost: the next run goes on where this one stopped.
         """
         settings = self.settings
-        _warn_of_what_is_not_there(settings)
+        # Before the ledger is taken: a wrong setting must not stop the instance that owns it.
         sink = build_sink(settings.sink)
         sources = [build_source(item, settings.name, settings.limits) for item in settings.sources]
-        ledger = self.ledger()
-        ledger.acquire(f"{socket.gethostname()}:{os.getpid()}")
+        targets = build_reject_targets(settings)
         try:
-            stages = self._stages(sources, sink)
-            supervisor = Supervisor(settings, ledger, sources, sink, stages, self.metrics, until_idle=until_idle)
-            self._supervisor = supervisor
-            if self._stopping:
-                supervisor.stop()
-            supervisor.run()
+            ledger = self.ledger()
+            if self._own(ledger, standby):
+                with owning(ledger):
+                    self._work(ledger, sources, sink, targets, until_idle)
         finally:
             for source in sources:
                 source.close()
+
+    def _own(self, ledger: Ledger, standby: bool) -> bool:
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        if not standby:
+            ledger.acquire(name)
+            return True
+        self._state = "standby"
+        self.metrics.set(m.STANDBY, 1)
+        taken = Standby(ledger, name, self._stopping.wait).take()
+        self._state = "starting"
+        self.metrics.set(m.STANDBY, 0)
+        return taken
+
+    def _work(
+        self, ledger: Ledger, sources: list[Source], sink: Sink, targets: list[RejectTarget], until_idle: bool
+    ) -> None:
+        self._check_output(ledger, sink)
+        self.metrics.set(m.LEDGER_EPOCH, ledger.epoch)
+        stages = self._stages(sources, sink)
+        if self.settings.rejects.sample:
+            targets = [*targets, Samples(ledger, self.settings.rejects.sample)]
+        readers = {source.name: source.reader() for source in sources}
+        publishers = [Publisher(target, ledger, readers, self.metrics) for target in targets]
+        with tracing(
+            self.settings.telemetry, self.settings.name, self.metrics, config.Redactor(self.settings)
+        ) as tracer:
+            supervisor = Supervisor(
+                *(self.settings, ledger, sources, sink, stages, self.metrics),
+                until_idle=until_idle,
+                publishers=publishers,
+                tracer=tracer,
+            )
+            self._supervisor = supervisor
+            if self._stopping.is_set():
+                supervisor.stop()
+            supervisor.run()
         failed = [planner.failure for planner in supervisor.planners if planner.failure]
         if failed:
             raise failed[0]
 
     def stop(self) -> None:
         """Stop planning, finish what is in flight, commit; `run` then returns. May be called from any thread."""
-        self._stopping = True
+        self._stopping.set()
         if self._supervisor is not None:
             self._supervisor.stop()
 
@@ -89,9 +150,10 @@ class Pipeline:
             Fatal: its settings are not those of this pipeline.
             Retryable: the database did not answer.
         """
-        if self._ledger is None:
-            self._ledger = Ledger.open(self.settings.ledger, fingerprint(self.settings))
-        return self._ledger
+        with self._opening:  # the status is asked while the service starts
+            if self._ledger is None:
+                self._ledger = Ledger.open(self.settings.ledger, fingerprint(self.settings))
+            return self._ledger
 
     def status(self) -> dict[str, Any]:
         """What the ledger and, while it runs, this instance know; a JSON document."""
@@ -114,11 +176,61 @@ class Pipeline:
 
     def live(self) -> dict[str, Any]:
         """What this instance knows of itself; asks neither the ledger nor the cluster."""
-        return self._supervisor.status() if self._supervisor else {"state": "starting", "ready": False}
+        return self._supervisor.status() if self._supervisor else {"state": self._state, "ready": False}
+
+    def rejects(
+        self, chosen: RejectFilter = ALL, limit: int = 1000, offset: int = 0, newest: bool = False
+    ) -> list[Rejected]:
+        """Rejects in the order in which they were first committed, or backwards."""
+        return self.ledger().rejected(chosen, limit, offset, newest)
+
+    def replay(self, chosen: RejectFilter = ALL) -> int:
+        """Ask for the open rejects that match now to be planned anew; returns how many match.
+
+        Durable when it returns. The instance that owns the ledger plans them within seconds, or else the next one.
+        """
+        return self.ledger().request_replay(chosen)
+
+    def rebuild(self, force: bool = False, settle: float = 15.0) -> tuple[Rebuilt, str | None]:
+        """Make a lost ledger anew from the receipts in the output; no instance may run meanwhile.
+
+        Args:
+            force: set a ledger that has work aside; its new name is the second answer.
+            settle: seconds without a new file after which the output counts as still.
+
+        Raises:
+            Fatal: the ledger has work and ``force`` is not given.
+            Retryable: a store, a broker or the database did not answer; nothing is half done, call again.
+        """
+        settings = self.settings
+        sink = build_sink(settings.sink)
+        sources = [build_source(item, settings.name, settings.limits) for item in settings.sources]
+        owner = f"rebuild:{socket.gethostname()}:{os.getpid()}"
+        try:
+            with renewed(settings.ledger, fingerprint(settings), owner, force=force) as (ledger, kept):
+                receipts = settled(sink, settle)
+                return rebuild(ledger, receipts, sources, settings.limits.split_records), kept
+        finally:
+            for source in sources:
+                source.close()
 
     def audit(self) -> Audit:
         """The ledger held against a plain listing of the output folder."""
         return audit(self.ledger(), build_sink(self.settings.sink))
+
+    def _check_output(self, ledger: Ledger, sink: Sink) -> None:
+        """Raises Fatal for a ledger older than its output; a store that is away is waited for."""
+        names = [source.name for source in self.settings.sources]
+        for attempt in Retrying(
+            retry=retry_if_exception_type(Retryable),
+            wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
+            stop=stop_when_event_set(self._stopping),
+            sleep=sleep_using_event(self._stopping),
+            before_sleep=lambda state: log.warning("the start waits: %s", state.outcome and state.outcome.exception()),
+            reraise=True,
+        ):
+            with attempt:
+                refuse_older_ledger(ledger, sink, names)
 
     def _stages(self, sources: list[Source], sink: Sink) -> list[StageSpec]:
         settings = self.settings
@@ -131,20 +243,12 @@ class Pipeline:
             raise Fatal(f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {gpus}; write gpus: 0")
         return plan_stages(
             settings,
-            ReadStep(readers, settings.preprocess, model, root),
+            ReadStep(readers, settings.preprocess, model, root, settings.limits.decoded),
             InferStep(model, settings.model.batch, settings.sink.keep, device),
             WriteStep(sink),
             cpus,
             gpus,
         )
-
-
-def _warn_of_what_is_not_there(settings: config.PipelineSettings) -> None:
-    """Settings of the public face that nothing reads yet must not pass in silence."""
-    if settings.rejects.url or settings.rejects.kafka_topic:
-        log.warning("rejects.url and rejects.kafka_topic have no effect yet; rejects are in the ledger")
-    if settings.telemetry.otlp:
-        log.warning("telemetry.otlp has no effect yet; traces are not sent")
 
 
 def fingerprint(settings: config.PipelineSettings) -> Mapping[str, str]:

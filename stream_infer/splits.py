@@ -66,6 +66,15 @@ class Split:
     def from_json(cls, document: str | builtins.bytes) -> Split:
         return cls(**orjson.loads(document))
 
+    @property
+    def replay(self) -> int:
+        """Which replay of a rejected record this is, from 1; 0 for work that a source planned."""
+        return int(self.bounds.get("replay", 0))
+
+    def fields(self) -> dict[str, str]:
+        """What a line of the log that speaks of this split carries besides its text."""
+        return {"source": self.source, "split": self.split_id, "trace_id": self.trace_id}
+
     def tried(self) -> Split:
         """The same split with one more attempt counted."""
         return replace(self, attempt=self.attempt + 1)
@@ -87,6 +96,7 @@ class Reject:
         reason: one sentence.
         attempts: tries of the split it stood in.
         rejected_at: seconds since the epoch.
+        whole: it stands for all that its split would have read of the object, not for one row of it.
     """
 
     record_id: str
@@ -96,6 +106,7 @@ class Reject:
     reason: str
     attempts: int
     rejected_at: float
+    whole: bool = False
 
     def __post_init__(self) -> None:
         # what was raised may quote the record: NUL and lone surrogates fit in no JSON document and no PostgreSQL text
@@ -129,8 +140,11 @@ class Receipt:
         file: output file relative to the sink's root, or None when no row was left to write.
         rows: output rows.
         rejects / losses: records of the split that did not become rows.
+        received: records that ``read`` took in, counted before anything could drop one; None where it did not run.
         bytes_in / bytes_out: input content and output file, in bytes.
         seconds: busy seconds by step (``read``, ``infer``, ``write``).
+        cost / padding: cost of the answered records in the model's units, and the share of what was paid, 0 … 1, that
+            was padding.
         model: ``name@digest``.
         retired: the file is the empty one that takes the name of a split to be bisected.
         poisoned: set instead of rows when the split as a whole cannot be processed: why, with no record named yet.
@@ -144,11 +158,13 @@ class Receipt:
     rows: int = 0
     rejects: tuple[Reject, ...] = ()
     losses: tuple[Loss, ...] = ()
+    received: int | None = None
     bytes_in: int = 0
     bytes_out: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     inferences: int = 0
     batches: int = 0
+    cost: float = 0.0
     padding: float = 0.0
     model: str = ""
     written_at: float = 0.0

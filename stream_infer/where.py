@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from stream_infer.errors import ConfigError
 from stream_infer.ledger import Ledger
 from stream_infer.records import KafkaCoordinate, ObjectCoordinate, parse_coordinate
+from stream_infer.rejects import State
+from stream_infer.splits import Loss
 
 _WORDS = {
     "planned": "in_flight",
@@ -54,7 +56,12 @@ def where(ledger: Ledger, name: str) -> list[Whereabouts]:
         prefix = coordinate.object_id if coordinate.version else coordinate.object_id.removesuffix("?version=") + "?"
         found = ledger.splits_for_object(prefix)
     final = [split for split in found if split["state"] != "bisected"] or found
-    return [_whereabouts(ledger, name, coordinate, split) for split in final]
+    places = [_whereabouts(ledger, name, coordinate, split) for split in final]
+    if not places:
+        gone = _loss_of(ledger, coordinate)
+        return [] if gone is None else [Whereabouts(name, "lost", "", gone.source, None, 0, gone.reason)]
+    # a record that was replayed stands in one split now, whichever of them was looked at
+    return list({place.split_id: place for place in places}.values())
 
 
 def _parse(name: str) -> KafkaCoordinate | ObjectCoordinate:
@@ -73,15 +80,44 @@ def _parse(name: str) -> KafkaCoordinate | ObjectCoordinate:
 def _whereabouts(
     ledger: Ledger, name: str, coordinate: KafkaCoordinate | ObjectCoordinate, split: dict[str, Any]
 ) -> Whereabouts:
-    state, reason = _WORDS[split["state"]], None
+    reason = None
     record = name if "://" in name else f"{split['source']}: {name}"
     exact = _exact(coordinate, split)
     if exact is not None:
         record = exact
-        reject = ledger.reject_of(exact)
-        if reject is not None:
-            state, reason = "rejected", f"{reject.error} in {reject.stage}: {reject.reason}"
+        found, _ = ledger.rejected_record(exact)
+        for rejected in found:
+            if rejected.state is State.OPEN:
+                reject = rejected.reject
+                reason = f"{reject.error} in {reject.stage}: {reject.reason}"
+            # the newest fate: the split that rejected it last, or the one that replays it
+            split = ledger.split(rejected.replay_split or rejected.split_id) or split
+    state = _WORDS[split["state"]] if reason is None else "rejected"
+    if state == "committed" and exact is not None and (gone := _loss_of(ledger, parse_coordinate(exact))):
+        state, reason = "lost", gone.reason
     return Whereabouts(record, state, split["split_id"], split["source"], split["file"], split["attempts"], reason)
+
+
+def _loss_of(ledger: Ledger, coordinate: KafkaCoordinate | ObjectCoordinate) -> Loss | None:
+    """The named loss that holds the record, if it is lost; of a range only the first record is named."""
+    if isinstance(coordinate, KafkaCoordinate):
+        near = f"{coordinate.cluster}/{coordinate.topic}/{coordinate.partition}/"
+    else:
+        near = f"{coordinate.object_id}#" if coordinate.version else coordinate.object_id
+    for loss in ledger.losses_near(near):
+        first = parse_coordinate(loss.record_id)
+        place, at = _place(coordinate)
+        same, start = _place(first)
+        if place == same and start <= at < start + loss.records:
+            return loss
+    return None
+
+
+def _place(coordinate: KafkaCoordinate | ObjectCoordinate) -> tuple[tuple[str, str | int], int]:
+    """What holds the record, and its number in there."""
+    if isinstance(coordinate, KafkaCoordinate):
+        return (coordinate.topic, coordinate.partition), coordinate.offset
+    return (coordinate.bucket, coordinate.key), coordinate.row
 
 
 def _exact(coordinate: KafkaCoordinate | ObjectCoordinate, split: dict[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,7 +48,7 @@ def named(table: pa.Table) -> pa.Table:
         names = [content_name(name) for name in table.column_names]
     except UnicodeDecodeError:
         raise RejectRecord("a column's name is not UTF-8", reason="decode") from None
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise RejectRecord(f"two of its columns are named {twice!r}", reason="decode")
     if not names:

@@ -7,21 +7,24 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.types as types
 
 from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded, RowReject, named, rows_a_piece
+from stream_infer.decode.text import BOM
 from stream_infer.errors import RejectRecord
 
 
 def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
     """The header's names as columns, types inferred from the whole object. A row with too few or many fields, or that
     is not UTF-8, is rejected. ``rows`` count data rows from 0, rejected ones included, blank lines not."""
-    table, refused = _parsed(content)
+    content = content.removeprefix(BOM)
+    whole = _is_utf8(content)
+    table, refused = _parsed(content, "utf8" if whole else "latin1")
     numbers = np.delete(np.arange(table.num_rows + len(refused)), sorted(refused))
-    table, broken = _utf8(named(table))
+    table, broken = (table, np.zeros(table.num_rows, dtype=bool)) if whole else _recoded(table)
+    table = named(table)
     rejects = [RowReject(row, "decode", reason) for row, reason in refused.items()]
     rejects += [RowReject(int(row), "decode", "the row is not UTF-8") for row in numbers[broken]]
     rows = numbers[~broken].tolist()
@@ -30,7 +33,7 @@ def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
         yield Decoded(table.slice(start, step), rows[start : start + step], rejects if not start else [])
 
 
-def _parsed(content: bytes) -> tuple[pa.Table, dict[int, str]]:
+def _parsed(content: bytes, encoding: str) -> tuple[pa.Table, dict[int, str]]:
     """The rows that fit the header, and why others do not, by row number."""
     refused: dict[int, str] = {}
 
@@ -42,7 +45,8 @@ def _parsed(content: bytes) -> tuple[pa.Table, dict[int, str]]:
     try:
         table = pacsv.read_csv(
             io.BytesIO(content),
-            read_options=pacsv.ReadOptions(use_threads=False),  # row numbers are only known without threads
+            # row numbers are only known without threads
+            read_options=pacsv.ReadOptions(use_threads=False, encoding=encoding),
             parse_options=pacsv.ParseOptions(invalid_row_handler=note, newlines_in_values=True),
         )
     except (pa.ArrowException, UnicodeDecodeError) as error:
@@ -50,24 +54,36 @@ def _parsed(content: bytes) -> tuple[pa.Table, dict[int, str]]:
     return table, refused
 
 
-def _utf8(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """The rows whose text is UTF-8, and which were not, shape (rows,) of bool.
+def _recoded(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The rows that are UTF-8, of an object that is not all so, and which were not, shape (rows,) of bool.
 
-    A column is inferred as binary when any of its values is not UTF-8.
+    It was read as Latin-1, which gives every byte back: the reader would pass its whole content over for one such row.
     """
-    binary = [index for index, field in enumerate(table.schema) if types.is_binary(field.type)]
+    names = [_utf8(name) for name in table.column_names]
+    if None in names:
+        raise RejectRecord("a column's name is not UTF-8", reason="decode")
     broken = np.zeros(table.num_rows, dtype=bool)
-    for index in binary:
-        broken |= [not _is_utf8(value) for value in table.column(index).to_pylist()]
-    if binary:
-        table = table.filter(pa.array(~broken))
-    for index in binary:
-        table = table.set_column(index, table.column_names[index], pc.cast(table.column(index), pa.string()))
-    return table, broken
+    columns = []
+    for column in table.columns:
+        if types.is_string(column.type):
+            given = column.to_pylist()
+            texts = [None if value is None else _utf8(value) for value in given]
+            broken |= [value is not None and text is None for value, text in zip(given, texts, strict=True)]
+            column = pa.array(texts, pa.string())
+        columns.append(column)
+    return pa.table(columns, names=names).filter(pa.array(~broken)), broken
 
 
-def _is_utf8(value: bytes | None) -> bool:
+def _utf8(latin: str) -> str | None:
     try:
-        return value is None or value.decode("utf-8") is not None
+        return latin.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
     except UnicodeDecodeError:
         return False
+    return True

@@ -34,6 +34,7 @@ def to_pixels(content: bytes, most: int | None = None) -> np.ndarray:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a damaged EXIF block is no news to anybody
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 if most is not None and image.width * image.height * 3 > most:

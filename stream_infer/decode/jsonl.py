@@ -13,6 +13,8 @@ from stream_infer.decode.base import MOST_BYTES, MOST_ROWS, Decoded, RowReject
 from stream_infer.decode.text import BOM
 from stream_infer.records import RESERVED, content_name
 
+_DEPTH = 64  # levels of nesting: Arrow's and Parquet's readers recurse, and take memory by the square of it
+
 
 def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
     """The object's own keys as columns. ``rows`` are line numbers from 0."""
@@ -46,12 +48,26 @@ def parse_object(text: bytes) -> dict[str, Any]:
         raise ValueError(f"the JSON value is a {type(document).__name__}, not an object")
     if not document:
         raise ValueError("the JSON object is empty")
+    # few documents have so many brackets that they could be deeper
+    if text.count(b"{") + text.count(b"[") > _DEPTH and _depth(document) > _DEPTH:
+        raise ValueError(f"it is nested deeper than {_DEPTH} levels")
     if RESERVED.isdisjoint(document):
         return document
     renamed = {content_name(name): value for name, value in document.items()}
     if len(renamed) < len(document):
         raise ValueError("two of its keys differ only in the underscore that keeps a provenance column's name free")
     return renamed
+
+
+def _depth(document: dict[str, Any]) -> int:
+    """Levels of objects and arrays, counted no further than what is allowed."""
+    depth = 0
+    level: list[Any] = [document]
+    while level and depth <= _DEPTH:
+        depth += 1
+        inner = (item for value in level for item in (value.values() if isinstance(value, dict) else value))
+        level = [item for item in inner if isinstance(item, dict | list)]
+    return depth
 
 
 def to_table(documents: list[dict[str, Any]]) -> pa.Table:

@@ -8,8 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stream_infer.config import Limits
-from stream_infer.decode.base import Decoded, RowReject, named, rows_a_piece
+from stream_infer.decode.base import MOST_BYTES, MOST_ROWS, Decoded, RowReject, named
 from stream_infer.errors import RejectRecord
+
+_BATCH_ROWS = 512
+_FEWEST_ROWS = 16
+_BATCH_BYTES = 2**30  # what a batch may take if every row repeats its column's longest value
 
 
 def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
@@ -29,18 +33,40 @@ def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
 
 
 def _row_group(file: pq.ParquetFile, group: int, start: int, end: int) -> Iterator[Decoded]:
-    size = file.metadata.row_group(group).total_byte_size
-    batches = file.iter_batches(batch_size=rows_a_piece(end - start, size), row_groups=[group])
+    batches = file.iter_batches(batch_size=_batch_rows(file.metadata.row_group(group)), row_groups=[group])
+    held: list[pa.RecordBatch] = []
     while start < end:
-        try:
-            batch = next(batches, None)
-        except (pa.ArrowException, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-            reject = RowReject(start, "decode", f"rows {start} to {end - 1} cannot be read: {reason}")
-            yield Decoded(pa.table({}), [], [reject])
-            return
+        batch, reason = _next(batches, start, end)
+        if batch is not None:
+            held.append(batch)
+            start += batch.num_rows
+        rows = sum(piece.num_rows for piece in held)
+        if rows and (batch is None or start >= end or rows >= MOST_ROWS or sum(p.nbytes for p in held) >= MOST_BYTES):
+            yield Decoded(named(pa.Table.from_batches(held)), range(start - rows, start))
+            held = []
         if batch is None:
-            yield Decoded(pa.table({}), [], [RowReject(start, "decode", f"rows {start} to {end - 1} are not there")])
+            yield Decoded(pa.table({}), [], [RowReject(start, "decode", reason)])
             return
-        yield Decoded(named(pa.Table.from_batches([batch])), range(start, start + batch.num_rows))
-        start += batch.num_rows
+
+
+def _next(batches: Iterator[pa.RecordBatch], start: int, end: int) -> tuple[pa.RecordBatch | None, str]:
+    """The next batch, or why there is none."""
+    try:
+        batch = next(batches, None)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        return None, f"rows {start} to {end - 1} cannot be read: {reason}"
+    return batch, f"rows {start} to {end - 1} are not there"
+
+
+def _batch_rows(group: pq.RowGroupMetaData) -> int:
+    """Rows to decode at once.
+
+    A dictionary lets a few bytes stand for one long value in every row, so what comes out is bounded by rows, not by
+    what the group says of its size.
+    """
+    columns = [group.column(index) for index in range(group.num_columns)]
+    largest = max(
+        (column.total_uncompressed_size for column in columns if column.physical_type == "BYTE_ARRAY"), default=1
+    )
+    return max(_FEWEST_ROWS, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))

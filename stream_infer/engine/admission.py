@@ -30,6 +30,7 @@ class Backlog:
         self._in_flight: dict[str, Split] = {}
         self._bytes = 0
         self._order = count()
+        self.admitted = 0  # so far
 
     def offer(self, splits: Sequence[Split]) -> None:
         """Add planned splits. Never blocks: what is planned is durable and must be kept."""
@@ -48,6 +49,7 @@ class Backlog:
                 self._in_flight[split.split_id] = split
                 self._bytes += split.bytes
                 taken.append(split)
+            self.admitted += len(taken)
             if taken:
                 self._changed.notify_all()
             return taken
@@ -68,6 +70,11 @@ class Backlog:
             self._bytes = 0
             self._changed.notify_all()
             return splits
+
+    def snapshot(self) -> tuple[list[Split], list[Split]]:
+        """What waits and what is in the execution; a few hundred at most, since planning pauses."""
+        with self._changed:
+            return [split for _, _, split in self._waiting], list(self._in_flight.values())
 
     def drop_waiting(self) -> int:
         """Forget what waits (the ledger has it): the service stops. Returns how many."""

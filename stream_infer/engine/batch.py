@@ -7,7 +7,7 @@ with the split's rows as Arrow IPC inside, passes through all of that unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -25,25 +25,42 @@ class Batch:
 
     Attributes:
         rows: records after ``read``; provenance, kept and model columns after ``infer``.
+        received: records that ``read`` took in.
         seconds: busy seconds by step.
+        marks: start and end of each step and part of one, seconds since the epoch: what spans are made of.
+        waits: actor-seconds by step, idle and backpressured, that passed before this split; see `stages.Stage`.
+        ready_at: when the split became ready for the stage that it enters next, seconds since the epoch.
+        deaths: of workers by this split so far.
+        origins: ``traceparent`` of the records' producers, `ORIGINS` of them at most.
+        more_origins: how many there were beyond that.
         poisoned: why the split as a whole cannot go on; the steps that follow pass it through.
         fatal: a sentence for a person; the service stops.
         receipt: what ``write`` returned.
+        deadline: seconds that one try of a step may take; None: as long as it likes.
     """
 
     split: Split
     rows: pa.Table = field(default_factory=lambda: EMPTY)
     rejects: list[Reject] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    received: int | None = None
     bytes_in: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    marks: dict[str, list[float]] = field(default_factory=dict)
+    waits: dict[str, list[float]] = field(default_factory=dict)
+    ready_at: float = 0.0
+    deaths: int = 0
+    origins: list[str] = field(default_factory=list)
+    more_origins: int = 0
     inferences: int = 0
     batches: int = 0
+    cost: float = 0.0
     padding: float = 0.0
     model: str = ""
     poisoned: Reject | None = None
     fatal: str | None = None
     receipt: Receipt | None = None
+    deadline: float | None = None
 
     def to_receipt(self) -> Receipt:
         """The receipt as it stands before anything was written."""
@@ -55,10 +72,12 @@ class Batch:
             rows=self.rows.num_rows,
             rejects=tuple(self.rejects),
             losses=tuple(self.losses),
+            received=self.received,
             bytes_in=self.bytes_in,
             seconds=dict(self.seconds),
             inferences=self.inferences,
             batches=self.batches,
+            cost=self.cost,
             padding=self.padding,
             model=self.model,
             poisoned=self.poisoned,
@@ -66,19 +85,8 @@ class Batch:
 
     def to_envelope(self) -> pa.Table:
         """A table of one row, `ENVELOPE`."""
-        outcome: dict[str, Any] = {
-            "rejects": self.rejects,
-            "losses": self.losses,
-            "bytes_in": self.bytes_in,
-            "seconds": self.seconds,
-            "inferences": self.inferences,
-            "batches": self.batches,
-            "padding": self.padding,
-            "model": self.model,
-            "poisoned": self.poisoned,
-            "fatal": self.fatal,
-            "receipt": self.receipt and self.receipt.to_json(),
-        }
+        outcome: dict[str, Any] = {name: getattr(self, name) for name in _OUTCOME}
+        outcome["receipt"] = self.receipt and self.receipt.to_json()
         row = {
             "split": [self.split.to_json()],
             "outcome": [orjson.dumps(outcome).decode()],
@@ -91,14 +99,17 @@ class Batch:
         """The inverse of `to_envelope`; the rows are not copied."""
         outcome: Mapping[str, Any] = orjson.loads(envelope.column("outcome")[0].as_py() or "{}")
         body = envelope.column("rows")[0].as_buffer()
-        fields: dict[str, Any] = dict(outcome)
-        fields["rejects"] = [Reject(**item) for item in outcome.get("rejects", [])]
-        fields["losses"] = [Loss(**item) for item in outcome.get("losses", [])]
+        values: dict[str, Any] = dict(outcome)
+        values["rejects"] = [Reject(**item) for item in outcome.get("rejects", [])]
+        values["losses"] = [Loss(**item) for item in outcome.get("losses", [])]
         poisoned, receipt = outcome.get("poisoned"), outcome.get("receipt")
-        fields["poisoned"] = Reject(**poisoned) if poisoned else None
-        fields["receipt"] = Receipt.from_json(receipt) if receipt else None
+        values["poisoned"] = Reject(**poisoned) if poisoned else None
+        values["receipt"] = Receipt.from_json(receipt) if receipt else None
         split = Split.from_json(envelope.column("split")[0].as_py())
-        return cls(split=split, rows=EMPTY if body is None else pa.ipc.open_stream(body).read_all(), **fields)
+        return cls(split=split, rows=EMPTY if body is None else pa.ipc.open_stream(body).read_all(), **values)
+
+
+_OUTCOME = tuple(each.name for each in fields(Batch) if each.name not in ("split", "rows", "receipt"))
 
 
 def _to_ipc(table: pa.Table) -> memoryview:

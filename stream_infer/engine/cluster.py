@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 
+import psutil
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
-from stream_infer.errors import ConfigError
+from stream_infer.errors import ConfigError, Fatal
+
+log = logging.getLogger(__name__)
+_STARTS = 5
 
 
 def connect(root: str) -> tuple[int, int]:
@@ -21,6 +27,7 @@ def connect(root: str) -> tuple[int, int]:
 
     Raises:
         ConfigError: no cluster answers there, or it refuses.
+        Fatal: the local one does not start.
     """
     if not ray.is_initialized():
         cluster = os.environ.get("RAY_ADDRESS")
@@ -30,13 +37,10 @@ def connect(root: str) -> tuple[int, int]:
             os.environ.update(path)
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
-            ray.init(
-                address=cluster or "local",
-                include_dashboard=False,
-                logging_level=logging.WARNING,
-                log_to_driver=False,
-                runtime_env={"env_vars": path} if cluster else None,
-            )
+            if cluster:
+                _join(cluster, {"env_vars": path})
+            else:
+                _start("local", None)
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(
@@ -44,3 +48,47 @@ def connect(root: str) -> tuple[int, int]:
             ) from None
     resources = ray.cluster_resources()
     return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+
+
+def _join(address: str, environment: dict[str, dict[str, str]]) -> None:
+    """Ray shows its token to a cluster that it finds by itself, never to one that is named, though `ray start` asks for it."""
+    try:
+        _start(address, environment)
+    except ConnectionError:
+        ray.shutdown()
+        if not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
+            raise
+        _start(address, environment)
+
+
+def _start(address: str, environment: dict[str, dict[str, str]] | None) -> None:
+    """``ray.init``, again where Ray's own processes took longer than Ray waits for them.
+
+    That is fixed in Ray (15 s for the ports of an agent, 30 s for the node) and too short on a machine under load.
+    """
+    here = psutil.Process()
+    for start in range(1, _STARTS + 1):
+        before = set(here.children(recursive=True))
+        try:
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+                runtime_env=environment,
+            )
+        except Exception as error:
+            if "timed out during startup" not in str(error):  # a bare Exception: its text is all there is
+                raise
+            ray.shutdown()
+            for left in set(here.children(recursive=True)) - before:  # what did start of it takes the next one's time
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    left.kill()
+            if start == _STARTS:
+                raise Fatal(
+                    f"the local Ray did not start in {_STARTS} tries: the machine is too busy or too small; "
+                    "see /tmp/ray/session_latest/logs"
+                ) from None
+            log.warning("the local Ray did not start in time; trying again")
+        else:
+            return

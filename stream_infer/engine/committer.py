@@ -16,15 +16,20 @@ from stream_infer import crash
 from stream_infer.contracts import Sink, Source
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.batch import Batch
+from stream_infer.engine.dividing import pieces
 from stream_infer.engine.sizing import SplitSizer
+from stream_infer.engine.storm import Storm
+from stream_infer.engine.traces import trace_of
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.telemetry import figures
+from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.tracing import Tracer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_LEVELS = 4  # of halving at once
 _GROUP = 256  # receipts of one transaction
 
 
@@ -44,6 +49,8 @@ class Committer(threading.Thread):
         backlog: Backlog,
         sizers: Mapping[str, SplitSizer],
         metrics: Metrics,
+        storm: Storm,
+        tracer: Tracer | None = None,
     ) -> None:
         super().__init__(name="committer", daemon=True)
         self.outcomes: queue.Queue[Batch] = queue.Queue()
@@ -55,7 +62,11 @@ class Committer(threading.Thread):
         self._backlog = backlog
         self._sizers = sizers
         self._metrics = metrics
+        self._storm = storm
+        self._tracer = tracer
         self._ending = threading.Event()
+        self.actor_time = figures.ActorTime(metrics)
+        self.on_settled: Callable[[Split], None] = lambda _: None
 
     def run(self) -> None:
         while not (self._ending.is_set() and self.outcomes.empty()):
@@ -98,7 +109,9 @@ class Committer(threading.Thread):
         """The result, however long the store or the database stays away."""
 
         def tell(state: object) -> None:
-            self.trouble = str(getattr(state, "outcome").exception())  # noqa: B009 - tenacity types it as optional
+            error = getattr(state, "outcome").exception()  # noqa: B009 - tenacity types it as optional
+            self.trouble = str(error)
+            self._metrics.add(m.DEPENDENCY_ERRORS, 1, "commit", getattr(error, "dependency", "other"))
             log.warning("waiting: %s", self.trouble)
 
         retrying = Retrying(
@@ -124,58 +137,68 @@ class Committer(threading.Thread):
         fatal = next((batch.fatal for batch in group if batch.fatal is not None), None)
         if fatal is not None:
             raise Fatal(fatal)
-        self._commit(
-            [_with_seconds(batch.receipt, batch) for batch in group if batch.receipt and not batch.receipt.retired]
-        )
+        going = [batch for batch in group if not self._storm.holds(batch)]
+        if self._storm.stands is not None:  # what is held stays in flight until the service has stopped
+            self._metrics.set(m.STORM_STOPPED, 1)
         for batch in group:
+            self.actor_time.told(batch.seconds, batch.waits)
+        self._commit(
+            [_with_seconds(batch.receipt, batch) for batch in going if batch.receipt and not batch.receipt.retired],
+            {batch.split.split_id: batch for batch in going},
+        )
+        for batch in going:
             if batch.poisoned is not None:
+                started = time.time()
                 self.poison(batch.split, batch.poisoned)
+                self._trace(batch, started)
             elif batch.receipt is not None and batch.receipt.retired:
                 self.adopt(batch.split, batch.receipt)
             self._backlog.settle(batch.split.split_id)
 
-    def _commit(self, receipts: Sequence[Receipt]) -> None:
+    def _commit(self, receipts: Sequence[Receipt], batches: Mapping[str, Batch] | None = None) -> None:
         if not receipts:
             return
         by_id = {receipt.split_id: receipt for receipt in receipts}
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.time()
         with crash.around("receipts"):
             committed = self.patiently(lambda: self._ledger.commit(receipts))
-        self._metrics.commit_seconds.observe(time.perf_counter() - started)
+        self._metrics.observe(m.LEDGER_COMMIT_SECONDS, time.perf_counter() - started)
         for split in committed:
             receipt = by_id[split.split_id]
             self._sizers[split.source].learn(receipt)
-            self._metrics.committed(split, receipt)
+            batch = (batches or {}).get(split.split_id)
+            begun = batch.marks["read"][0] if batch is not None and "read" in batch.marks else None
+            figures.committed(self._metrics, split, receipt, begun)
+            self.on_settled(split)
+            if batch is not None:
+                self._trace(batch, began, receipt)
+
+    def _trace(self, batch: Batch, began: float, receipt: Receipt | None = None) -> None:
+        if self._tracer is not None:
+            attributes = self._sources[batch.split.source].attributes(batch.split)
+            self._tracer.settled(trace_of(batch, attributes, (began, time.time()), receipt))
 
     def _divide(self, split: Split, why: Reject) -> None:
         source = self._sources[split.source]
         children = self.patiently(lambda: pieces(source, split))
         if children:
-            log.warning("split %s is divided: %s in %s: %s", split.split_id, why.error, why.stage, why.reason)
-            self._metrics.bisections.labels(split.source).inc()
+            told = (split.split_id, why.error, why.stage, why.reason)
+            log.warning("split %s is divided: %s in %s: %s", *told, extra=split.fields())
+            self._metrics.add(m.BISECTIONS, 1, split.source)
             with crash.around("bisect"):
                 planned = self.patiently(lambda: self._ledger.bisect(split, children))
             self._backlog.offer(planned)
             return
         now = time.time()
-        rejects = [replace(why, record_id=record_id, rejected_at=now) for record_id in source.record_ids(split)]
+        named = source.record_ids(split)
+        rejects = [replace(why, record_id=record_id, rejected_at=now, whole=True) for record_id in named]
         with crash.around("reject"):
             self.patiently(lambda: self._ledger.reject(split, rejects))
-        self._metrics.rejected(split.source, rejects)
-
-
-def pieces(source: Source, split: Split) -> list[Split]:
-    """The split in up to 16 pieces: every level costs a dead worker, so few levels are better than small steps.
-
-    Empty when it holds one record.
-    """
-    found = [split]
-    for _ in range(_LEVELS):
-        halved = [source.bisect(piece) for piece in found]
-        found = [half for piece, halves in zip(found, halved, strict=True) for half in (halves or (piece,))]
-    if found == [split]:
-        return []
-    return [replace(piece, parent=split.split_id, depth=split.depth + 1) for piece in found]
+        for reject in rejects:
+            told, more = (reject.record_id, why.error, why.stage, why.reason), {"coordinate": reject.record_id}
+            log.warning("%s is rejected, it ended its workers: %s in %s: %s", *told, extra=split.fields() | more)
+        figures.refused(self._metrics, split.source, rejects)
+        self.on_settled(split)
 
 
 def _with_seconds(receipt: Receipt, batch: Batch) -> Receipt:

@@ -2,9 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import ray
+
+from stream_infer.engine.obituary import starved
+
+
+class Start(NamedTuple):
+    """A worker is about to start a step.
+
+    Attributes:
+        step: its name.
+        order: its place; steps run in order.
+        deadline: seconds that one try may take; None: as long as it likes.
+        worker: Ray's id of the process.
+        up: seconds since that process was set up.
+    """
+
+    step: str
+    order: int
+    deadline: float | None = None
+    worker: str = ""
+    up: float = 0.0
+
+
+class Deaths(NamedTuple):
+    """Workers that died of a split.
+
+    Attributes:
+        total: all of them.
+        starved: those that Ray ended because its node ran out of memory; which of a node's workers it ends is chance.
+        step: what the last one did.
+        hung: seconds after which the watchdog ended the last one, else 0.
+        closed: the step must not start: the line stands.
+    """
+
+    total: int
+    starved: int
+    step: str
+    hung: float
+    closed: bool = False
+
+    def charged(self, alone: bool) -> int:
+        """How many of them count against the split.
+
+        A split of many records is divided at no loss, and smaller pieces need less memory. A record alone would be
+        rejected, perhaps for its neighbour's greed: four such deaths count as one.
+        """
+        return self.total - self.starved + self.starved // 4 if alone else self.total
+
+
+@dataclass(slots=True)
+class _Life:
+    """What is known of one split."""
+
+    start: Start
+    began: float
+    count: int = 0
+    starved: int = 0
+    hung: float = 0.0
 
 
 class AttemptGate:
@@ -12,38 +74,75 @@ class AttemptGate:
 
     Ray restarts a dead actor and tries its task again without end; only a process that outlives the worker can tell
     the third try from the first.
+
+    Args:
+        starved: whether Ray ended a worker (its id) because its node ran out of memory.
     """
 
-    def __init__(self) -> None:
-        self._running: dict[str, tuple[int, str]] = {}
-        self._deaths: dict[str, int] = {}
+    def __init__(self, starved: Callable[[str], bool] = starved) -> None:
+        self._starved = starved
+        self._lives: dict[str, _Life] = {}
         self._waiting: dict[str, str] = {}
+        self._closed = False
+        self._failures: Counter[tuple[str, str]] = Counter()
 
-    def begin(self, split_id: str, step: str, order: int) -> tuple[int, str]:
-        """A step starts; returns how many workers died of this split so far, and the step the last one died in.
+    def begin(self, split_id: str, start: Start) -> Deaths:
+        """A step starts; returns who died of this split so far.
 
-        Steps run in ``order``. One that does not come after the last one begun means that its worker died.
+        Steps run in order. One that does not come after the last one begun means that its worker died.
         """
-        last, name = self._running.get(split_id, (-1, step))
-        if order <= last:
-            self._deaths[split_id] = self._deaths.get(split_id, 0) + 1
-        self._running[split_id] = (order, step)
-        return self._deaths.get(split_id, 0), name
+        if self._closed:
+            return Deaths(0, 0, start.step, 0.0, closed=True)
+        now = time.monotonic()
+        life = self._lives.setdefault(split_id, _Life(start._replace(order=-1), now))
+        step = life.start.step
+        if start.order <= life.start.order:
+            life.count += 1
+            life.hung = _hung(life, start, now)
+            life.starved += not life.hung and self._starved(life.start.worker)
+        life.start, life.began = start, now
+        return Deaths(life.count, life.starved, step, life.hung)
 
-    def waits(self, split_id: str, why: str) -> None:
-        """A step cannot go on for now; shown in the status."""
+    def close(self) -> None:
+        """Let no step start any more; what runs may end."""
+        self._closed = True
+
+    def again(self, split_id: str) -> None:
+        """The same worker tries the step once more, after an error or a wait: its clock starts anew."""
+        if split_id in self._lives:
+            self._lives[split_id].began = time.monotonic()
+
+    def waits(self, split_id: str, why: str | None, step: str = "", dependency: str = "") -> None:
+        """A step cannot go on for now, because a dependency failed, or with None can again; shown in the status.
+
+        Waiting is no hanging: the clock stands still until the step is tried `again`.
+        """
+        if why is None:
+            self._waiting.pop(split_id, None)
+            return
         self._waiting[split_id] = why
+        self._failures[step, dependency] += 1
+        if split_id in self._lives:
+            self._lives[split_id].began = math.inf
 
     def forget(self, split_ids: Sequence[str]) -> None:
         """These splits are through."""
         for split_id in split_ids:
-            self._running.pop(split_id, None)
-            self._deaths.pop(split_id, None)
+            self._lives.pop(split_id, None)
             self._waiting.pop(split_id, None)
 
-    def waiting(self) -> dict[str, str]:
-        """Split to the dependency failure it waits out."""
-        return dict(self._waiting)
+    def waiting(self) -> tuple[dict[str, str], dict[tuple[str, str], int]]:
+        """Split to the dependency failure it waits out; and how many failures there were, by step and dependency."""
+        return dict(self._waiting), dict(self._failures)
+
+
+def _hung(life: _Life, successor: Start, now: float) -> float:
+    """The deadline that the dead worker passed, 0 if it died before. A process that was killed cannot tell."""
+    gone = now - life.began
+    # What passed since its successor was set up, it was dead; the successor may also be an actor that was there before.
+    lived = gone - successor.up if successor.up < gone else gone
+    deadline = life.start.deadline
+    return deadline if deadline is not None and lived >= deadline else 0.0
 
 
 def open_gate() -> ray.actor.ActorHandle:

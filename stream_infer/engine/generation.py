@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ray
 
@@ -23,6 +23,9 @@ class Generation:
 
     A generation that failed has ``failure`` set and ``ended`` is set too; what it had not put on ``outcomes`` by then
     it never will, though a worker of it may still be writing a file.
+
+    Attributes:
+        failures: of dependencies, met by the workers, by step and dependency; as of the last `waiting`.
     """
 
     def __init__(self, number: int, stages: Sequence[StageSpec], attempts: int, outcomes: queue.Queue[Batch]) -> None:
@@ -32,6 +35,10 @@ class Generation:
         self.failure: BaseException | None = None
         self.ended = threading.Event()
         self._primed = threading.Event()
+        self._asked: ray.ObjectRef | None = None
+        self._waits: dict[str, str] = {}
+        self.failures: Mapping[tuple[str, str], int] = {}
+        self._stages = stages
         self._outcomes = outcomes
         self._gate = open_gate()
         self._feed = Feed(ENVELOPE)
@@ -55,24 +62,44 @@ class Generation:
             if isinstance(self.failure, Fatal):
                 raise self.failure
             if self.ended.is_set():
-                raise Retryable(f"the execution failed while it started: {self.reason}")
+                raise Retryable(f"the execution failed while it started: {self.reason}", dependency="execution")
             if time.monotonic() > deadline:
                 raise Retryable(
-                    f"the stages were not ready within {timeout:.0f} s: the cluster may lack the CPUs or GPUs they ask for"
+                    f"the stages were not ready within {timeout:.0f} s: the cluster may lack the CPUs or GPUs they ask for",
+                    dependency="execution",
                 )
 
-    def submit(self, split: Split) -> None:
-        """Send one split on its way; its attempt is already counted in the ledger."""
+    def submit(self, split: Split, deadline: float | None = None) -> None:
+        """Send one split on its way; its attempt is already counted in the ledger.
+
+        Args:
+            deadline: seconds that one try of a step may take before the process it hangs in is killed; None: no limit.
+        """
         self.submitted += 1
-        self._feed.push(Batch(split).to_envelope())
+        now = time.time()
+        batch = Batch(split, deadline=deadline, ready_at=now, marks={"sent": [now, now]})
+        self._feed.push(batch.to_envelope())
 
     def waiting(self) -> dict[str, str]:
-        """Splits that wait for a failing dependency, and what it said. Asks the gate: up to a second."""
-        try:
-            found: dict[str, str] = ray.get(self._gate.waiting.remote(), timeout=1.0)
-        except (ray.exceptions.RayError, TimeoutError):
-            return {}
-        return found
+        """Splits that wait for a failing dependency, and what it said, as of the call before. Never blocks."""
+        if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
+            try:
+                self._waits, self.failures = ray.get(self._asked)
+            except ray.exceptions.RayError:  # the gate is gone, and its generation with it
+                self._waits = {}
+            self._asked = None
+        if self._asked is None and not self.ended.is_set():
+            self._asked = self._gate.waiting.remote()
+        return self._waits
+
+    def hold(self) -> None:
+        """Start nothing more of what is in it: such splits come out with neither a receipt nor a reject."""
+        self._gate.close.remote()
+
+    def actors(self) -> dict[str, int]:
+        """Actors that run each step, as of the last turn of the execution's loop."""
+        sizes = zip(self._stages, self._feed.actors, strict=False)
+        return {step.name: size for spec, size in sizes for step in spec.steps}
 
     def close(self) -> None:
         """Let it drain. It has ended when ``ended`` is set."""

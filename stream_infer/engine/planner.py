@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -19,11 +19,14 @@ from tenacity import (
 
 from stream_infer import crash
 from stream_infer.config import Limits
-from stream_infer.contracts import Lag, PlanBudget, Planned, Source
+from stream_infer.contracts import Lag, Place, PlanBudget, Planned, Source
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.errors import Fatal, Fenced, Retryable
 from stream_infer.ledger import Ledger
+from stream_infer.telemetry import figures
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,6 +45,7 @@ class Planner(threading.Thread):
         failure: why this source stopped for good, if it did.
         trouble: the dependency failure it waits out at the moment.
         lag: as of the last look.
+        places: of a log's partitions, as of the last look.
     """
 
     def __init__(
@@ -53,12 +57,14 @@ class Planner(threading.Thread):
         limits: Limits,
         date_by: str,
         until_idle: bool,
+        metrics: Metrics | None = None,
     ) -> None:
         super().__init__(name=f"planner-{source.name}", daemon=True)
         self.source = source
         self.failure: Fatal | None = None
         self.trouble: str | None = None
         self.lag = Lag()
+        self.places: Sequence[Place] = ()
         self._ledger = ledger
         self._backlog = backlog
         self._sizer = sizer
@@ -70,6 +76,8 @@ class Planner(threading.Thread):
         self._planned_all = threading.Event()
         self._acknowledged_at = 0.0
         self._position = ledger.position(source.name)
+        self._metrics = metrics or Metrics([source.name])
+        self._prefix: Mapping[str, int] | None = None
 
     @property
     def planning(self) -> bool:
@@ -90,10 +98,11 @@ class Planner(threading.Thread):
             self._plan_until_stopped()
         except Fatal as error:
             self.failure = error
-            log.error("source %s stops: %s", self.source.name, error)
+            if not isinstance(error, Fenced):  # which is no failure of this source: the supervisor tells it once
+                log.error("source %s stops: %s", self.source.name, error, extra={"source": self.source.name})
         except Exception as error:  # a defect of a source must not pass for a quiet one
             self.failure = Fatal(f"source {self.source.name} failed: {type(error).__name__}: {error}")
-            log.exception("source %s stops", self.source.name)
+            log.exception("source %s stops", self.source.name, extra={"source": self.source.name})
         self._planned_all.set()
         try:
             while not self._drained.wait(_ACKNOWLEDGE_SECONDS):
@@ -117,6 +126,26 @@ class Planner(threading.Thread):
                 self._rest(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
 
     def _plan_once(self, room: int) -> int:
+        steps = self._replay_once(max(1, room // 2))
+        return steps + self._plan_new(max(1, room - steps))
+
+    def _replay_once(self, most: int) -> int:
+        """Plan rejects anew that somebody asked for; returns how many."""
+        asked = self._ledger.replayable(self.source.name, most)
+        again = [
+            (rejected, self.source.replay(split, rejected.reject, rejected.replays + 1)) for rejected, split in asked
+        ]
+        if not again:
+            return 0
+        crash.point("replay.step")
+        added = self._patiently(partial(self._ledger.replay, self.source.name, again))
+        crash.point("replay.stored")
+        if added:
+            log.info("source %s: %d rejects are replayed", self.source.name, len(added))
+            self._backlog.offer(added)
+        return len(again)
+
+    def _plan_new(self, room: int) -> int:
         limits = self._limits
         freshness = 0.0 if self._until_idle else limits.freshness
         budget = PlanBudget(
@@ -137,6 +166,7 @@ class Planner(threading.Thread):
                 break
             crash.point("plan.stored")
             self._backlog.offer(added)
+            figures.lost(self._metrics, [loss for step in group for loss in step.losses])
             steps += len(group)
             if self._halt.is_set():
                 break
@@ -149,7 +179,8 @@ class Planner(threading.Thread):
         def tell(state: object) -> None:
             error = getattr(state, "outcome").exception()  # noqa: B009 - tenacity types it as optional
             self.trouble = str(error)
-            log.warning("source %s waits: %s", self.source.name, error)
+            self._metrics.add(m.DEPENDENCY_ERRORS, 1, "plan", getattr(error, "dependency", "other"))
+            log.warning("source %s waits: %s", self.source.name, error, extra={"source": self.source.name})
 
         retrying = Retrying(
             retry=retry_if_exception_type(Retryable),
@@ -178,17 +209,25 @@ class Planner(threading.Thread):
 
     def _acknowledge(self, last: bool = False) -> None:
         """Tell the source what is committed. A failure is told again later: the ledger remembers."""
+        if self._ledger.fenced is not None:
+            return
         if not last and time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS:
             return
         try:
             while splits := self._ledger.unacknowledged(self.source.name, _PAGE):
+                self._prefix = self._ledger.prefix(self.source.name)
                 with crash.around("source.committed"):
-                    self.source.committed(splits, self._ledger.prefix(self.source.name))
+                    self.source.committed(splits, self._prefix)
                 self._ledger.acknowledge([split.split_id for split in splits])
                 if len(splits) < _PAGE:
                     break
-        except (Retryable, Fenced) as error:
+            if self._prefix is None:
+                self._prefix = self._ledger.prefix(self.source.name)
+            self.places = self.source.places(self._prefix)
+        except Retryable as error:
             log.warning("source %s: committed work is not acknowledged yet: %s", self.source.name, error)
+        except Fenced:
+            return  # the supervisor tells it once
         self._acknowledged_at = time.monotonic()
 
 

@@ -10,6 +10,7 @@ TARGET_SECONDS = 1.0
 FIRST_RECORD_BYTES = 1024.0
 _FIRST_RECORDS = 512  # before any receipt
 _WEIGHT = 0.3  # of the newest receipt in the moving average
+_PATIENCE = 20  # times as long as its cost lets expect: a slow minute of the machine is no hanging
 _GROWTH = 32  # at most this much larger than the largest seen: a cost learned from a few records may be a poor guess
 
 
@@ -50,6 +51,17 @@ class SplitSizer:
     def learned(self) -> bool:
         """Whether a receipt has told yet what a record costs."""
         return self._cost is not None
+
+    def deadline(self, records: int, least: float | None) -> float | None:
+        """Seconds that one try of a step of a split may take; None where ``least``, the setting, turns it off.
+
+        Args:
+            least: ``limits.split_timeout``.
+        """
+        if not least:
+            return None
+        with self._lock:
+            return max(least, _PATIENCE * (self._cost or 0.0) * records)
 
     def record_bytes(self) -> float:
         """Input bytes of one record, as learned so far."""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +18,12 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from stream_infer import crash
 from stream_infer.config import PipelineSettings
 from stream_infer.engine.batch import Batch
+from stream_infer.engine.dividing import deaths_allowed
+from stream_infer.engine.gate import Deaths, Start
 from stream_infer.engine.steps import Step, reject_of
 from stream_infer.engine.unbounded import mapped
-from stream_infer.errors import Fatal, Retryable, StreamInferError
+from stream_infer.engine.watchdog import watched
+from stream_infer.errors import Fatal, Oversized, Retryable, StreamInferError
 from stream_infer.splits import Split
 
 ORDER = ("read", "infer", "write")
@@ -51,17 +55,28 @@ class WorkerDied(StreamInferError):
     """A split killed the processes that worked on it."""
 
 
+class WorkerHung(StreamInferError):
+    """A split kept its worker busy past its deadline, and the watchdog ended it."""
+
+
 class Stage:
     """An actor that takes one split at a time through its steps.
 
     A dependency that fails is waited out here, with jittered backoff and without end: the split stays admitted, so
     backpressure holds everything behind it. Any other error is tried ``attempts`` times and then poisons the split,
-    which the driver bisects. A step that kills this process is counted by the gate.
+    which the driver bisects. A step that kills this process is counted by the gate; one that hangs is ended by the
+    watchdog, which kills the process.
+
+    The time between two calls is told with the next split (`Batch.waits`). The part of it after that split had become
+    ready for this stage is backpressured: work was there and was held back, by a full stage behind this one or by the
+    hand-over itself. The rest is idle: nothing was there. The steps of one actor share both.
     """
 
     def __init__(self, steps: Sequence[Step], gate: ray.actor.ActorHandle, attempts: int, threads: int) -> None:
+        self._up = time.monotonic()
         self._steps = steps
         self._gate = gate
+        self._worker = ray.get_runtime_context().get_worker_id()
         self._attempts = attempts
         self._threads = min(threads, os.cpu_count() or 1)
         self._broken: Exception | None = None
@@ -71,11 +86,14 @@ class Stage:
                     step.setup()
         except Exception as error:  # told by the first split, which the driver can read; an actor's death it cannot
             self._broken = error
+        self._ended_at = time.time()
+        self._idle = self._backpressured = 0.0
 
     def __call__(self, envelope: pa.Table) -> pa.Table:
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(self._threads)  # OpenMP keeps it by thread, and Ray does not call from one alone
         batch = Batch.from_envelope(envelope)
+        self._waited(batch)
         if isinstance(self._broken, Fatal):
             batch.fatal = batch.fatal or str(self._broken)
         elif self._broken is not None:
@@ -83,19 +101,34 @@ class Stage:
         for step in self._steps:
             if batch.poisoned is None and batch.fatal is None and batch.split.source != PRIMING:
                 batch = self._guarded(step, batch)
+        batch.ready_at = self._ended_at = time.time()
         return batch.to_envelope()
+
+    def _waited(self, batch: Batch) -> None:
+        """Account for the time since the last call ended. A split that only warms the actors carries none of it."""
+        now = time.time()
+        gap = max(0.0, now - self._ended_at)
+        held = min(gap, max(0.0, now - batch.ready_at)) if batch.ready_at else 0.0
+        self._idle += gap - held
+        self._backpressured += held
+        if batch.split.source != PRIMING:
+            share = [self._idle / len(self._steps), self._backpressured / len(self._steps)]
+            batch.waits |= {step.name: share for step in self._steps}
+            self._idle = self._backpressured = 0.0
 
     def _guarded(self, step: Step, batch: Batch) -> Batch:
         split = batch.split
         crash.point("gate.before")
-        deaths, where = ray.get(self._gate.begin.remote(split.split_id, step.name, ORDER.index(step.name)))
-        # A piece of a killing split is suspect: one death divides it further. A record alone gets every attempt.
-        limit = 1 if split.depth and split.records > 1 else self._attempts
-        if deaths >= limit:
-            error = WorkerDied(f"the worker process died {deaths} times in {where}")
-            batch.poisoned = reject_of(split, where, error)
+        up = time.monotonic() - self._up
+        start = Start(step.name, ORDER.index(step.name), _deadline(step, batch), self._worker, up)
+        deaths: Deaths = ray.get(self._gate.begin.remote(split.split_id, start))
+        if deaths.closed:
+            return batch  # without a receipt: the split stays planned
+        batch.deaths = deaths.total
+        if deaths.charged(alone=split.records <= 1 or bool(split.replay)) >= deaths_allowed(split, self._attempts):
+            batch.poisoned = reject_of(split, deaths.step, _killed(deaths))
             return batch
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.time()
         try:
             with crash.around(step.name):
                 batch = self._tried(step, batch)
@@ -104,12 +137,25 @@ class Stage:
         except Exception as error:
             batch.poisoned = reject_of(batch.split, step.name, error)
         batch.seconds[step.name] = time.perf_counter() - started
+        batch.marks[step.name] = [began, time.time()]
         return batch
 
     def _tried(self, step: Step, batch: Batch) -> Batch:
+        told = False
+        tries = count()
+
+        def one_try() -> Batch:
+            if next(tries):
+                self._gate.again.remote(batch.split.split_id)
+            with watched(_deadline(step, batch)):  # waiting for a dependency is no hanging: each try has its own clock
+                return step.run(batch)
+
         def report(state: RetryCallState) -> None:
+            nonlocal told
             error = state.outcome.exception() if state.outcome else None
-            self._gate.waits.remote(batch.split.split_id, f"{step.name}: {error}")
+            dependency = getattr(error, "dependency", "other")
+            self._gate.waits.remote(batch.split.split_id, f"{step.name}: {error}", step.name, dependency)
+            told = True
 
         waiting = Retrying(
             retry=retry_if_exception_type(Retryable),
@@ -118,13 +164,28 @@ class Stage:
         )
         for attempt in range(1, self._attempts + 1):
             try:
-                return waiting(step.run, batch)
-            except Fatal:
+                done = waiting(one_try)
+                if told:
+                    self._gate.waits.remote(batch.split.split_id, None)
+                return done
+            except (Fatal, Oversized):
                 raise
             except Exception:
                 if attempt == self._attempts:
                     raise
         raise AssertionError("unreachable: attempts is at least 1")
+
+
+def _deadline(step: Step, batch: Batch) -> float | None:
+    """Seconds for one try. Writing has none: no record can make it hang, and a store is slow for all of them."""
+    return None if step.name == "write" else batch.deadline
+
+
+def _killed(deaths: Deaths) -> StreamInferError:
+    if deaths.hung:
+        return WorkerHung(f"hung for {deaths.hung:g} s in {deaths.step}; {deaths.total} worker processes ended by it")
+    memory = f", {deaths.starved} times for want of memory on its node" if deaths.starved else ""
+    return WorkerDied(f"the worker process died {deaths.total} times in {deaths.step}{memory}")
 
 
 def plan_stages(

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from stream_infer import config, crash
-from stream_infer.contracts import Model, Reader, ReadOutcome, Sink
+from stream_infer.contracts import ORIGINS, Model, Reader, ReadOutcome, Sink
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.isolate import isolate
-from stream_infer.errors import ConfigError, RejectRecord
+from stream_infer.errors import ConfigError, Oversized, RejectRecord
 from stream_infer.models import run_batched
 from stream_infer.records import OUTPUT_FIELDS, RECORD_COLUMNS
 from stream_infer.splits import Reject, Split
@@ -41,8 +41,11 @@ class ReadStep:
 
     name = "read"
 
-    def __init__(self, readers: Mapping[str, Reader], preprocess: str | None, model: Model, root: str) -> None:
+    def __init__(
+        self, readers: Mapping[str, Reader], preprocess: str | None, model: Model, root: str, most_bytes: int
+    ) -> None:
         self._readers = readers
+        self._most_bytes = most_bytes
         self._path = preprocess
         self._model = model
         self._root = root
@@ -56,10 +59,18 @@ class ReadStep:
     def run(self, batch: Batch) -> Batch:
         split = batch.split
         outcome = ReadOutcome()
-        tables = list(self._readers[split.source].read(split, outcome))
+        started = time.time()
+        tables, size = [], 0
+        for table in self._readers[split.source].read(split, outcome):
+            size += table.nbytes
+            if size > self._most_bytes:
+                raise Oversized(f"more than limits.decoded ({self._most_bytes} bytes) when decoded")
+            tables.append(table)
         crash.point("read.decoded")
         rejects = list(outcome.rejects)
         rows = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+        batch.received = rows.num_rows + len(rejects) + sum(loss.records for loss in outcome.losses)
+        prepared = time.time()
         for function in (self._preprocess, self._model.prepare):
             if function is not None and rows.num_rows:
                 identities = rows.column("record_id")
@@ -69,6 +80,8 @@ class ReadStep:
         batch.rejects = rejects
         batch.losses = list(outcome.losses)
         batch.bytes_in = outcome.bytes
+        batch.origins, batch.more_origins = outcome.origins[:ORIGINS], max(0, len(outcome.origins) - ORIGINS)
+        batch.marks |= {"fetch": [started, prepared], "prepare": [prepared, time.time()]}
         return batch
 
 
@@ -109,6 +122,7 @@ class InferStep:
         batch.rejects += rejected(batch.split, self.name, rows.column("record_id"), inferred.rejects)
         batch.inferences = len(inferred.kept)
         batch.batches = inferred.batches
+        batch.cost = inferred.cost
         batch.padding = inferred.padding
         batch.rows = output
         return batch

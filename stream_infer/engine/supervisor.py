@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,18 +15,25 @@ from stream_infer.config import PipelineSettings
 from stream_infer.contracts import Sink, Source
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.committer import Committer
+from stream_infer.engine.gauges import Gauges
 from stream_infer.engine.generation import Generation
 from stream_infer.engine.planner import Planner
+from stream_infer.engine.publisher import Publisher
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.engine.stages import StageSpec
+from stream_infer.engine.storm import Storm
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
+from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.tracing import Tracer
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _WARM_SECONDS = 600.0
+_FENCED_SECONDS = 60.0  # for what is in flight when another instance owns the ledger: that one does it anyway
+_PUBLISH_SECONDS = 60.0  # for rejects that wait at the end; a target that fails by then is told by the next start
 # A split of one record is rejected for killing its worker only on the gate's word. The durable count also grows when
 # the whole service is killed, which is not the record's fault, so there it takes this many times the limit.
 _PATIENCE = 4
@@ -49,6 +57,8 @@ class Supervisor:
         metrics: Metrics,
         *,
         until_idle: bool,
+        publishers: Sequence[Publisher] = (),
+        tracer: Tracer | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -58,22 +68,43 @@ class Supervisor:
         self._sink = sink
         self._stages = stages
         self._until_idle = until_idle
+        self._publishers = publishers
         actors = sum(stage.max_actors for stage in stages)
         limits = settings.limits
         self._backlog = Backlog(limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
         fused = len(stages) == 1
-        sizers = {source.name: SplitSizer(limits.split_records, limits.split_bytes, fused=fused) for source in sources}
+        self._sizers = {
+            source.name: SplitSizer(limits.split_records, limits.split_bytes, fused=fused) for source in sources
+        }
+        self._storm = Storm(limits.storm)
         by_name = {source.name: source for source in sources}
-        self._committer = Committer(ledger, sink, by_name, self._backlog, sizers, metrics)
+        self._committer = Committer(ledger, sink, by_name, self._backlog, self._sizers, metrics, self._storm, tracer)
         self.planners = [
-            Planner(source, ledger, self._backlog, sizers[source.name], limits, settings.sink.partition, until_idle)
+            Planner(
+                *(
+                    source,
+                    ledger,
+                    self._backlog,
+                    self._sizers[source.name],
+                    limits,
+                    settings.sink.partition,
+                    until_idle,
+                ),
+                metrics,
+            )
             for source in sources
         ]
+        pools = [[step.name for step in stage.steps] for stage in stages]
+        self._gauges = Gauges(metrics, self._backlog, self.planners, self._committer.actor_time, pools)
+        self._committer.on_settled = self._gauges.settled
+        self._failures_told: Counter[tuple[str, str]] = Counter()
+        metrics.before_scrape(self._gauges.refresh)
         self._stop = threading.Event()
         self._generation: Generation | None = None
         self._generations = 0
         self._failures = 0
         self._busy_at = time.monotonic()
+        self._stalled: tuple[str, ...] = ()  # what workers wait for at the moment
 
     def stop(self) -> None:
         """Stop planning, finish what is in flight, commit, and let `run` return."""
@@ -86,6 +117,8 @@ class Supervisor:
             Fatal: a person must act; what was in flight is safe in the ledger.
         """
         self._committer.start()
+        for publisher in self._publishers:
+            publisher.start()
         try:
             crash.point("recover.begin")
             self._recover(self._ledger.unfinished())
@@ -94,18 +127,34 @@ class Supervisor:
             self._loop()
         finally:
             self._drain()
+        if self._storm.stands is not None:
+            self._committer.patiently(
+                self._ledger.forgive
+            )  # or it would be poisoned after a few starts that change nothing
+            raise Fatal(self._storm.sentence(self._ledger.audit()["in_flight"]))
 
     def status(self) -> dict[str, object]:
         """The state of this instance, for the status page; asks nobody."""
         generation = self._generation
+        rejects = {publisher.target.name: publisher.trouble for publisher in self._publishers}
         return {
             "state": self.state,
             "ready": self.state in ("ready", "resting"),
-            "trouble": self.trouble or self._committer.trouble,
+            "trouble": self._storm.stands
+            or self.trouble
+            or self._committer.trouble
+            or next(iter(self._stalled), None)
+            or next(filter(None, rejects.values()), None),
+            "rejects": rejects,
             "generation": generation.number if generation else None,
             "waiting_splits": self._backlog.waiting,
             "in_flight_splits": self._backlog.in_flight,
             "in_flight_bytes": self._backlog.in_flight_bytes,
+            "stalled": list(self._stalled),
+            "storm": self._storm.stands is not None,
+            "stages": [
+                {"steps": [step.name for step in stage.steps], "max_actors": stage.max_actors} for stage in self._stages
+            ],
             "sources": {
                 planner.source.name: {
                     "lag": planner.lag.records,
@@ -118,10 +167,11 @@ class Supervisor:
         }
 
     def _loop(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._storm.stands is None:
             self._raise_failures()
             self._watch_generation()
-            self._gauge()
+            self._watch_workers()
+            self._tell_gauges()
             if self._until_idle and self._all_done():
                 return
             if self._generation is None:
@@ -139,6 +189,8 @@ class Supervisor:
         return not self._backlog.waiting and not self._backlog.in_flight
 
     def _raise_failures(self) -> None:
+        if self._ledger.fenced is not None:
+            raise self._ledger.fenced
         if self._committer.failure is not None:
             raise self._committer.failure
         failed = [planner.failure for planner in self.planners if planner.failure is not None]
@@ -155,7 +207,7 @@ class Supervisor:
             generation.warm(_WARM_SECONDS)
         except (Retryable, Fatal) as error:
             generation.close()
-            self.metrics.generations.labels("failed").inc()
+            self.metrics.add(m.GENERATIONS, 1, "failed")
             if isinstance(error, Fatal):
                 raise
             self._back_off(str(error))
@@ -168,7 +220,6 @@ class Supervisor:
     def _ready(self) -> None:
         self.state, self.trouble = "ready", None
         self._busy_at = time.monotonic()
-        self.metrics.ready.set(1)
         log.info("ready")
 
     def _watch_generation(self) -> None:
@@ -185,8 +236,21 @@ class Supervisor:
         elif time.monotonic() - self._busy_at > self.settings.limits.idle_after:
             self._release(generation, "idle")
 
+    def _watch_workers(self) -> None:
+        """What splits in flight wait for: a failing store or broker is met by the workers, which nobody reads."""
+        waits = self._generation.waiting() if self._generation is not None else {}
+        failures = Counter(self._generation.failures if self._generation is not None else {})
+        for (step, dependency), count in (failures - self._failures_told).items():
+            self.metrics.add(m.DEPENDENCY_ERRORS, count, step, dependency)
+        self._failures_told = failures
+        stalled = tuple(sorted(set(waits.values())))
+        for why in stalled:
+            if why not in self._stalled:
+                log.warning("a worker waits: %s", why)
+        self._stalled = stalled
+
     def _release(self, generation: Generation, end: str) -> None:
-        log.info("generation %d ends: %s", generation.number, end)
+        log.info("generation %d ends: %s", generation.number, end, extra={"generation": generation.number})
         with crash.around("rotate"):
             generation.close()
             generation.join()
@@ -194,19 +258,20 @@ class Supervisor:
             self._fallen(generation)
             return
         self._committer.outcomes.join()
-        self.metrics.generations.labels(end).inc()
-        self.metrics.ready.set(0)
+        self.metrics.add(m.GENERATIONS, 1, end)
+        self._committer.actor_time.forget()
         self._generation = None
         self.state = "resting"
 
     def _fallen(self, generation: Generation) -> None:
         self._generation = None
-        self.metrics.ready.set(0)
-        self.metrics.generations.labels("failed").inc()
+        self.metrics.add(m.GENERATIONS, 1, "failed")
+        self._committer.actor_time.forget()
         if isinstance(generation.failure, Fatal):
             raise generation.failure
         self._committer.outcomes.join()
-        log.warning("generation %d failed: %s", generation.number, generation.reason)
+        told = (generation.number, generation.reason)
+        log.warning("generation %d failed: %s", *told, extra={"generation": generation.number})
         self._recover(self._backlog.returned())
         if time.time() - generation.started_at > 300:
             self._failures = 0
@@ -242,9 +307,11 @@ class Supervisor:
     def _dispatch(self, splits: Sequence[Split]) -> None:
         if not splits or self._generation is None:
             return
-        limit = self.settings.limits.attempts
+        limits = self.settings.limits
+        limit = limits.attempts
         for taken in splits:
             split = taken if taken.attempt else taken.tried()
+            self.metrics.add(m.SPLIT_RETRIES, split.attempt > 1, split.source)
             if split.attempt > (limit * _PATIENCE if split.records <= 1 else limit):
                 reason = f"the service ended {split.attempt - 1} times while it was in flight"
                 self._committer.poison(
@@ -252,14 +319,15 @@ class Supervisor:
                 )
             else:
                 with crash.around("dispatch"):
-                    self._generation.submit(split)
+                    deadline = self._sizers[split.source].deadline(split.records, limits.split_timeout)
+                    self._generation.submit(split, deadline)
 
-    def _gauge(self) -> None:
-        self.metrics.waiting_splits.set(self._backlog.waiting)
-        self.metrics.in_flight_splits.set(self._backlog.in_flight)
-        self.metrics.in_flight_bytes.set(self._backlog.in_flight_bytes)
-        for planner in self.planners:
-            self.metrics.lag_records.labels(planner.source.name).set(planner.lag.records)
+    def _tell_gauges(self) -> None:
+        """What only this thread may ask."""
+        generation = self._generation
+        self._gauges.state = self.state
+        self._gauges.actors = generation.actors() if generation is not None else {}
+        self._gauges.generation = generation.number if generation is not None else 0
 
     def _drain(self) -> None:
         """Finish what is in flight and commit it; whatever only waited is safe in the ledger."""
@@ -268,19 +336,27 @@ class Supervisor:
         for planner in self.planners:
             planner.stop_planning()
         self._backlog.drop_waiting()
+        fenced = self._ledger.fenced is not None
         if self._generation is not None:
+            if self._storm.stands is not None:  # a split that kills or hangs would need all its attempts to come out
+                self._generation.hold()
             self._generation.close()
-            self._generation.join()
+            self._generation.join(_FENCED_SECONDS if fenced else None)
             self._generation = None
+            self.metrics.add(m.GENERATIONS, 1, "drained")
         crash.point("drain.executed")
         self._committer.finish()
         self._committer.join()
         crash.point("drain.committed")
+        for publisher in self._publishers:
+            publisher.finish(_PUBLISH_SECONDS)
         for planner in self.planners:
             planner.finish()
         for planner in self.planners:
             if planner.is_alive():
                 planner.join(30.0)
         self.state = "stopped"
+        self._tell_gauges()
         crash.point("drain.end")
-        log.info("everything is committed")
+        if self._ledger.fenced is None and self._storm.stands is None:
+            log.info("everything is committed")

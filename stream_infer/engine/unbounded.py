@@ -1,14 +1,16 @@
 """The endless source of a Ray Data execution: the only module that touches Ray Data's private parts.
 
-Checked against Ray 2.60.0; `tests/engine/test_unbounded.py` names that version. Four things of Ray are used that it
+Checked against Ray 2.60.0; `tests/engine/test_unbounded.py` names that version. Five things of Ray are used that it
 does not promise: a logical operator may be registered in ``Planner._DEFAULT_PLAN_FNS``; the scheduling loop calls
-``refresh_state`` of each operator once a step; an operator that has not completed keeps the execution alive; and map
-operators keep block statistics in ``_output_blocks_stats``, which would grow for ever here.
+``refresh_state`` of each operator once a step; an operator that has not completed keeps the execution alive; map
+operators keep block statistics in ``_output_blocks_stats``, which would grow for ever here; and actor pools say their
+size in ``_actor_pool.num_running_actors()``.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from ray.data.block import BlockMetadata
 CHECKED_VERSION = "2.60.0"
 _IDLE_SECONDS = 0.5  # how often an idle loop looks at Ray's own housekeeping (autoscaling down)
 _BUSY_SECONDS = 0.02  # work is in flight but no task runs: actors are starting
+_COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
 
 
@@ -35,6 +38,7 @@ class Feed:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
+        self.actors: tuple[int, ...] = ()  # of each stage, told by the execution
         self._bundles: deque[RefBundle] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -105,6 +109,7 @@ class _UnboundedBuffer(InputDataBuffer):
         super().__init__(context, input_data=[])
         self._estimated_num_output_bundles = None
         self._feed = feed
+        self._counted_at = 0.0
 
     def has_next(self) -> bool:
         return self._feed.ready()
@@ -123,6 +128,7 @@ class _UnboundedBuffer(InputDataBuffer):
     def refresh_state(self) -> None:
         super().refresh_state()
         running = False
+        self._count_actors()
         for operator in _downstream(self):
             running = running or operator.num_active_tasks() > 0 or operator.has_next()
             statistics = getattr(operator, "_output_blocks_stats", None)
@@ -130,6 +136,13 @@ class _UnboundedBuffer(InputDataBuffer):
                 statistics.clear()
         if not running:
             self._feed.rest()
+
+    def _count_actors(self) -> None:
+        now = time.monotonic()
+        if now - self._counted_at >= _COUNT_SECONDS:
+            self._counted_at = now
+            pools = (getattr(operator, "_actor_pool", None) for operator in _downstream(self))
+            self._feed.actors = tuple(pool.num_running_actors() for pool in pools if pool is not None)
 
 
 def _downstream(operator: PhysicalOperator) -> Iterator[PhysicalOperator]:

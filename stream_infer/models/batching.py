@@ -25,6 +25,7 @@ class Inferred:
         columns: the model's columns for the good rows, in the order of the input.
         rejects: (row index, error) of the rows that failed alone, by index.
         batches: micro-batches that gave rows.
+        cost: cost of the good rows, in the model's units.
         padding: share of the paid cost that was padding, 0 … 1, over those batches.
         kept: indices of the rows in ``columns``, ascending, shape (columns.num_rows,).
     """
@@ -32,6 +33,7 @@ class Inferred:
     columns: pa.Table
     rejects: list[tuple[int, Exception]]
     batches: int
+    cost: float
     padding: float
     kept: np.ndarray
 
@@ -92,7 +94,7 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
         Exception: a device error that leaves the process unusable (a CUDA assert), as it is; start a new process.
     """
     if prepared.num_rows == 0:
-        return Inferred(pa.table({}), [], 0, 0.0, np.empty(0, np.int64))
+        return Inferred(pa.table({}), [], 0, 0.0, 0.0, np.empty(0, np.int64))
     cost = np.asarray(model.cost(prepared), dtype=np.float64)
     if cost.shape != (prepared.num_rows,) or not np.isfinite(cost).all() or (cost < 0).any():
         raise Fatal(f"{model.identity}: cost() must give one finite number of 0 or more a row; correct the model")
@@ -122,7 +124,7 @@ def _restored(run: _Run) -> Inferred:
     rejects = sorted(run.rejects, key=lambda reject: reject[0])
     padding = max(0.0, 1.0 - run.used / run.paid) if run.paid else 0.0
     if not run.tables:
-        return Inferred(pa.table({}), rejects, 0, 0.0, np.empty(0, np.int64))
+        return Inferred(pa.table({}), rejects, 0, 0.0, 0.0, np.empty(0, np.int64))
     try:
         joined = pa.concat_tables(run.tables, promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
@@ -133,7 +135,7 @@ def _restored(run: _Run) -> Inferred:
     rows = np.concatenate(run.rows)
     back = np.argsort(rows)
     columns = joined if (back == np.arange(len(back))).all() else joined.take(pa.array(back))
-    return Inferred(columns, rejects, len(run.tables), padding, rows[back])
+    return Inferred(columns, rejects, len(run.tables), run.used, padding, rows[back])
 
 
 def _check(result: pa.Table, rows: int, model: Model) -> None:

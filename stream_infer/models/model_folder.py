@@ -107,9 +107,13 @@ class ModelFolder(Deferred):
                 raise ConfigError(
                     f"model.path: there is no folder {shown}, and it is not in the hub's cache while offline"
                 ) from None
-            raise Retryable(f"the model hub did not answer for {shown} ({type(error).__name__})") from error
+            raise Retryable(
+                f"the model hub did not answer for {shown} ({type(error).__name__})", dependency="hub"
+            ) from error
         except OSError as error:
-            raise Retryable(f"the model hub did not answer for {shown} ({type(error).__name__})") from error
+            raise Retryable(
+                f"the model hub did not answer for {shown} ({type(error).__name__})", dependency="hub"
+            ) from error
 
     def auto(self, cls: str, **arguments: Any) -> Any:
         """``transformers.CLS.from_pretrained`` of the folder.

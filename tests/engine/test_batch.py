@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.engine.batch import Batch
-from stream_infer.engine.gate import AttemptGate
+from stream_infer.engine.gate import AttemptGate, Start
 from stream_infer.engine.isolate import isolate
 from stream_infer.splits import Loss, Reject, Split
 
+READ, INFER = Start("read", 0), Start("infer", 1)
 SPLIT = Split.of("s", {"n": 1}, folder="f", records=1, bytes=1)
 
 
@@ -39,11 +40,11 @@ def test_exactly_the_raising_rows_are_left_out(numbers: list[int], bad: set[int]
 
 
 def test_the_gate_tells_in_which_step_a_worker_died() -> None:
-    gate = AttemptGate()
-    assert gate.begin("a", "read", 0) == (0, "read")
-    assert gate.begin("a", "infer", 1)[0] == 0
-    assert gate.begin("a", "read", 0) == (1, "infer")
-    assert gate.begin("a", "infer", 1)[0] == 1
-    assert gate.begin("a", "infer", 1) == (2, "infer")
+    gate = AttemptGate(starved=lambda worker: False)
+    assert gate.begin("a", READ) == (0, 0, "read", 0.0, False)
+    assert gate.begin("a", INFER).total == 0
+    assert gate.begin("a", READ) == (1, 0, "infer", 0.0, False)
+    assert gate.begin("a", INFER).total == 1
+    assert gate.begin("a", INFER) == (2, 0, "infer", 0.0, False)
     gate.forget(["a"])
-    assert gate.begin("a", "read", 0)[0] == 0
+    assert gate.begin("a", READ).total == 0

@@ -18,6 +18,7 @@ from stream_infer.engine.cluster import connect
 from stream_infer.engine.stages import plan_stages
 from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
 from stream_infer.engine.supervisor import Supervisor
+from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
 from stream_infer.models import build_model
 from stream_infer.telemetry.metrics import Metrics
@@ -32,7 +33,7 @@ def cluster() -> Iterator[tuple[int, int]]:
     ray.shutdown()
 
 
-def _settings(folder: Path, stages: str, **options: Any) -> PipelineSettings:
+def _settings(folder: Path, stages: str, limits: dict[str, Any] | None = None, **options: Any) -> PipelineSettings:
     return parse(
         {
             "name": "numbers",
@@ -41,7 +42,7 @@ def _settings(folder: Path, stages: str, **options: Any) -> PipelineSettings:
             "model": {"kind": "python", "python": "numbers_kit:Moody", "options": options},
             "sink": {"url": str(folder / "out")},
             "stages": stages,
-            "limits": {"attempts": 2, "freshness": 0, "idle_after": 2},
+            "limits": {"attempts": 2, "freshness": 0, "idle_after": 2, **(limits or {})},
         }
     )
 
@@ -54,7 +55,7 @@ def _supervisor(
     ledger.acquire("test")
     stages = plan_stages(
         settings,
-        ReadStep({"numbers": source.reader()}, None, model, HERE),
+        ReadStep({"numbers": source.reader()}, None, model, HERE, 2**30),
         InferStep(model, settings.model.batch, [], "cpu"),
         WriteStep(sink),
         *cluster,
@@ -67,16 +68,52 @@ def test_bad_records_are_rejected_and_their_neighbours_delivered(
     tmp_path: Path, cluster: tuple[int, int], stages: str
 ) -> None:
     source = NumbersSource("numbers", 100)
-    settings = _settings(tmp_path, stages, raising=[7], killing=[33])
+    settings = _settings(tmp_path, stages, raising=[7], killing=[33], hungry=[58])
     supervisor, ledger, sink = _supervisor(settings, source, tmp_path, cluster, until_idle=True)
     supervisor.run()
-    assert sorted(sink.record_ids()) == sorted(f"numbers/{number}" for number in range(100) if number not in (7, 33))
+    assert sorted(sink.record_ids()) == sorted(
+        f"numbers/{number}" for number in range(100) if number not in (7, 33, 58)
+    )
     assert {reject.record_id: reject.error for reject in ledger.rejects()} == {
         "numbers/7": "moody",
         "numbers/33": "WorkerDied",
+        "numbers/58": "MemoryError",
     }
     assert source.prefix == {"n": 100}
     assert supervisor.state == "stopped"
+
+
+def test_a_record_that_hangs_is_rejected_and_its_neighbours_delivered(tmp_path: Path, cluster: tuple[int, int]) -> None:
+    settings = _settings(tmp_path, "fused", {"split_timeout": 3, "attempts": 1}, hanging=[33])
+    supervisor, ledger, sink = _supervisor(settings, NumbersSource("numbers", 60), tmp_path, cluster, until_idle=True)
+    supervisor.run()
+    assert sorted(sink.record_ids()) == sorted(f"numbers/{number}" for number in range(60) if number != 33)
+    (reject,) = ledger.rejects()
+    assert (reject.record_id, reject.stage, reject.error) == ("numbers/33", "infer", "WorkerHung")
+    assert reject.reason.startswith("hung for 3 s in infer")
+
+
+@pytest.mark.parametrize("mood", ["raising", pytest.param("killing", marks=pytest.mark.chaos)])
+def test_a_storm_stops_the_line_and_a_repaired_model_does_what_was_held_back(
+    tmp_path: Path, cluster: tuple[int, int], mood: str
+) -> None:
+    limits = {"attempts": 1, "storm": {"records": 20, "splits": 3}}
+    source, numbers = NumbersSource("numbers", 120), list(range(120))
+    settings = _settings(tmp_path, "fused", limits, **{mood: numbers})
+    broken, ledger, sink = _supervisor(settings, source, tmp_path, cluster, until_idle=True)
+    with pytest.raises(Fatal, match=r"everything fails, so the line stands.*limits\.storm: null"):
+        broken.run()
+    counts = ledger.audit()
+    assert counts["rejected"] <= 20
+    assert counts["in_flight"] > 0
+    assert sink.record_ids() == []
+    assert {split.attempt for split in ledger.unfinished()} == {0}
+    ledger.close()
+    repaired, ledger, sink = _supervisor(_settings(tmp_path, "fused"), source, tmp_path, cluster, until_idle=True)
+    repaired.run()
+    rejected = {reject.record_id for reject in ledger.rejects()}
+    assert len(rejected) == counts["rejected"]
+    assert sorted([*sink.record_ids(), *rejected]) == sorted(f"numbers/{number}" for number in numbers)
 
 
 def test_an_outage_of_the_sink_is_waited_out_and_an_idle_generation_released(

@@ -1,0 +1,125 @@
+"""The publisher: tells one target of every reject that the ledger has committed, at the target's own pace."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import random
+import threading
+from collections.abc import Mapping, Sequence
+
+from stream_infer import crash
+from stream_infer.contracts import Reader, RejectTarget
+from stream_infer.errors import Fenced
+from stream_infer.ledger import Ledger
+from stream_infer.rejects import Rejection, Told
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0
+_MOST_SECONDS = 30.0  # between two tries of a target that fails
+_PAGE = 100
+
+
+class Publisher(threading.Thread):
+    """One thread a target, so that a target that fails holds up no other, and never the main line.
+
+    The ledger remembers how far the target has been told; a restart goes on there, and may tell the last page twice.
+
+    Args:
+        readers: the sources' readers; it takes copies, for a reader belongs to one thread.
+
+    Attributes:
+        trouble: why the target cannot be told at the moment.
+    """
+
+    def __init__(
+        self, target: RejectTarget, ledger: Ledger, readers: Mapping[str, Reader], metrics: Metrics | None = None
+    ) -> None:
+        super().__init__(name=f"rejects-{target.name}", daemon=True)
+        self.target = target
+        self.trouble: str | None = None
+        self._ledger = ledger
+        self._metrics = metrics
+        self._readers = {name: copy.copy(reader) for name, reader in readers.items()} if target.originals else {}
+        self._ending = threading.Event()
+        self._failures = 0
+
+    def finish(self, timeout: float) -> None:
+        """Tell the rest once more and end; what fails now is told by the next start."""
+        self._ending.set()
+        if self.is_alive():
+            self.join(timeout)
+
+    def run(self) -> None:
+        try:
+            while True:
+                ending = self._ending.is_set()
+                told = self._try()
+                if ending and not told:
+                    break
+                if told is None or self._failures:
+                    self._ending.wait(self._pause())
+        except Fenced:
+            log.info("%s: another instance tells it from now on", self.target.name)
+        finally:
+            self.target.close()
+
+    def _try(self) -> bool | None:
+        """True when something was told, None when there is nothing to tell, False when it failed."""
+        try:
+            found = self._ledger.unpublished(self.target.name, _PAGE)
+            if found:
+                told = [self._told(rejection) for rejection in found]
+                with crash.around("rejects.publish"):
+                    self.target.publish(told)
+                self._ledger.publish(self.target.name, found[-1].seq)
+                self._count(len(found))
+        except Fenced:
+            raise
+        except Exception as error:  # whatever a target does, the main line goes on
+            self._failures += 1
+            self.trouble = f"{self.target.name}: {error}"
+            log.warning("rejects wait to be published: %s", self.trouble)
+            return False
+        self._failures, self.trouble = 0, None
+        return True if found else None
+
+    def _count(self, rejects: int) -> None:
+        kind = self.target.name.partition(":")[0]
+        if self._metrics is not None and kind in m.REJECT_TARGETS:
+            self._metrics.add(m.REJECTS_PUBLISHED, rejects, kind)
+
+    def _told(self, rejection: Rejection) -> Told:
+        reader = self._readers.get(rejection.split.source)
+        if reader is None:
+            return Told(rejection)
+        return Told(rejection, reader.original(rejection.split, rejection.reject, self.target.originals))
+
+    def _pause(self) -> float:
+        if not self._failures:
+            return _LOOK_SECONDS
+        return min(_MOST_SECONDS, 0.5 * 2.0 ** min(self._failures, 8)) * random.uniform(0.5, 1.0)
+
+
+class Samples:
+    """Keeps the beginning of each rejected payload in the ledger (`contracts.RejectTarget`).
+
+    Args:
+        size: bytes of a payload.
+    """
+
+    name = "sample"
+
+    def __init__(self, ledger: Ledger, size: int) -> None:
+        self.originals = size
+        self._ledger = ledger
+
+    def publish(self, told: Sequence[Told]) -> None:
+        """See `contracts.RejectTarget.publish`."""
+        values = {item.rejection.seq: item.original.value for item in told if item.original is not None}
+        self._ledger.keep_samples({seq: value[: self.originals] for seq, value in values.items() if value is not None})
+
+    def close(self) -> None:
+        """Nothing to release."""

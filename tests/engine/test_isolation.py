@@ -1,0 +1,186 @@
+"""How many workers must die to find a record that kills: the real stage, gate, committer and ledger, without Ray."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numbers_kit import FolderSink, NumbersReader, NumbersSource
+
+from stream_infer.config import Limits, StormLimits
+from stream_infer.engine import stages
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.committer import Committer
+from stream_infer.engine.gate import AttemptGate, Start
+from stream_infer.engine.planner import Planner
+from stream_infer.engine.sizing import SplitSizer
+from stream_infer.engine.storm import Storm
+from stream_infer.ledger import Ledger
+from stream_infer.telemetry.metrics import Metrics
+
+
+class _Death(BaseException):
+    """The end of a worker's process: no handler of the stage may see it."""
+
+
+class _Deadly:
+    """Reads numbers; some end the worker."""
+
+    name = "read"
+
+    def __init__(self, bad: set[int]) -> None:
+        self._bad = bad
+
+    def setup(self) -> None:
+        return
+
+    def run(self, batch: Batch) -> Batch:
+        if self._bad & set(range(batch.split.bounds["start"], batch.split.bounds["stop"])):
+            raise _Death
+        (batch.rows,) = NumbersReader().read(batch.split, SimpleNamespace(bytes=0))  # type: ignore[arg-type]
+        return batch
+
+
+class _Writing:
+    name = "write"
+
+    def __init__(self, sink: FolderSink) -> None:
+        self._sink = sink
+
+    def setup(self) -> None:
+        return
+
+    def run(self, batch: Batch) -> Batch:
+        batch.receipt = self._sink.write(batch.split, batch.rows, batch.to_receipt())
+        return batch
+
+
+class _Workers:
+    """One worker after another on the splits of a backlog; a new one for each that died."""
+
+    def __init__(self, folder: Path, numbers: int, bad: set[int], attempts: int) -> None:
+        self.deaths = 0
+        self.sink = FolderSink(folder / "out")
+        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
+        self.ledger.acquire("test")
+        self._steps = (_Deadly(bad), _Writing(self.sink))
+        self.gate, self._attempts = AttemptGate(starved=lambda worker: False), attempts
+        source = NumbersSource("numbers", numbers, most=numbers)
+        backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(numbers, 2**30, fused=True)
+        self._backlog = backlog
+        storm = Storm(StormLimits())
+        self._committer = Committer(
+            self.ledger, self.sink, {"numbers": source}, backlog, {"numbers": sizer}, Metrics(), storm
+        )
+        planner = Planner(source, self.ledger, backlog, sizer, Limits(split_records=numbers), "plan", True)
+        planner._plan_once(1)
+
+    def work(self) -> None:
+        self._committer.start()
+        while splits := self._backlog.take(0.0):
+            for split in splits:
+                self._committer.outcomes.put(self._through(Batch(split)))
+            self._committer.outcomes.join()
+        self._committer.finish()
+        self._committer.join()
+        assert self._committer.failure is None
+
+    def _through(self, batch: Batch) -> Batch:
+        envelope = batch.to_envelope()
+        while True:
+            stage = stages.Stage(self._steps, _handle(self.gate), self._attempts, 1)
+            try:
+                return Batch.from_envelope(stage(envelope))
+            except _Death:
+                self.deaths += 1
+
+
+def _handle(gate: AttemptGate) -> Any:
+    """The gate as an actor's handle."""
+    return mock.Mock(begin=SimpleNamespace(remote=gate.begin))
+
+
+@contextmanager
+def _without_ray() -> Iterator[None]:
+    fake = mock.Mock(get=lambda answer: answer)
+    with mock.patch.object(stages, "ray", fake):
+        yield
+
+
+@settings(max_examples=12)
+@given(st.data())
+def test_a_killing_record_is_isolated_within_log2_n_and_attempts_deaths(data: st.DataObject) -> None:
+    numbers = data.draw(st.one_of(st.integers(1, 40), st.integers(1, 300)))
+    bad = data.draw(st.sets(st.integers(0, numbers - 1), min_size=1, max_size=2))
+    attempts = data.draw(st.integers(1, 5))
+    with tempfile.TemporaryDirectory() as folder, _without_ray():
+        workers = _Workers(Path(folder), numbers, bad, attempts)
+        workers.work()
+        assert workers.deaths <= len(bad) * (math.ceil(math.log2(numbers)) + attempts)
+        good = sorted(f"numbers/{number}" for number in range(numbers) if number not in bad)
+        assert sorted(workers.sink.record_ids()) == good
+        assert {reject.record_id for reject in workers.ledger.rejects()} == {f"numbers/{number}" for number in bad}
+        assert workers.ledger.audit()["in_flight"] == 0
+        workers.ledger.close()
+
+
+def _gate(*starving: str) -> AttemptGate:
+    return AttemptGate(starved=lambda worker: worker in starving)
+
+
+def test_a_death_after_the_deadline_is_called_hanging_and_one_before_it_is_not() -> None:
+    with mock.patch("stream_infer.engine.gate.time") as clock:
+        gate = _gate()
+        clock.monotonic.return_value = 100.0
+        gate.begin("a", Start("infer", 1, deadline=10.0))
+        clock.monotonic.return_value = 145.0  # it lived for 5 s; the next one needed 40 s to load its model
+        assert gate.begin("a", Start("infer", 1, deadline=10.0, up=40.0)).hung == 0.0
+        clock.monotonic.return_value = 195.0
+        assert gate.begin("a", Start("infer", 1, deadline=10.0, up=40.0)).hung == 10.0
+        clock.monotonic.return_value = 206.0  # another actor, there for long
+        assert gate.begin("a", Start("infer", 1, deadline=10.0, up=900.0)) == (3, 0, "infer", 10.0, False)
+
+
+def test_waiting_for_a_dependency_is_no_hanging() -> None:
+    with mock.patch("stream_infer.engine.gate.time") as clock:
+        gate = _gate()
+        clock.monotonic.return_value = 0.0
+        gate.begin("a", Start("read", 0, deadline=10.0))
+        gate.waits("a", "read: the broker is away")
+        clock.monotonic.return_value = 500.0
+        assert gate.begin("a", Start("read", 0, deadline=10.0)).hung == 0.0
+        gate.waits("a", "read: the broker is away")
+        clock.monotonic.return_value = 900.0
+        gate.again("a")
+        clock.monotonic.return_value = 905.0
+        assert gate.begin("a", Start("read", 0, deadline=10.0)).hung == 0.0
+
+
+def test_splits_that_meet_a_closed_gate_stay_planned(tmp_path: Path) -> None:
+    with _without_ray():
+        workers = _Workers(tmp_path, 40, {7}, attempts=1)
+        workers.gate.close()
+        workers.work()
+    assert workers.deaths == 0
+    assert workers.sink.record_ids() == []
+    assert [split.records for split in workers.ledger.unfinished()] == [40]
+    workers.ledger.close()
+
+
+def test_workers_that_ray_ends_for_want_of_memory_hardly_count_against_a_record_alone() -> None:
+    gate = _gate("w1", "w2", "w3", "w4")
+    for worker in ("w1", "w2", "w3", "w4"):
+        gate.begin("a", Start("infer", 1, worker=worker))
+    deaths = gate.begin("a", Start("infer", 1, worker="w5"))
+    assert (deaths.total, deaths.starved) == (4, 4)
+    assert (deaths.charged(alone=False), deaths.charged(alone=True)) == (4, 1)
+    assert gate.begin("a", Start("infer", 1)).charged(alone=True) == 2  # w5 died of something else
