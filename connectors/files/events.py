@@ -34,7 +34,7 @@ def parse_events(body: bytes | str) -> list[ObjectEvent]:
     if isinstance(document, dict) and isinstance(document.get("Message"), str) and "Records" not in document:
         return parse_events(document["Message"])
     records = document.get("Records") if isinstance(document, dict) else None
-    return [event for record in records or () for event in _event(record)]
+    return [event for record in records for event in _event(record)] if isinstance(records, list) else []
 
 
 def _event(record: Any) -> Iterator[ObjectEvent]:

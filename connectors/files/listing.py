@@ -96,6 +96,11 @@ class Candidates:
             else:
                 self._remember(identity)
 
+    def put_back(self, now: float) -> None:
+        """Let nobody wait for a clock that was put back to catch up with what it had been."""
+        for group in (self.waiting, self.resting):
+            group.update({name: (item, now) for name, (item, since) in group.items() if since > now})
+
     def planned(self, identity: str) -> None:
         """The ledger has it."""
         self.waiting.pop(identity, None)

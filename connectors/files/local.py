@@ -174,7 +174,7 @@ def _sync(folder: bytes) -> None:
 
 
 def _failed(key: str, error: OSError) -> Retryable:
-    return Retryable(f"file:///{key.lstrip('/')}: {error.strerror or type(error).__name__}")
+    return Retryable(f"file:///{key.lstrip('/')}: {error.strerror or type(error).__name__}", dependency="store")
 
 
 @contextlib.contextmanager

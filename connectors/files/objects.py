@@ -68,7 +68,9 @@ class ObjectStore:
             return self._s3(key).head(key)
         with self._errors(key), crash.around("store.head"):
             try:
-                return _item(obstore.head(self._objects(), key))
+                found = obstore.head(self._objects(), key)
+                self._answers(key, found, None)
+                return _item(found)
             except FileNotFoundError:
                 pass
         # a HEAD answer has no body, so 404 may also mean a missing bucket or an unknown user: ask for the reason
@@ -88,7 +90,7 @@ class ObjectStore:
         with self._errors(key), crash.around("store.get"):
             options: Any = {"if_match": f'"{version}"'} if version is not None else None
             try:
-                return bytes(obstore.get(self._objects(), key, options=options).bytes())
+                return self._content(key, obstore.get(self._objects(), key, options=options), version)
             except FileNotFoundError as error:
                 self._key_is_missing(key, error)
                 raise lost(self._url(key), "deleted") from None
@@ -103,7 +105,7 @@ class ObjectStore:
             if version is not None:
                 options["if_match"] = f'"{version}"'
             try:
-                return bytes(obstore.get(self._objects(), key, options=options).bytes())
+                return self._content(key, obstore.get(self._objects(), key, options=options), version)
             except FileNotFoundError as error:
                 self._key_is_missing(key, error)
                 raise lost(self._url(key), "deleted") from None
@@ -159,7 +161,8 @@ class ObjectStore:
     def _s3(self, key: str) -> S3Client:
         if self.scheme != "s3":
             raise Retryable(
-                f"{self._url(key)!r}: a key of this shape cannot be read from this store; rename the object"
+                f"{self._url(key)!r}: a key of this shape cannot be read from this store; rename the object",
+                dependency="store",
             )
         with self._lock:
             if self._exact is None:
@@ -170,7 +173,22 @@ class ObjectStore:
         """Raise Retryable unless it is the key that is missing: a 404 for anything else must lose no record."""
         code = _code(error)
         if code is not None and code not in ("NoSuchKey", "NoSuchVersion", "BlobNotFound"):
-            raise Retryable(self._sentence(key, error)) from None
+            raise Retryable(self._sentence(key, error), dependency="store") from None
+
+    def _content(self, key: str, found: Any, version: str | None) -> bytes:
+        """The body, whole. Raises Retryable for less."""
+        self._answers(key, found.meta, version)
+        content = bytes(found.bytes())
+        start, stop = found.range
+        if len(content) != stop - start:
+            raise Retryable(f"{self._url(key)}: {len(content)} of {stop - start} bytes came")
+        return content
+
+    def _answers(self, key: str, meta: Any, version: str | None) -> None:
+        """Raise Retryable for an answer about something else: 200 with an error document has no ETag, and obstore asks none."""
+        tag = (meta["e_tag"] or meta["version"] or "").strip('"')
+        if not tag or (version is not None and tag != version):
+            raise Retryable(f"{self._url(key)}: the store answered without the object's ETag; something in between did")
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -181,7 +199,7 @@ class ObjectStore:
         except exceptions.PreconditionError:
             raise lost(self._url(key), "superseded") from None
         except (exceptions.BaseError, OSError, ValueError) as error:
-            raise Retryable(self._sentence(key, error)) from None
+            raise Retryable(self._sentence(key, error), dependency="store") from None
 
     def _sentence(self, key: str, error: Exception) -> str:
         code = _code(error)

@@ -152,7 +152,7 @@ class FsspecStore:
         except (Lost, Retryable):
             raise
         except (OSError, ValueError, RuntimeError) as error:
-            raise Retryable(f"{self._url(key)}: the store failed: {type(error).__name__}") from None
+            raise Retryable(f"{self._url(key)}: the store failed: {type(error).__name__}", dependency="store") from None
         except ImportError as error:
             raise ConfigError(f"{self.scheme}:// needs a package that is missing: {error.name or error}") from None
 

@@ -61,7 +61,9 @@ class KafkaQueue:
             messages = [] if first is None else [first, *consumer.consume(_MESSAGES, 0)]
             crash.point("events.polled")
         except KafkaException as error:
-            raise Retryable(f"the event topic {self._settings.topic} did not answer: {error}") from None
+            raise Retryable(
+                f"the event topic {self._settings.topic} did not answer: {error}", dependency="queue"
+            ) from None
         return [
             event for message in messages if message.error() is None for event in parse_events(message.value() or b"")
         ]
@@ -80,7 +82,7 @@ class KafkaQueue:
             topic = consumer.list_topics(self._settings.topic, timeout=10.0).topics[self._settings.topic]
             if topic.error is not None:
                 consumer.close()
-                raise Retryable(f"the event topic {self._settings.topic!r} does not exist yet")
+                raise Retryable(f"the event topic {self._settings.topic!r} does not exist yet", dependency="queue")
             # offsets, not "the end": the client would look that up later, and what came in between would be missed
             consumer.assign([self._end(consumer, number) for number in topic.partitions])
             self._consumer = consumer
@@ -91,7 +93,7 @@ class KafkaQueue:
         marks = consumer.get_watermark_offsets(place, timeout=10.0, cached=False)
         if marks is None:
             consumer.close()
-            raise Retryable(f"the event topic {self._settings.topic} did not answer in time")
+            raise Retryable(f"the event topic {self._settings.topic} did not answer in time", dependency="queue")
         place.offset = marks[1]
         return place
 
@@ -117,7 +119,7 @@ class SqsQueue:
                 QueueUrl=self._settings.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=seconds
             )
         except (BotoCoreError, ClientError) as error:
-            raise Retryable(f"the event queue did not answer: {type(error).__name__}") from None
+            raise Retryable(f"the event queue did not answer: {type(error).__name__}", dependency="queue") from None
         crash.point("events.polled")
         messages = answer.get("Messages", [])
         self._handles += [message["ReceiptHandle"] for message in messages]

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from connectors.files.store import Store
+from connectors.files.store import Store, url_of
 from stream_infer import config
 from stream_infer.contracts import ReadOutcome
 from stream_infer.decode import Decoded, decode, one_record
-from stream_infer.errors import Lost, RejectRecord
-from stream_infer.records import RECORD_FIELDS, ObjectCoordinate
+from stream_infer.errors import Lost, RejectRecord, Retryable
+from stream_infer.records import RECORD_COLUMNS, RECORD_FIELDS, ObjectCoordinate
+from stream_infer.rejects import Original
 from stream_infer.splits import Loss, Reject, Split
 
 _FETCHES = 32
 _WINDOW = 128  # objects fetched before any is decoded
 _TABLE_BYTES = 32 * 2**20
+_PROVENANCE_BYTES = 150  # of one row, besides its key
 Described = Mapping[str, Any]
 
 
@@ -44,7 +52,7 @@ class FilesReader:
                         outcome.losses.append(Loss(first, split.source, content.reason, stop - start))
                         continue
                     if isinstance(content, RejectRecord):
-                        outcome.rejects.append(self._reject(split, item, 0, content.reason, str(content)))
+                        outcome.rejects.append(self._reject(split, item, 0, content.reason, str(content), whole=True))
                         continue
                     outcome.bytes += len(content)
                     self._decode_into(table, item, content, rows, outcome)
@@ -53,14 +61,31 @@ class FilesReader:
         if table.count:
             yield table.taken()
 
+    def original(self, split: Split, reject: Reject, most: int) -> Original:
+        """See `contracts.Reader.original`. Of an object that is one record its bytes, of a row its columns as JSON."""
+        row = int(reject.record_id.rpartition("#")[2])
+        item = next(it for it in split.bounds["objects"] if self.record_id(it, row) == reject.record_id)
+        key = item["key"].encode()
+        try:
+            if reject.whole or one_record(self._kind, item["key"]):
+                value = self._store.get_range(item["key"], 0, min(most, item["size"]), item["version"])
+                return Original(key, value, missing="too_large" if item["size"] > most else None)
+        except Lost as error:
+            return Original(key, missing=error.reason)
+        outcome = ReadOutcome()
+        one = replace(split, bounds={"objects": [item], "rows": [row, row + 1]})
+        for table in self.read(one, outcome):
+            columns = [name for name in table.column_names if name not in RECORD_COLUMNS]
+            text = orjson.dumps(table.select(columns).to_pylist()[0], default=_plain)
+            return Original(key, text[:most], missing="too_large" if len(text) > most else None)
+        return Original(key, missing=outcome.losses[0].reason if outcome.losses else "undecodable")
+
     def record_id(self, item: Described, row: int) -> str:
         """The coordinate of one row of an object."""
         return str(ObjectCoordinate(self._store.scheme, self._store.bucket, item["key"], item["version"], row))
 
     def count_rows(self, item: Described) -> int:
         """How many rows an object holds, rejected ones included; 1 when it cannot be read. Raises Retryable."""
-        if one_record(self._kind, item["key"]):
-            return 1
         content = self._fetch(item)
         if not isinstance(content, bytes):
             return 1
@@ -76,9 +101,12 @@ class FilesReader:
         if item["size"] > self._limits.record_bytes:
             return RejectRecord(f"{item['size']} bytes are more than limits.record_bytes", reason="too_large")
         try:
-            return self._store.get(item["key"], item["version"])
+            content = self._store.get(item["key"], item["version"])
         except Lost as error:
             return error
+        if item["size"] and len(content) != item["size"]:  # the version is the planned one, so a part of it is missing
+            raise Retryable(f"{url_of(self._store, item['key'])}: {len(content)} of {item['size']} bytes came")
+        return content
 
     def _decode_into(
         self, table: _Growing, item: Described, content: bytes, rows: Sequence[int] | None, outcome: ReadOutcome
@@ -87,6 +115,8 @@ class FilesReader:
         try:
             for piece in decode(self._kind, content, item["key"], self._limits):
                 if rows is not None:
+                    if piece.rows and min([piece.rows[0], *(reject.row for reject in piece.rejects)]) >= rows[1]:
+                        return
                     piece = _only(piece, rows[0], rows[1])
                 table.add(item, piece)
                 outcome.rejects += [
@@ -94,10 +124,11 @@ class FilesReader:
                 ]
         except RejectRecord as error:
             if rows is None or rows[0] == 0:
-                outcome.rejects.append(self._reject(split, item, 0, error.reason, str(error)))
+                outcome.rejects.append(self._reject(split, item, 0, error.reason, str(error), whole=True))
 
-    def _reject(self, split: Split, item: Described, row: int, error: str, reason: str) -> Reject:
-        return Reject(self.record_id(item, row), split.source, "read", error, reason, split.attempt, time.time())
+    def _reject(self, split: Split, item: Described, row: int, error: str, reason: str, whole: bool = False) -> Reject:
+        record_id = self.record_id(item, row)
+        return Reject(record_id, split.source, "read", error, reason, split.attempt, time.time(), whole)
 
 
 class _Growing:
@@ -105,40 +136,50 @@ class _Growing:
 
     def __init__(self, reader: FilesReader, split: Split) -> None:
         self.split = split
+        self._reader = reader
+        self._start()
+
+    def _start(self) -> None:
         self.bytes = 0
         self.count = 0
-        self._reader = reader
         self._pieces: list[pa.Table] = []
-        self._ids: list[str] = []
-        self._keys: list[str] = []
-        self._times: list[int] = []
+        self._rows: list[Sequence[int]] = []
+        self._items: list[Described] = []
 
     def add(self, item: Described, piece: Decoded) -> None:
         rows = piece.table.num_rows
         if not rows:
             return
         self._pieces.append(piece.table)
-        self._ids += [self._reader.record_id(item, row) for row in piece.rows]
-        self._keys += [item["key"]] * rows
-        self._times += [int(item["modified"] * 1_000_000)] * rows
+        self._rows.append(piece.rows)
+        self._items.append(item)
         self.count += rows
-        self.bytes += piece.table.nbytes
+        # rows of one byte make large tables of coordinates
+        self.bytes += piece.table.nbytes + rows * (len(item["key"]) + _PROVENANCE_BYTES)
 
     def taken(self) -> pa.Table:
         content = pa.concat_tables(self._pieces, promote_options="permissive").combine_chunks()
-        count = self.count
-        provenance: list[Any] = [
-            self._ids,
-            [self.split.source] * count,
-            self._keys,
-            self._times,
-            [self.split.trace_id] * count,
+        count, lengths = self.count, [len(rows) for rows in self._rows]
+        spread = pa.array(np.repeat(np.arange(len(lengths)), lengths))
+        numbers = pa.array(np.concatenate([np.asarray(rows, np.int64) for rows in self._rows])).cast(pa.string())
+        prefixes = pa.array([self._reader.record_id(item, 0)[:-1] for item in self._items], pa.string())
+        times = pa.array([int(item["modified"] * 1_000_000) for item in self._items], pa.int64())
+        provenance = [
+            pc.binary_join_element_wise(prefixes.take(spread), numbers, ""),
+            pa.repeat(pa.scalar(self.split.source), count),
+            pa.array([item["key"] for item in self._items], pa.string()).take(spread),
+            times.take(spread).cast(pa.timestamp("us", tz="UTC")),
+            pa.repeat(pa.scalar(self.split.trace_id, pa.string()), count),
         ]
-        arrays = [pa.array(values, field.type) for values, field in zip(provenance, RECORD_FIELDS, strict=True)]
-        table = pa.Table.from_arrays([*arrays, *content.columns], schema=pa.schema([*RECORD_FIELDS, *content.schema]))
-        self._pieces, self._ids, self._keys, self._times = [], [], [], []
-        self.bytes = self.count = 0
+        table = pa.Table.from_arrays(
+            [*provenance, *content.columns], schema=pa.schema([*RECORD_FIELDS, *content.schema])
+        )
+        self._start()
         return table
+
+
+def _plain(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _windows(objects: Sequence[Described]) -> Iterator[Sequence[Described]]:
@@ -156,6 +197,7 @@ def _windows(objects: Sequence[Described]) -> Iterator[Sequence[Described]]:
 
 
 def _only(piece: Decoded, start: int, stop: int) -> Decoded:
-    chosen = [index for index, row in enumerate(piece.rows) if start <= row < stop]
+    """The rows of the piece, which ascend, that lie in the range."""
+    first, last = bisect_left(piece.rows, start), bisect_left(piece.rows, stop)
     rejects = [reject for reject in piece.rejects if start <= reject.row < stop]
-    return Decoded(piece.table.take(pa.array(chosen, pa.int64())), [piece.rows[index] for index in chosen], rejects)
+    return Decoded(piece.table.slice(first, last - first), piece.rows[first:last], rejects)

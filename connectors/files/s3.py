@@ -135,14 +135,14 @@ class S3Client:
         except ClientError as error:
             code = _code(error)
             if code == "NoSuchBucket":
-                raise Retryable(f"s3://{self._bucket} does not exist (yet)") from None
+                raise Retryable(f"s3://{self._bucket} does not exist (yet)", dependency="store") from None
             if code in _ABSENT:
                 raise lost(url, "deleted") from None
             if code in _CHANGED:
                 raise lost(url, "superseded") from None
-            raise Retryable(f"{url}: the store failed: {code}") from None
+            raise Retryable(f"{url}: the store failed: {code}", dependency="store") from None
         except (BotoCoreError, OSError, ValueError) as error:
-            raise Retryable(f"{url}: the store failed: {type(error).__name__}") from None
+            raise Retryable(f"{url}: the store failed: {type(error).__name__}", dependency="store") from None
 
 
 def _code(error: ClientError) -> str:

@@ -10,15 +10,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.files.after import after_action
+from connectors.files.counting import count_apart
 from connectors.files.events import ObjectEvent
 from connectors.files.listing import Candidates
 from connectors.files.queues import EventQueue, open_queue
 from connectors.files.reader import FilesReader
 from connectors.files.store import Item, Store, open_store
 from stream_infer import config
-from stream_infer.contracts import Lag, ObjectVersion, PlanBudget, Planned, Position
+from stream_infer.contracts import Lag, ObjectVersion, Place, PlanBudget, Planned, Position
 from stream_infer.decode import one_record
-from stream_infer.splits import Split
+from stream_infer.spans import END, Cover, Extent, cut
+from stream_infer.splits import Reject, Split
 
 _SLICE = 0.25  # seconds: how long `wake` may go unnoticed while an event queue is asked (SQS: a second)
 _HEADS = 16
@@ -55,6 +57,7 @@ class FilesSource:
             self._events += self._queue.poll(0.0)  # opens the queue before the first listing, so nothing falls between
             self._take_events(position, budget.now)
         self._candidates.look(position, budget.now, budget.records)
+        self._candidates.put_back(budget.now)
         self._ripe_at = float("inf")
         for group in self._groups(budget):
             yield self._step(group, budget)
@@ -85,18 +88,33 @@ class FilesSource:
             bytes=sum(item.size for item in items),
             oldest=min((item.modified for item in items), default=None),
             unsettled=len(self._candidates.resting) + self._candidates.walking,
+            objects=len(items),
         )
+
+    def places(self, prefix: Mapping[str, int]) -> Sequence[Place]:
+        """See `contracts.Source.places`: a folder has none."""
+        return ()
+
+    def attributes(self, split: Split) -> Mapping[str, str | int]:
+        """See `contracts.Source.attributes`."""
+        objects = split.bounds["objects"]
+        found: dict[str, str | int] = {"stream_infer.objects": len(objects)}
+        if self._store.scheme == "s3":
+            found |= {"aws.s3.bucket": self._store.bucket, "aws.s3.key": objects[0]["key"]}
+        return found
 
     def reader(self) -> FilesReader:
         return self._reader
 
     def bisect(self, split: Split) -> tuple[Split, Split] | None:
-        """See `contracts.Source.bisect`. An object of many rows is read here, once, to learn how many."""
+        """See `contracts.Source.bisect`. An object of many rows is read once more, to learn how many."""
         objects = split.bounds["objects"]
         if len(objects) > 1:
             middle = len(objects) // 2
             return self._part(split, objects[:middle]), self._part(split, objects[middle:])
-        start, stop = split.bounds.get("rows") or (0, self._reader.count_rows(objects[0]))
+        if one_record(self._settings.format, objects[0]["key"]):
+            return None
+        start, stop = split.bounds.get("rows") or (0, count_apart(self._reader, objects[0]))
         if stop - start < 2:
             return None
         middle = (start + stop) // 2
@@ -111,6 +129,50 @@ class FilesSource:
         for item in split.bounds["objects"]:
             for row in range(start, stop):
                 yield self._reader.record_id(item, row)
+
+    def replay(self, split: Split, reject: Reject, number: int) -> Split:
+        """See `contracts.Source.replay`. A reject of the whole object is read as its split read it."""
+        row = int(reject.record_id.rpartition("#")[2])
+        item = next(it for it in split.bounds["objects"] if self._reader.record_id(it, row) == reject.record_id)
+        bounds: dict[str, Any] = {"objects": [item], "replay": number}
+        if not reject.whole and not one_record(self._settings.format, item["key"]):
+            bounds["rows"] = [row, row + 1]
+        elif "rows" in split.bounds:
+            bounds["rows"] = split.bounds["rows"]
+        fixed = {"folder": split.folder, "lane": split.lane, "planned_at": time.time(), "parent": split.split_id}
+        return Split.of(self.name, bounds, records=1, bytes=item["size"], **fixed)
+
+    def extent(self, split: Split) -> Extent:
+        """See `contracts.Source.extent`."""
+        start, stop = split.bounds.get("rows") or (0, END)
+        return {self._identity(item): (start, stop) for item in split.bounds["objects"]}
+
+    def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
+        """See `contracts.Source.restore`. An object that no split names is found again by listing."""
+        cover, in_rows = Cover(), dict[str, tuple[Any, Split]]()
+        for split in splits:
+            yield Planned(split, objects=self._claims(split.bounds["objects"]))
+            cover.add(self.extent(split))
+            if "rows" in split.bounds:
+                in_rows.update({self._identity(item): (item, split) for item in split.bounds["objects"]})
+        for identity, (item, split) in in_rows.items():
+            last = cover.bounds(identity)[1]
+            if last == END:  # some split had the whole object
+                continue
+            count = self._reader.count_rows(item)
+            # an object that is gone counts one row: what came behind is then named as lost by its first
+            stop = count if count >= last else last + 1
+            for low, high in (part for hole in cover.holes(identity, 0, stop) for part in cut(hole, most)):
+                bounds = {"objects": [item], "rows": [low, high]}
+                fixed = {"folder": split.folder, "lane": self._settings.lane, "planned_at": time.time()}
+                between = Split.of(self.name, bounds, records=high - low, bytes=item["size"], **fixed)
+                yield Planned(between, objects=self._claims([item]))
+
+    def _identity(self, item: Mapping[str, Any]) -> str:
+        return self._candidates.identity(Item(item["key"], item["size"], item["modified"], item["version"]))
+
+    def _claims(self, objects: Sequence[Mapping[str, Any]]) -> tuple[ObjectVersion, ...]:
+        return tuple(ObjectVersion(self._identity(item), item["size"], item["modified"]) for item in objects)
 
     def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
         """``after: delete | move`` for exactly the versions that were committed."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -40,9 +39,10 @@ class Link:
     No sentence it makes holds an option's value, which may be a secret.
     """
 
-    def __init__(self, source: str, servers: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, source: str, servers: str, options: Mapping[str, Any], setting: str = "") -> None:
         self.source = source
         self.servers = servers
+        self._setting = setting or f"sources.{source}.options"
         self._options = options
         self._refused = False
 
@@ -81,9 +81,11 @@ class Link:
         refused = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
         if self._refused or (isinstance(cause, KafkaError) and cause.code() in refused):
             self._refused = False
-            return Retryable(f"Kafka at {self.servers} refuses the credentials; see sources.{self.source}.options")
+            return Retryable(
+                f"Kafka at {self.servers} refuses the credentials; see {self._setting}", dependency="kafka"
+            )
         reason = cause.str() if isinstance(cause, KafkaError) else cause
-        return Retryable(f"Kafka at {self.servers} did not answer: {reason}")
+        return Retryable(f"Kafka at {self.servers} did not answer: {reason}", dependency="kafka")
 
     def check(self) -> None:
         """Try the options on a client that connects to nothing. Raises ConfigError."""
@@ -92,9 +94,7 @@ class Link:
             try:
                 Consumer({**options, "group.id": "check"}).close()
             except (TypeError, ValueError):
-                raise ConfigError(
-                    f"sources.{self.source}.options: a value has a type that librdkafka cannot use"
-                ) from None
+                raise ConfigError(f"{self._setting}: a value has a type that librdkafka cannot use") from None
 
     def _note(self, error: KafkaError) -> None:
         """Refused credentials are told here only; the call that meets them just times out."""
@@ -102,7 +102,7 @@ class Link:
             self._refused = True
 
     def _option_error(self, message: str) -> ConfigError:
-        path = f"sources.{self.source}.options"
+        path = self._setting
         quoted = re.search(r'property:? "([^"]+)"', message)
         if quoted is None:
             values = {str(value) for value in self._options.values()}
@@ -114,7 +114,7 @@ class Link:
 
 
 class Cluster:
-    """Questions to the brokers; opens its connection with the first of them.
+    """Questions to the brokers, and the offsets of one group; opens its connections when it needs them.
 
     Every method raises Retryable when no broker answers within ten seconds.
     """
@@ -122,6 +122,7 @@ class Cluster:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._client: AdminClient | None = None
+        self._committer: Consumer | None = None
         self._id: str | None = None
 
     @property
@@ -164,20 +165,37 @@ class Cluster:
         return {**found, **(self.ends(later) if later else {})}
 
     def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
-        """Set the group's offsets, for tools that show lag. Nothing here ever reads them back; topics gone are skipped."""
+        """Set the group's offsets, for tools that show lag. Nothing here ever reads them back; topics gone are skipped.
+
+        By a consumer that never joins: librdkafka's admin client aborts the whole process (an assertion on the count
+        of an ``eonce``) when a request to a group's coordinator times out, as it does while a broker is away.
+        """
         wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
-        request = [ConsumerGroupTopicPartitions(group, wanted)]
         with self._link.answered():
-            for future in self._admin().alter_consumer_group_offsets(request, request_timeout=_TIMEOUT).values():
-                result = future.result(_TIMEOUT)
-                errors = [item.error for item in result.topic_partitions or () if item.error]
-                failed = [error for error in errors if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART]
-                if failed:
-                    raise KafkaException(failed[0])
+            for item in self._group(group).commit(offsets=wanted, asynchronous=False):
+                if item.error is not None and item.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise KafkaException(item.error)
+
+    def committed(self, group: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """The group's offsets of those partitions that have one."""
+        if not partitions:
+            return {}
+        with self._link.answered():
+            found = self._group(group).committed([TopicPartition(*place) for place in partitions], timeout=_TIMEOUT)
+        return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
+
+    def _group(self, group: str) -> Consumer:
+        if self._committer is None:
+            fixed = {"group.id": group, "enable.auto.commit": False, "session.timeout.ms": int(_TIMEOUT * 1000)}
+            self._committer = Consumer({**self._link.settings(), **fixed})
+        return self._committer
 
     def close(self) -> None:
-        """Drop the connection. Safe to call twice."""
+        """Drop the connections. Safe to call twice."""
         self._client = None
+        if self._committer is not None:
+            self._committer.close()
+            self._committer = None
 
     def _offsets(self, partitions: Sequence[Partition], spec: OffsetSpec) -> dict[Partition, int]:
         if not partitions:

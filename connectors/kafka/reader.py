@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from connectors.kafka.cluster import Cluster, Link
 from connectors.kafka.contents import Contents, build_contents
 from stream_infer import config, crash
 from stream_infer.contracts import ReadOutcome
-from stream_infer.errors import RejectRecord, Retryable
-from stream_infer.records import RECORD_FIELDS, KafkaCoordinate
+from stream_infer.errors import Fatal, RejectRecord, Retryable
+from stream_infer.records import RECORD_FIELDS, KafkaCoordinate, parse_coordinate
+from stream_infer.rejects import Original
 from stream_infer.splits import Loss, Reject, Split
 
 _MESSAGES = 2000  # of one call to the client
@@ -24,6 +27,7 @@ _POLL_SECONDS = 1.0
 _SILENCE_SECONDS = 30.0  # a range that exists and does not come
 _TABLE_ROWS = 10_000
 _TABLE_BYTES = 16 * 2**20
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
 
 
@@ -62,25 +66,55 @@ class KafkaReader:
             return
         held: pa.Table | None = None
         met = ReadOutcome()
-        for messages in self._runs(split, met):
-            crash.point("kafka.fetched")
-            if held is not None:
-                yield held
-            held = self._table(split, messages, met)
-        if self._is_replaced(split):
-            self._replaced.add(split.bounds["topic_id"])
-            raise Retryable(f"topic {split.bounds['topic']!r} was made again while it was read")
+        try:
+            for messages in self._runs(split, met):
+                crash.point("kafka.fetched")
+                if held is not None:
+                    yield held
+                held = self._table(split, messages, met)
+        except Retryable:
+            self._check_topic(split)  # or offsets that the new topic does not have yet would be waited for
+            raise
+        self._check_topic(split)
         outcome.rejects += met.rejects
         outcome.losses += met.losses
         outcome.bytes += met.bytes
+        outcome.origins += met.origins
         if held is not None:
             yield held
+
+    def original(self, split: Split, reject: Reject, most: int) -> Original:
+        """See `contracts.Reader.original`."""
+        coordinate = parse_coordinate(reject.record_id)
+        assert isinstance(coordinate, KafkaCoordinate)
+        offset = coordinate.offset
+        one = replace(split, bounds={**split.bounds, "start": offset, "stop": offset + 1})
+        met = ReadOutcome()
+        try:
+            found = [message for messages in self._fetches(one, met) for message in messages]
+        except Retryable:
+            if not self._is_replaced(split):
+                raise
+            found = []
+        if not found or self._is_replaced(split):
+            return Original(missing=met.losses[0].reason if met.losses else "gone")
+        message = found[0]
+        value = message.value()
+        headers = tuple((name, data) for name, data in message.headers() or ())
+        cut = "too_large" if value is not None and len(value) > most else None
+        return Original(message.key(), value if value is None else value[:most], headers, cut)
 
     def _is_replaced(self, split: Split) -> bool:
         """Asked after the reading: an id that is gone never comes back, so what was read before is the topic's."""
         name, planned = _topic(split), split.bounds.get("topic_id")
         found = self._cluster.topics([name]).get(name) if planned else None
         return found is not None and found.topic_id != planned
+
+    def _check_topic(self, split: Split) -> None:
+        """Raise Retryable if the topic was made again meanwhile; the next try knows it."""
+        if self._is_replaced(split):
+            self._replaced.add(split.bounds["topic_id"])
+            raise Retryable(f"topic {split.bounds['topic']!r} was made again while it was read", dependency="kafka")
 
     def _runs(self, split: Split, outcome: ReadOutcome) -> Iterator[list[Message]]:
         """Messages for one table each, those that hold no usable value left out."""
@@ -121,6 +155,8 @@ class KafkaReader:
                     if messages and (span := _clean(messages)) and at <= span[0] and span[1] < stop:
                         good, at, messages = messages, span[1] + 1, []
                     for message in messages:
+                        if at >= stop:
+                            break  # what follows, an error event too, is no part of the range
                         if message.error() is not None:
                             at = self._met(consumer, message, split, at, outcome)
                         elif (offset := message.offset() or 0) >= at:
@@ -146,7 +182,7 @@ class KafkaReader:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             return self._skip_expired(consumer, split, at, outcome)
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
-            raise Retryable(f"topic {_topic(split)!r} does not exist at {self._settings.servers}")
+            raise Retryable(f"topic {_topic(split)!r} does not exist at {self._settings.servers}", dependency="kafka")
         raise self._link.failure(error)
 
     def _stand(self, split: Split, offset: int) -> Consumer:
@@ -176,8 +212,13 @@ class KafkaReader:
             raise self._link.failure("timed out")
         low, high = marks
         if low <= at:
-            raise Retryable(f"{place.topic}/{place.partition} ends at {high}, before offset {at} that was planned")
+            raise Retryable(
+                f"{place.topic}/{place.partition} ends at {high}, before offset {at} that was planned",
+                dependency="kafka",
+            )
         resumed = min(low, split.bounds["stop"])
+        if self._settings.on_expired == "stop":
+            raise Fatal(expired(self._settings.name, f"{split.bounds['topic']}/{place.partition}", at, resumed))
         outcome.losses.append(_loss(split, at, resumed, "expired"))
         consumer.assign([TopicPartition(place.topic, place.partition, resumed)])
         return resumed
@@ -188,21 +229,23 @@ class KafkaReader:
         outcome.rejects.extend(_reject(split, messages[row].offset() or 0, error) for row, error in failures)
         chosen = [messages[row] for row in rows] if len(rows) != len(messages) or failures else messages
         headers = [message.headers() for message in chosen]
-        arrays = _provenance(split, chosen, headers)
+        parents = [_traceparent(pairs) for pairs in headers] if any(headers) else []
+        outcome.origins += _changes(parents, outcome.origins[-1:])
+        arrays = _provenance(split, chosen, parents)
         if "headers" not in content.column_names:
             content = content.append_column("headers", _headers(headers))
         fields = [*RECORD_FIELDS, *content.schema]
         return pa.Table.from_arrays([*arrays, *content.columns], schema=pa.schema(fields))
 
 
-def _provenance(split: Split, messages: Sequence[Message], headers: Sequence[Any]) -> list[pa.Array]:
+def _provenance(split: Split, messages: Sequence[Message], parents: Sequence[str | None]) -> list[pa.Array]:
     """The columns of `RECORD_FIELDS`, made without a call per record where the messages allow it."""
     count, bounds = len(messages), split.bounds
     prefix = str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], 0))[:-1]
     offsets = pa.array([message.offset() for message in messages], pa.int64()).cast(pa.string())
     keys = [message.key() for message in messages]
     times = np.array([message.timestamp()[1] for message in messages], np.int64)
-    traced = [_trace_id(pairs) or split.trace_id for pairs in headers] if any(headers) else None
+    traced = [parent[3:35] if parent else split.trace_id for parent in parents]
     return [
         pc.binary_join_element_wise(prefix, offsets, ""),
         pa.repeat(pa.scalar(split.source), count),
@@ -217,6 +260,14 @@ def _clean(messages: Sequence[Message]) -> tuple[int, int] | None:
     if any(message.error() is not None for message in messages):
         return None
     return messages[0].offset() or 0, messages[-1].offset() or 0
+
+
+def expired(source: str, place: str, start: int, stop: int) -> str:
+    """The sentence for a source that is to stop when its records expire unread."""
+    return (
+        f"{place}: offsets {start} to {stop - 1} expired before they were read; lengthen the topic's retention, or write "
+        f"on_expired: skip for source {source}"
+    )
 
 
 def _topic(split: Split) -> str:
@@ -250,12 +301,20 @@ def _headers(found: Sequence[Any]) -> pa.Array:
     return pa.array(pairs, _HEADERS)
 
 
-def _trace_id(headers: Any) -> str | None:
-    """The trace of a W3C ``traceparent`` header, ``VERSION-TRACE-SPAN-FLAGS``."""
+def _traceparent(headers: Any) -> str | None:
+    """The W3C ``traceparent``, ``VERSION-TRACE-SPAN-FLAGS``, if the message has one that is well formed."""
     for key, value in headers or ():
         if key.lower() == "traceparent" and value is not None:
-            pieces = value.decode("ascii", "replace").split("-")
-            trace = str(pieces[1]) if len(pieces) >= 4 else ""
-            if len(trace) == 32 and set(trace) <= set("0123456789abcdef") and set(trace) != {"0"}:
-                return trace
+            text = str(value.decode("ascii", "replace"))
+            if (found := _TRACEPARENT.match(text)) and set(found[1]) != {"0"} and set(found[2]) != {"0"}:
+                return found[0]
     return None
+
+
+def _changes(parents: Sequence[str | None], last: Sequence[str]) -> list[str]:
+    """Each once in a row, ``last`` not again: a producer may send many messages in one span."""
+    found = list(last)
+    for parent in parents:
+        if parent is not None and parent != (found[-1] if found else None):
+            found.append(parent)
+    return found[len(last) :]

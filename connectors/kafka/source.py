@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from connectors.kafka.ages import Ages
 from connectors.kafka.cluster import Cluster, Link, Partition, Topic
-from connectors.kafka.reader import KafkaReader
+from connectors.kafka.places import attributes, places
+from connectors.kafka.reader import KafkaReader, expired
+from connectors.kafka.rejects import RejectTopic
 from connectors.kafka.watcher import Peek, Watcher
 from stream_infer import config, crash
-from stream_infer.contracts import Lag, PlanBudget, Planned, Position
+from stream_infer.contracts import Lag, Place, PlanBudget, Planned, Position
 from stream_infer.errors import Fatal, Retryable
-from stream_infer.records import KafkaCoordinate
-from stream_infer.splits import Loss, Split
+from stream_infer.records import KafkaCoordinate, parse_coordinate
+from stream_infer.spans import Cover, Extent, cut
+from stream_infer.splits import Loss, Reject, Split
 
+log = logging.getLogger(__name__)
 _LOOK_SECONDS = 10.0  # how long it may go unnoticed that offsets expired
 _RECHECK_SECONDS = 0.1  # at least between two looks at records that wait for company
 
@@ -23,8 +30,9 @@ _RECHECK_SECONDS = 0.1  # at least between two looks at records that wait for co
 class KafkaSource:
     """Implements `contracts.Source`.
 
-    Positions: ``TOPIC/PARTITION`` holds the next offset, ``topic/TOPIC`` the topic's id and incarnation. A topic made
-    again under its name is another topic: in positions and coordinates it is ``TOPIC@2``.
+    Positions: ``TOPIC/PARTITION`` holds the next offset, ``first/TOPIC/PARTITION`` the one that was read first,
+    ``topic/TOPIC`` the topic's id and incarnation. A topic made again under its name is another topic: in positions
+    and coordinates it is ``TOPIC@2``.
     """
 
     def __init__(
@@ -35,6 +43,7 @@ class KafkaSource:
         peek: Peek,
         reader: KafkaReader,
         group: str,
+        ages: Ages | None = None,
     ) -> None:
         self.name = settings.name
         self._settings = settings
@@ -43,6 +52,7 @@ class KafkaSource:
         self._peek = peek
         self._reader = reader
         self._group = group
+        self._ages = ages
         self._topics: dict[str, Topic] = {}
         self._known: dict[Partition, str] = {}  # partition -> topic as coordinates name it
         self._looked_at = float("-inf")
@@ -51,6 +61,7 @@ class KafkaSource:
         self._nexts: dict[Partition, int] = {}
         self._seen: dict[Partition, float] = {}  # when the oldest unplanned record was first known of
         self._told: dict[str, int] = {}
+        self._firsts_known: dict[str, Any] = {}
         self._turn = 0
         self._record_bytes = 0.0
 
@@ -62,10 +73,16 @@ class KafkaSource:
             ConfigError: an option is unknown or cannot be used.
         """
         group = settings.group or f"stream-infer.{pipeline}"
-        links = [Link(settings.name, settings.servers, settings.options) for _ in range(3)]
+        links = [Link(settings.name, settings.servers, settings.options) for _ in range(4)]
         links[0].check()
         reader = KafkaReader(settings, pipeline, limits)
-        return cls(settings, Cluster(links[0]), Watcher(links[1], group), Peek(links[2], group), reader, group)
+        ages = Ages.of(links[3], group)
+        return cls(settings, Cluster(links[0]), Watcher(links[1], group), Peek(links[2], group), reader, group, ages)
+
+    @classmethod
+    def rejects(cls, settings: config.Rejects, sources: Sequence[config.KafkaSource]) -> RejectTopic:
+        """The topic that rejects of any source are published to. Raises ConfigError."""
+        return RejectTopic.from_config(settings, sources)
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         """See `contracts.Source.plan`. Partitions take turns, so that none starves behind a long one."""
@@ -87,7 +104,7 @@ class KafkaSource:
             for partition in ready[:left]:
                 start = nexts[partition]
                 stop = min(self._ends[partition], start + _most(budget))
-                yield self._step(partition, start, stop, budget)
+                yield self._step(position, partition, start, stop, budget)
                 nexts[partition] = stop
                 left -= 1
         self._watcher.expect({part: max(nexts[part], self._ends[part]) for part in partitions}, self._again(budget))
@@ -110,6 +127,14 @@ class KafkaSource:
         records = sum(waiting.values())
         return Lag(records, int(records * self._record_bytes), oldest, by_key=waiting)
 
+    def places(self, prefix: Mapping[str, int]) -> Sequence[Place]:
+        """See `contracts.Source.places`."""
+        return places(prefix, self._known, self._ends, self._nexts, self._seen, self._ages)
+
+    def attributes(self, split: Split) -> Mapping[str, str | int]:
+        """See `contracts.Source.attributes`."""
+        return attributes(split, self._group)
+
     def reader(self) -> KafkaReader:
         return self._reader
 
@@ -131,6 +156,69 @@ class KafkaSource:
         for offset in range(bounds["start"], bounds["stop"]):
             yield str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], offset))
 
+    def replay(self, split: Split, reject: Reject, number: int) -> Split:
+        """See `contracts.Source.replay`."""
+        coordinate = parse_coordinate(reject.record_id)
+        assert isinstance(coordinate, KafkaCoordinate)
+        bounds = {**split.bounds, "start": coordinate.offset, "stop": coordinate.offset + 1, "replay": number}
+        size = split.bytes // max(1, split.records)
+        fixed = {"folder": split.folder, "lane": split.lane, "planned_at": time.time(), "parent": split.split_id}
+        return Split.of(self.name, bounds, records=1, bytes=size, **fixed)
+
+    def extent(self, split: Split) -> Extent:
+        """See `contracts.Source.extent`."""
+        return {split.bounds["position_key"]: (split.bounds["start"], split.bounds["stop"])}
+
+    def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
+        """See `contracts.Source.restore`."""
+        yield from map(Planned, splits)
+        cover, by_key = Cover(), dict[str, list[Split]]()
+        for split in sorted(splits, key=lambda split: (split.bounds["position_key"], split.bounds["start"])):
+            cover.add(self.extent(split))
+            by_key.setdefault(split.bounds["position_key"], []).append(split)
+        firsts = self._firsts(by_key, cover)
+        positions: dict[str, Any] = self._untouched(by_key)
+        for key, known in by_key.items():
+            stop = cover.bounds(key)[1]
+            for low, high in (part for hole in cover.holes(key, firsts[key], stop) for part in cut(hole, most)):
+                before = bisect_right(known, low, key=lambda split: split.bounds["start"])
+                yield Planned(_between(known[max(0, before - 1)], low, high))
+            positions |= {key: stop, f"first/{key}": {"offset": firsts[key]}}
+            bounds = known[0].bounds
+            name, _, incarnation = bounds["topic"].partition("@")
+            was = positions.get(f"topic/{name}", {"incarnation": 0})["incarnation"]
+            if bounds.get("topic_id") and int(incarnation or 1) > was:
+                positions[f"topic/{name}"] = {"id": bounds["topic_id"], "incarnation": int(incarnation or 1)}
+        yield Planned(None, positions=positions)
+
+    def _firsts(self, by_key: Mapping[str, Sequence[Split]], cover: Cover) -> dict[str, int]:
+        """Where each partition was begun: as its splits say; else where it begins now, if it was to be read whole."""
+        firsts = {
+            key: min(
+                (split.bounds["first"] for split in known if "first" in split.bounds), default=cover.bounds(key)[0]
+            )
+            for key, known in by_key.items()
+        }
+        unsure = {
+            (known[0].bounds["topic"], known[0].bounds["partition"]): key
+            for key, known in by_key.items()
+            if not any("first" in split.bounds for split in known) and "@" not in known[0].bounds["topic"]
+        }
+        if unsure and self._settings.start == "earliest":
+            for place, start in self._cluster.starts(sorted(unsure)).items():
+                firsts[unsure[place]] = min(firsts[unsure[place]], start)
+        return firsts
+
+    def _untouched(self, by_key: Mapping[str, Sequence[Split]]) -> dict[str, Any]:
+        """Positions of partitions without a split, where ``start`` would skip records: the group's offset is a hint."""
+        if self._settings.start == "earliest":
+            return {}
+        topics = self._cluster.topics(self._settings.topics).values()
+        fresh = [(topic.name, number) for topic in topics for number in topic.partitions]
+        fresh = [part for part in fresh if f"{part[0]}/{part[1]}" not in by_key]
+        found = self._cluster.committed(self._group, fresh)
+        return {f"{topic}/{number}": offset for (topic, number), offset in found.items()}
+
     def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
         """Let the consumer group's offsets follow the contiguous committed prefix."""
         latest: dict[Partition, tuple[int, str]] = {}
@@ -149,6 +237,8 @@ class KafkaSource:
     def close(self) -> None:
         self._watcher.close()
         self._peek.close()
+        if self._ages is not None:
+            self._ages.close()
         self._cluster.close()
 
     def _next(self, position: Position, partition: Partition) -> int:
@@ -166,12 +256,17 @@ class KafkaSource:
         while (found := self._described()) != self._topics:
             yield from self._discover(position, found)
             self._ends = self._cluster.ends(sorted(self._known))
+        if self._settings.on_expired == "stop":
+            # what a reader finds gone is in flight already; this source wants to stop before
+            self._starts = self._cluster.starts(sorted(self._known))
 
     def _described(self) -> dict[str, Topic]:
         found = self._cluster.topics(self._settings.topics)
         missing = [name for name in self._settings.topics if name not in found]
         if missing:
-            raise Retryable(f"topic {missing[0]!r} does not exist at {self._settings.servers} yet; create it")
+            raise Retryable(
+                f"topic {missing[0]!r} does not exist at {self._settings.servers} yet; create it", dependency="kafka"
+            )
         return found
 
     def _discover(self, position: Position, found: dict[str, Topic]) -> Iterator[Planned]:
@@ -217,8 +312,9 @@ class KafkaSource:
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             offsets = self._cluster.at_time(first, moment.timestamp())
         positions = {f"{self._known[part]}/{part[1]}": offsets.get(part, self._starts[part]) for part in fresh}
+        firsts = {f"first/{key}": {"offset": offset} for key, offset in positions.items()}
         if positions:
-            yield Planned(None, positions=positions)
+            yield Planned(None, positions=positions | firsts)
 
     def _started(self, position: Position, partition: Partition) -> bool:
         siblings = (other for other in self._known if other[0] == partition[0] and other != partition)
@@ -230,13 +326,14 @@ class KafkaSource:
         if now >= start:
             return None
         if self._settings.on_expired == "stop":
-            raise Fatal(
-                f"{partition[0]}/{partition[1]}: offsets {now} to {start - 1} expired before they were read; "
-                f"lengthen the topic's retention, or write on_expired: skip for source {self.name}"
-            )
+            raise Fatal(expired(self.name, f"{partition[0]}/{partition[1]}", now, start))
         known_as = self._known[partition]
         first = str(KafkaCoordinate(self._cluster.id, known_as, partition[1], now))
         nexts[partition] = start
+        log.warning(
+            "source %s: %s/%d: offsets %d to %d expired before they were read and are lost",
+            *(self.name, known_as, partition[1], now, start - 1),
+        )
         loss = Loss(first, self.name, "expired", start - now)
         return Planned(None, positions={f"{known_as}/{partition[1]}": start}, losses=(loss,))
 
@@ -245,7 +342,8 @@ class KafkaSource:
         if waiting <= 0:
             self._seen.pop(partition, None)
             return False
-        seen = self._seen.setdefault(partition, budget.now)
+        # a clock that was put back must not make records wait until it has caught up
+        seen = self._seen[partition] = min(self._seen.get(partition, budget.now), budget.now)
         return waiting >= _most(budget) or budget.now - seen >= budget.freshness
 
     def _again(self, budget: PlanBudget) -> float | None:
@@ -255,7 +353,14 @@ class KafkaSource:
         due = min(self._seen.values()) + budget.freshness - budget.now
         return max(0.01, min(due, max(_RECHECK_SECONDS, budget.freshness / 10)))
 
-    def _step(self, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
+    def _first(self, position: Position, key: str) -> dict[str, int]:
+        """Where the partition was begun, for `restore`; nothing where an older release began it."""
+        if key not in self._firsts_known:
+            self._firsts_known[key] = position.get(f"first/{key}")
+        known = self._firsts_known[key]
+        return {"first": known["offset"]} if known else {}
+
+    def _step(self, position: Position, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
         number = partition[1]
         known_as = self._known[partition]
         key = f"{known_as}/{number}"
@@ -271,6 +376,7 @@ class KafkaSource:
             "start": start,
             "stop": stop,
             "position_key": key,
+            **self._first(position, key),
         }
         split = Split.of(
             self.name,
@@ -287,6 +393,14 @@ class KafkaSource:
         else:
             self._seen.pop(partition, None)
         return Planned(split, positions={key: stop})
+
+
+def _between(like: Split, start: int, stop: int) -> Split:
+    """A split for a range that nothing is left of, named as its neighbour is."""
+    bounds = {name: value for name, value in like.bounds.items() if name != "replay"}
+    bounds |= {"start": start, "stop": stop}
+    size = like.bytes // max(1, like.records) * (stop - start)
+    return Split.of(like.source, bounds, folder=like.folder, records=stop - start, bytes=size, planned_at=time.time())
 
 
 def _most(budget: PlanBudget) -> int:

@@ -80,12 +80,12 @@ class Watcher:
 
     def _stand(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = _consumer(self._link, self._group, fetch_wait_max_ms=500)
+            self._consumer = small_consumer(self._link, self._group, fetch_wait_max_ms=500)
         near = self._standing.keys() == self._expected.keys() and all(
             0 <= at - self._standing[partition] <= _DRAIN for partition, at in self._expected.items()
         )
         if not near:
-            self._consumer.assign([TopicPartition(*partition, at) for partition, at in self._expected.items()])
+            self._consumer.assign(standing(self._expected))
             self._standing = dict(self._expected)
         return self._consumer
 
@@ -98,9 +98,9 @@ class Watcher:
         self._standing[partition] = offset + 1
         if offset < self._expected.get(partition, 0):
             return False
-        event_time = _event_time(message)
-        if event_time is not None:
-            self._first[partition] = (offset, event_time)
+        moment = event_time(message)
+        if moment is not None:
+            self._first[partition] = (offset, moment)
         return True
 
 
@@ -116,11 +116,13 @@ class Peek:
         """Event time, in seconds, of the first record at or behind an offset; None when the broker has none at hand."""
         with self._link.answered():
             if self._consumer is None:
-                self._consumer = _consumer(self._link, self._group, fetch_wait_max_ms=10, enable_partition_eof=True)
+                self._consumer = small_consumer(
+                    self._link, self._group, fetch_wait_max_ms=10, enable_partition_eof=True
+                )
             self._consumer.assign([TopicPartition(*partition, offset)])
             message = self._consumer.poll(_PEEK_SECONDS)
             self._consumer.unassign()
-        return None if message is None or message.error() is not None else _event_time(message)
+        return None if message is None or message.error() is not None else event_time(message)
 
     def close(self) -> None:
         """Leave the brokers. Safe to call twice."""
@@ -129,12 +131,19 @@ class Peek:
             self._consumer = None
 
 
-def _consumer(link: Link, group: str, **more: Any) -> Consumer:
+def standing(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
+    """An assignment at these offsets."""
+    return [TopicPartition(*partition, at) for partition, at in offsets.items()]
+
+
+def small_consumer(link: Link, group: str, **more: Any) -> Consumer:
+    """A consumer that fetches little at a time and belongs to no group."""
     small = {"queued.max.messages.kbytes": 64, "fetch.message.max.bytes": 65536, "fetch.min.bytes": 1}
     fixed = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
     return Consumer({**link.settings(**more), **small, **fixed, "isolation.level": "read_committed"})
 
 
-def _event_time(message: Message) -> float | None:
+def event_time(message: Message) -> float | None:
+    """Seconds since the epoch."""
     kind, milliseconds = message.timestamp()
     return None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000

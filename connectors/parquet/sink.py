@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from connectors.files.store import Item, Store, open_store, url_of
 from connectors.parquet import footer
+from connectors.parquet.rejects import RejectFolder
 from stream_infer import config, crash
 from stream_infer.errors import ConfigError, Lost, Retryable
 from stream_infer.splits import Receipt, Split
@@ -20,6 +22,7 @@ from stream_infer.splits import Receipt, Split
 log = logging.getLogger(__name__)
 _LISTERS = 16
 _LIST_AHEAD = 1024
+_SPLIT_ID = re.compile("[0-9a-f]{32}")
 
 
 class ParquetSink:
@@ -46,6 +49,11 @@ class ParquetSink:
             )
         return cls(store)
 
+    @classmethod
+    def rejects(cls, settings: config.Rejects) -> RejectFolder:
+        """The folder that rejects are published to. Raises ConfigError."""
+        return RejectFolder.from_config(settings)
+
     def write(self, split: Split, rows: pa.Table, receipt: Receipt) -> Receipt:
         """See `contracts.Sink.write`. No row left: no file, unless an earlier attempt left one."""
         if not rows.num_rows:
@@ -71,6 +79,19 @@ class ParquetSink:
         )
         standing = self._create(split, retired, footer.empty(retired))
         return None if standing.retired else standing
+
+    def files(self, folder: str) -> Iterator[tuple[str, str]]:
+        """See `contracts.Sink.files`."""
+        root = f"{self._store.root}/" if self._store.root else ""
+        for item in self._store.list(f"{root}{folder}/" if folder else root):
+            name = item.key.rpartition("/")[2].removesuffix(".parquet")
+            if _SPLIT_ID.fullmatch(name):
+                yield name, item.key.removeprefix(root)
+
+    def receipt_of(self, file: str) -> Receipt | None:
+        """See `contracts.Sink.receipt_of`."""
+        item = self._store.head(f"{self._store.root}/{file}" if self._store.root else file)
+        return None if item is None else self._footer(item)[0]
 
     def receipts(self) -> Iterator[Receipt]:
         """Every receipt under the root, by plain listing; files of others are skipped with a warning."""
@@ -101,13 +122,19 @@ class ParquetSink:
         crash.point("sink.taken")
         item = self._store.head(key)
         if item is None:
-            raise Retryable(f"{url_of(self._store, key)}: the name was taken and is free again; somebody deletes files")
+            raise Retryable(
+                f"{url_of(self._store, key)}: the name was taken and is free again; somebody deletes files",
+                dependency="store",
+            )
         return self._standing(split, item)
 
     def _standing(self, split: Split, item: Item) -> Receipt:
         receipt, _rows = self._footer(item)
         if receipt is None or receipt.split_id != split.split_id:
-            raise Retryable(f"{url_of(self._store, item.key)}: stands in the way and has no receipt; move it elsewhere")
+            raise Retryable(
+                f"{url_of(self._store, item.key)}: stands in the way and has no receipt; move it elsewhere",
+                dependency="store",
+            )
         return receipt
 
     def _footer(self, item: Item) -> tuple[Receipt | None, int]:

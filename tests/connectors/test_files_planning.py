@@ -159,6 +159,15 @@ def test_a_small_group_waits_for_company_and_then_the_wait_ends() -> None:
     assert keys(plan(source, claims, freshness=0.2, now=NOW + 0.2)) == ["in/a"]
 
 
+def test_a_clock_that_is_put_back_keeps_no_object_waiting() -> None:
+    bucket, claims = Bucket(), Claims()
+    bucket.put("a", 1)
+    source = _source(bucket, discover={"poll": 3600})
+    assert plan(source, claims, freshness=5.0) == []
+    assert plan(source, claims, freshness=5.0, now=NOW - 3600) == []
+    assert keys(plan(source, claims, freshness=5.0, now=NOW - 3594)) == ["in/a"]
+
+
 def test_wake_ends_a_wait() -> None:
     bucket, claims = Bucket(), Claims()
     source = _source(bucket, discover={"poll": 3600})

@@ -127,6 +127,15 @@ def test_records_wait_for_company_as_long_as_freshness_says() -> None:
     assert (late.records, late.event_at) == (3, budget.now)
 
 
+def test_a_clock_that_is_put_back_keeps_no_record_waiting() -> None:
+    cluster, positions = FakeCluster([3]), Positions()
+    source, budget = source_of(cluster), replace(BUDGET, freshness=5.0)
+    assert splits_of(plan(source, positions, budget)) == []
+    back = replace(budget, now=budget.now - 3600)
+    assert splits_of(plan(source, positions, back)) == []
+    assert len(splits_of(plan(source, positions, replace(back, now=back.now + 5.1)))) == 1
+
+
 def test_latest_is_resolved_once_and_partitions_added_later_are_read_whole() -> None:
     cluster, positions = FakeCluster([7]), Positions()
     first = plan(source_of(cluster, start="latest"), positions)
@@ -147,6 +156,15 @@ def test_expired_offsets_are_a_named_loss_or_stop_the_source() -> None:
     (loss,) = [loss for step in steps for loss in step.losses]
     assert (loss.record_id, loss.reason, loss.records) == ("kafka://c/t/0/5", "expired", 3)
     assert [(s.bounds["start"], s.bounds["stop"]) for s in splits_of(steps)] == [(8, 12)]
+
+
+def test_a_source_that_is_to_stop_plans_no_offset_that_expired_since_the_last_look() -> None:
+    cluster, positions = FakeCluster([5]), Positions()
+    source = source_of(cluster, on_expired="stop")
+    assert len(splits_of(plan(source, positions))) == 1
+    cluster.logs["t", 0] = (8, 12)
+    with pytest.raises(Fatal, match="offsets 5 to 7 expired"):
+        plan(source, positions)
 
 
 def test_a_topic_made_again_is_met_before_its_offsets_are_used() -> None:

@@ -1,0 +1,124 @@
+"""Rejects as messages of a Kafka topic, with the original key, value and headers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connectors.kafka.cluster import Link
+from stream_infer import config, crash
+from stream_infer.errors import ConfigError, Retryable
+from stream_infer.rejects import Original, Told
+
+_VALUE_BYTES = 900_000  # a broker takes 1 MB a message unless told otherwise; headers need room too
+_PATIENCE_SECONDS = 30.0
+
+
+class RejectTopic:
+    """Implements `contracts.RejectTarget`.
+
+    At least once: a message that may have been lost is sent again. Its header ``stream-infer-id`` is the same each
+    time, so a consumer that must not see it twice can tell.
+    """
+
+    originals = _VALUE_BYTES
+
+    def __init__(self, link: Link, topic: str) -> None:
+        self.name = f"kafka:{link.servers}/{topic}"
+        self._link = link
+        self._topic = topic
+        self._producer: Producer | None = None
+        self._failed: list[KafkaError] = []
+
+    @classmethod
+    def from_config(cls, settings: config.Rejects, sources: Sequence[config.KafkaSource]) -> RejectTopic:
+        """The topic of the settings, on ``rejects.servers`` or else on the servers of the first Kafka source.
+
+        Raises:
+            ConfigError: no servers are known, or an option cannot be used.
+        """
+        assert settings.kafka_topic is not None
+        if settings.servers is not None:
+            link = Link("rejects", settings.servers, settings.options, setting="rejects.options")
+        elif sources:
+            link = Link(sources[0].name, sources[0].servers, {**sources[0].options, **settings.options})
+        else:
+            raise ConfigError("rejects.kafka_topic: no source is a Kafka cluster; write rejects.servers as well")
+        link.check()
+        return cls(link, settings.kafka_topic)
+
+    def publish(self, told: Sequence[Told]) -> None:
+        """See `contracts.RejectTarget.publish`."""
+        self._failed = []
+        try:
+            with self._link.answered(), crash.around("rejects.kafka"):
+                producer = self._open()
+                for item in told:
+                    self._send(producer, item)
+                left = producer.flush(_PATIENCE_SECONDS)
+            if left or self._failed:
+                cause = self._failed[0] if self._failed else "timed out"
+                raise Retryable(f"topic {self._topic!r} does not take the rejects: {self._link.failure(cause)}")
+        except Retryable:
+            self.close()  # what is still in its queue would come beside the next try
+            raise
+
+    def close(self) -> None:
+        """Drop the producer and what it has not sent. Safe to call twice."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer = None
+
+    def _open(self) -> Producer:
+        if self._producer is None:
+            patience = int(_PATIENCE_SECONDS * 900)
+            given = self._link.settings(linger_ms=5, message_timeout_ms=patience)
+            self._producer = Producer({**given, "enable.idempotence": True})
+        return self._producer
+
+    def _send(self, producer: Producer, item: Told) -> None:
+        original = item.original or Original(missing="unknown")
+        try:
+            self._produce(producer, item, original)
+        except KafkaException as error:
+            cause = error.args[0]
+            if not isinstance(cause, KafkaError) or cause.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            self._produce(producer, item, Original(original.key, missing="too_large"))
+
+    def _produce(self, producer: Producer, item: Told, original: Original) -> None:
+        value = None if original.missing else original.value
+        headers = [*original.headers, *_headers(item, original.missing)]
+        while True:
+            try:
+                producer.produce(
+                    self._topic, value=value, key=original.key, headers=headers, on_delivery=self._delivered
+                )
+                return
+            except BufferError:  # the queue is full: let it empty
+                producer.poll(0.1)
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failed.append(error)
+
+
+def _headers(item: Told, missing: str | None) -> list[tuple[str, Any]]:
+    rejection, reject = item.rejection, item.rejection.reject
+    identity = "\n".join((reject.source, reject.record_id, rejection.split.split_id))
+    told = {
+        "id": hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
+        "coordinate": reject.record_id,
+        "source": reject.source,
+        "stage": reject.stage,
+        "error": reject.error,
+        "reason": reject.reason,
+        "attempts": str(reject.attempts),
+        "replay": str(rejection.replay),
+    }
+    if missing:
+        told["payload"] = missing
+    return [(f"stream-infer-{name}", value.encode()) for name, value in told.items()]

@@ -1,0 +1,82 @@
+"""Rejects as Parquet files: one for each split that was committed with some."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.files.store import Store, open_store
+from stream_infer import config
+from stream_infer.errors import ConfigError
+from stream_infer.rejects import Told
+
+SCHEMA = pa.schema(
+    [
+        pa.field("record_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("rejected_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("replay", pa.int32(), nullable=False),
+        pa.field("split_id", pa.string(), nullable=False),
+        pa.field("sample", pa.binary()),
+    ]
+)
+
+
+class RejectFolder:
+    """Implements `contracts.RejectTarget`. The name of a file is a function of its split, so it appears once."""
+
+    def __init__(self, store: Store, name: str, sample: int) -> None:
+        self.name = name
+        self.originals = sample
+        self._store = store
+
+    @classmethod
+    def from_config(cls, settings: config.Rejects) -> RejectFolder:
+        """The folder of the settings.
+
+        Raises:
+            ConfigError: its store cannot create a file once.
+        """
+        assert settings.url is not None
+        store = open_store(settings.url, settings.storage)
+        if not store.conditional:
+            raise ConfigError(
+                f"rejects.url: {store.scheme}:// has no create-if-absent, so a reject could be there twice; "
+                "use s3://, gs://, az:// or a local folder"
+            )
+        return cls(store, f"parquet:{store.scheme}://{store.bucket}/{store.root}", settings.sample)
+
+    def publish(self, told: Sequence[Told]) -> None:
+        """See `contracts.RejectTarget.publish`. A file that stands was written by an earlier try."""
+        for split, items in groupby(told, key=lambda item: item.rejection.split):
+            key = f"{split.folder}/{split.split_id}.parquet"
+            content = io.BytesIO()
+            rows = [_row(item, self.originals) for item in items]
+            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), content, compression="zstd")
+            self._store.create(f"{self._store.root}/{key}" if self._store.root else key, content.getvalue())
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _row(item: Told, sample: int) -> dict[str, Any]:
+    rejection = item.rejection
+    reject = rejection.reject
+    value = item.original.value if item.original is not None and sample else None
+    names = ("record_id", "source", "stage", "error", "reason", "attempts")
+    return {name: getattr(reject, name) for name in names} | {
+        "rejected_at": datetime.fromtimestamp(reject.rejected_at, UTC),
+        "replay": rejection.replay,
+        "split_id": rejection.split.split_id,
+        "sample": value[:sample] if value is not None else None,
+    }

@@ -1,0 +1,101 @@
+"""The age of what a partition waits at is looked up beside the data's way, and only where something waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from connectors.kafka import ages as module
+from connectors.kafka.ages import Ages
+from connectors.kafka.places import places
+
+KNOWN = {("t", 0): "t", ("t", 1): "t@2"}
+
+
+class Message:
+    def __init__(self, partition: int, milliseconds: int, error: object = None) -> None:
+        self._partition, self._milliseconds, self._error = partition, milliseconds, error
+
+    def topic(self) -> str:
+        return "t"
+
+    def partition(self) -> int:
+        return self._partition
+
+    def error(self) -> object:
+        return self._error
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._milliseconds
+
+
+class Consumer:
+    """Answers with the partition's offset as its time."""
+
+    def __init__(self) -> None:
+        self.assigned: list[dict[int, int]] = []
+        self.fails = 0
+        self._open: dict[int, int] = {}
+
+    def assign(self, places: Any) -> None:
+        self.assigned.append({place.partition: place.offset for place in places})
+        self._open = dict(self.assigned[-1])
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        if self.fails:
+            self.fails -= 1
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        found = [Message(number, offset * 1000) for number, offset in self._open.items()]
+        self._open = {}
+        return found
+
+    def unassign(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ages, Consumer]]:
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
+    consumer = Consumer()
+    ages = Ages(lambda: consumer)
+    yield ages, consumer
+    ages.close()
+
+
+def test_only_what_waits_is_looked_at_and_once_per_position(looked: tuple[Ages, Consumer]) -> None:
+    ages, consumer = looked
+    ends, nexts = {("t", 0): 9, ("t", 1): 5}, {("t", 0): 9, ("t", 1): 5}
+    seen = {("t", 0): 77.0}
+    first = places({"t/0": 4, "t@2/1": 5}, KNOWN, ends, nexts, seen, ages)
+    assert [(place.topic, place.partition, place.position, place.end) for place in first] == [
+        ("t", "0", 4, 9),
+        ("t@2", "1", 5, 5),
+    ]
+    assert [place.oldest for place in first] == [77.0, None]  # until it is looked up
+    _until(lambda: ages.at(("t", 0), 4) == 4.0)
+    assert ages.at(("t", 0), 6) == 4.0  # on the move: shortly before
+    assert ages.at(("t", 0), 3) is None
+    ages.want({("t", 0): 6})
+    _until(lambda: ages.at(("t", 0), 6) == 6.0)
+    ages.want({("t", 0): 6})
+    assert consumer.assigned == [{0: 4}, {0: 6}]
+
+
+def test_a_broker_that_is_away_is_asked_again(looked: tuple[Ages, Consumer]) -> None:
+    ages, consumer = looked
+    consumer.fails = 2
+    _until(lambda: ages.want({("t", 0): 4}) is None and ages.at(("t", 0), 4) == 4.0)
+
+
+def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,52 @@
+"""Producers' spans are found in messages' headers; what is no traceparent is none."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.kafka.places import attributes
+from connectors.kafka.reader import _changes, _traceparent
+from stream_infer.splits import Split
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+GOOD = f"00-{TRACE}-{SPAN}-01"
+hexadecimal = st.sampled_from("0123456789abcdef")
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.none() | st.binary(max_size=80)), max_size=4))
+def test_any_headers_are_borne(headers: list[tuple[str, bytes | None]]) -> None:
+    found = _traceparent(headers)
+    assert found is None or found.encode() in [value for _, value in headers]
+
+
+@given(st.text(hexadecimal, min_size=32, max_size=32), st.text(hexadecimal, min_size=16, max_size=16))
+def test_a_traceparent_is_found_unless_its_ids_are_zero(trace: str, span: str) -> None:
+    text = f"00-{trace}-{span}-00"
+    valid = set(trace) != {"0"} and set(span) != {"0"}
+    assert _traceparent([("x", b"y"), ("TraceParent", text.encode())]) == (text if valid else None)
+
+
+def test_what_is_malformed_is_left_alone() -> None:
+    for value in (b"", b"00", f"00-{TRACE}".encode(), GOOD.upper().encode(), b"\xff" * 55, None):
+        assert _traceparent([("traceparent", value)]) is None
+    assert _traceparent(None) is None
+
+
+@given(st.lists(st.sampled_from([None, "a", "b"]), max_size=20), st.integers(0, 20))
+def test_origins_in_pieces_are_those_of_the_whole(parents: list[str | None], cut: int) -> None:
+    whole = _changes(parents, [])
+    first = _changes(parents[:cut], [])
+    assert first + _changes(parents[cut:], first[-1:]) == whole
+    assert all(one != other for one, other in itertools.pairwise(whole))
+
+
+def test_a_split_is_named_as_the_messaging_conventions_name_it() -> None:
+    bounds = {"topic": "texts@2", "partition": 3, "start": 5, "stop": 9}
+    found = attributes(Split.of("s", bounds, folder="f", records=4, bytes=4), "group")
+    assert found["messaging.system"] == "kafka"
+    assert found["messaging.destination.name"] == "texts"
+    assert found["messaging.destination.partition.id"] == "3"
+    assert (found["messaging.kafka.offset"], found["stream_infer.kafka.end_offset"]) == (5, 9)

@@ -1,0 +1,80 @@
+"""Answers with status 200 that are not what was asked for: gateways and S3 itself have been seen to send them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from http_proxy import Answer, FaultProxy, error_in_ok, refused, shortened
+
+from connectors.files.reader import FilesReader
+from connectors.files.store import Store, open_store
+from stream_infer import config
+from stream_infer.contracts import ReadOutcome
+from stream_infer.errors import Retryable
+from stream_infer.splits import Split
+
+BODY = b"content " * 100
+
+
+@pytest.fixture
+def proxy() -> Iterator[FaultProxy]:
+    proxy = FaultProxy("http://127.0.0.1:1")
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def store(proxy: FaultProxy) -> Store:
+    keys = {"access_key_id": "a-key", "secret_access_key": "a-secret", "region": "us-east-1"}
+    return open_store("s3://bucket/in/", config.Storage(endpoint_url=proxy.url, **keys))
+
+
+def _found() -> Answer:
+    headers = [("Content-Length", str(len(BODY))), ("ETag", '"v"'), ("Last-Modified", "Tue, 21 Oct 2025 07:28:00 GMT")]
+    return Answer(200, headers, BODY)
+
+
+def test_a_good_answer_is_taken(proxy: FaultProxy, store: Store) -> None:
+    with proxy.fault("GET|HEAD", "", instead=_found):
+        assert store.get("in/a", "v") == BODY
+        head = store.head("in/a")
+    assert head is not None
+    assert (head.size, head.version) == (len(BODY), "v")
+
+
+def test_an_error_document_is_not_the_content(proxy: FaultProxy, store: Store) -> None:
+    with proxy.fault("GET|HEAD", "", instead=lambda: error_in_ok(_found())):
+        for ask in (
+            lambda: store.get("in/a", "v"),
+            lambda: store.get("in/a"),
+            lambda: store.get_range("in/a", 0, 10, "v"),
+            lambda: store.head("in/a"),
+        ):
+            with pytest.raises(Retryable):
+                ask()
+
+
+def test_another_version_s_content_is_not_taken(proxy: FaultProxy, store: Store) -> None:
+    """A store that ignores If-Match."""
+    with proxy.fault("GET", "", instead=_found), pytest.raises(Retryable, match="ETag"):
+        store.get("in/a", "another")
+
+
+def test_half_of_an_object_is_not_the_object(proxy: FaultProxy, store: Store) -> None:
+    reader = FilesReader(store, "text", config.Limits())
+    item = {"key": "in/a", "version": "v", "size": len(BODY), "modified": 0.0}
+    split = Split.of("s", {"objects": [item]}, folder="", records=1, bytes=1)
+    with proxy.fault("GET", "", instead=_found):
+        assert [table.num_rows for table in reader.read(split, ReadOutcome())] == [1]
+    with proxy.fault("GET", "", instead=lambda: shortened(_found())), pytest.raises(Retryable, match="of 800 bytes"):
+        list(reader.read(split, ReadOutcome()))
+
+
+def test_an_error_document_is_no_written_file(proxy: FaultProxy, store: Store) -> None:
+    answers = refused(200, "InternalError")
+    with proxy.fault("PUT", "", instead=answers):
+        with pytest.raises(Retryable):
+            store.create("out/a", b"file")
+        with pytest.raises(Retryable):
+            store.put("done/a", b"moved")

@@ -1,0 +1,123 @@
+"""An attempt that goes on after its split was divided: its file can never appear beside those of the pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numbers_kit import NumbersReader, NumbersSource
+
+from connectors.parquet import ParquetSink
+from stream_infer import config
+from stream_infer.contracts import ReadOutcome
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.committer import Committer
+from stream_infer.engine.planner import Planner
+from stream_infer.engine.sizing import SplitSizer
+from stream_infer.engine.steps import WriteStep
+from stream_infer.engine.storm import Storm
+from stream_infer.ledger import Ledger
+from stream_infer.splits import Reject, Split
+from stream_infer.telemetry.metrics import Metrics
+
+NUMBERS = 40
+Listing = Callable[[], list[str]]
+
+
+@pytest.fixture(params=["disk", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ParquetSink, Listing]:
+    """A sink, and the records that a plain listing of its folder shows."""
+    if request.param == "disk":
+        root = tmp_path / "out"
+
+        def on_disk() -> list[str]:
+            files = root.rglob("*.parquet")
+            return [name for file in files for name in pq.read_table(file)["record_id"].to_pylist()]
+
+        return ParquetSink.from_config(config.ParquetSink(url=str(root))), on_disk
+    client, bucket = request.getfixturevalue("s3_client"), request.getfixturevalue("s3_bucket")()
+
+    def on_s3() -> list[str]:
+        keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+        bodies = [client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+        return [name for body in bodies for name in pq.read_table(pa.BufferReader(body))["record_id"].to_pylist()]
+
+    storage: config.Storage = request.getfixturevalue("s3")
+    return ParquetSink.from_config(config.ParquetSink(url=f"s3://{bucket}/out", storage=storage)), on_s3
+
+
+class _Driver:
+    """A ledger and a committer with one planned split."""
+
+    def __init__(self, folder: Path, sink: ParquetSink) -> None:
+        self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
+        self.ledger.acquire("test")
+        source = NumbersSource("numbers", NUMBERS, most=NUMBERS)
+        self.backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(NUMBERS, 2**30, fused=True)
+        storm = Storm(config.StormLimits())
+        sources, sizers = {"numbers": source}, {"numbers": sizer}
+        self.committer = Committer(self.ledger, sink, sources, self.backlog, sizers, Metrics(), storm)
+        self.committer.start()
+        limits = config.Limits(split_records=NUMBERS)
+        Planner(source, self.ledger, self.backlog, sizer, limits, "plan", True)._plan_once(1)
+        (self.split,) = self.backlog.take(0.0)
+
+    def settle(self, batch: Batch) -> None:
+        self.committer.outcomes.put(batch)
+        self.committer.outcomes.join()
+        assert self.committer.failure is None
+
+
+@pytest.fixture
+def driver(tmp_path: Path, place: tuple[ParquetSink, Listing]) -> Iterator[_Driver]:
+    driver = _Driver(tmp_path, place[0])
+    yield driver
+    driver.committer.finish()
+    driver.committer.join()
+    driver.ledger.close()
+
+
+def _attempt(sink: ParquetSink, split: Split) -> Callable[[], Batch]:
+    """An attempt that has read its rows and is about to write them."""
+    batch = Batch(split)
+    (batch.rows,) = NumbersReader().read(split, ReadOutcome())
+    return lambda: WriteStep(sink).run(batch)
+
+
+def _poisoned(split: Split) -> Batch:
+    return Batch(split, poisoned=Reject("", "numbers", "infer", "WorkerDied", "it died", 3, 0.0))
+
+
+def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: tuple[ParquetSink, Listing]) -> None:
+    sink, listing = place
+    late = _attempt(sink, driver.split)
+    driver.settle(_poisoned(driver.split))
+    pieces = driver.backlog.take(0.0)
+    assert len(pieces) == 16
+    for piece in pieces[:8]:
+        driver.settle(_attempt(sink, piece)())
+    batch = late()
+    assert batch.receipt is not None
+    assert batch.receipt.retired
+    assert len(listing()) == sum(piece.records for piece in pieces[:8])
+    driver.settle(batch)  # and the committer, told of it, divides nothing a second time
+    assert driver.backlog.take(0.0) == []
+    for piece in pieces[8:]:
+        driver.settle(_attempt(sink, piece)())
+    assert sorted(listing()) == sorted(f"numbers/{number}" for number in range(NUMBERS))
+    assert driver.ledger.audit()["committed"] == NUMBERS
+
+
+def test_a_file_that_came_before_the_name_was_taken_is_adopted(
+    driver: _Driver, place: tuple[ParquetSink, Listing]
+) -> None:
+    sink, listing = place
+    _attempt(sink, driver.split)()
+    driver.settle(_poisoned(driver.split))
+    assert driver.backlog.take(0.0) == []
+    assert sorted(listing()) == sorted(f"numbers/{number}" for number in range(NUMBERS))
+    assert driver.ledger.audit()["committed"] == NUMBERS
