@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import logging
 import os
 import signal
 import sys
@@ -17,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
+from ops.logs import log_to, tame_ray
 from stream_infer import config
 from stream_infer.errors import ConfigError, Retryable, StreamInferError
+from stream_infer.rejects import State
 
 if TYPE_CHECKING:
     from stream_infer.pipeline import Pipeline
@@ -43,11 +43,19 @@ err = Console(stderr=True)
 def run(
     file: File,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="finish what there is, drain, exit 0")] = False,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="wait while another instance lives; take over when it is gone")
+    ] = False,
 ) -> None:
-    """Run the service. SIGTERM or Ctrl-C drains; a second one stops at once."""
-    _log_to(err)
+    """Run the service. SIGTERM or Ctrl-C drains; a second one stops at once.
+
+    A second instance takes over at once, and the first one stops; with --standby it waits for the first one's end.
+    """
     settings = config.load(file)
+    log_to(err, settings.telemetry.logs, config.Redactor(settings))
     from stream_infer.engine.cluster import connect
+
+    tame_ray()
 
     # Ray starts processes and waits for them; meanwhile the rest can be imported.
     importing = threading.Thread(target=import_module, args=("ops.service",), name="importing")
@@ -60,7 +68,7 @@ def run(
     pipeline = Pipeline(settings)
     _drain_on_signal(pipeline)
     with contextlib.closing(pipeline), serving(pipeline):
-        pipeline.run(until_idle=until_idle)
+        pipeline.run(until_idle=until_idle, standby=standby)
 
 
 @app.command()
@@ -72,7 +80,9 @@ def status(file: File, as_json: Json = False) -> None:
     if as_json:
         _print_json(document)
         return
-    out.print(f"[bold]{document['pipeline']}[/] · epoch {document['epoch']} · {document['owner'] or 'never run'}")
+    out.print(
+        f"[bold]{document['pipeline']}[/] · epoch {document['epoch']} · {document['owner'] or _ownerless(document)}"
+    )
     table = Table("source", "rows", "rejected", "lost", "in flight", "splits")
     for source in document["sources"]:
         counts = [source.get(name, 0) for name in ("rows", "rejected", "lost", "in_flight")]
@@ -122,33 +132,90 @@ class RejectsAction(StrEnum):
 
     LIST = "list"
     SHOW = "show"
+    REPLAY = "replay"
 
 
 @app.command()
 def rejects(
     file: File,
-    action: Annotated[RejectsAction, typer.Argument(help="list them, or show one")],
-    record: Annotated[str | None, typer.Argument(help="coordinate, for show")] = None,
+    action: Annotated[RejectsAction, typer.Argument(help="list them, show some whole, or replay those that are open")],
+    records: Annotated[list[str] | None, typer.Argument(metavar="[RECORD]...", help="only these coordinates")] = None,
     source: Annotated[str | None, typer.Option(help="only of this source")] = None,
+    error: Annotated[str | None, typer.Option(help="only with this error class")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="only rejected since then: 2026-01-31T12:00+00:00, or 2h ago")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="only rejected before then")] = None,
+    state: Annotated[State | None, typer.Option(help="only in this state")] = None,
     limit: Annotated[int, typer.Option(help="most rejects to list", min=1)] = 1000,
     as_json: Json = False,
 ) -> None:
-    """List the records that could not be processed, with the reason of each."""
+    """List the records that could not be processed, show why, or have them processed again."""
+    from ops import rejects as views
+
+    chosen = views.chosen(source, error, since, until, records or (), state)
     with contextlib.closing(_pipeline(file)) as pipeline:
+        if action is RejectsAction.REPLAY:
+            asked = pipeline.replay(chosen)
+            _print_json({"asked": asked}) if as_json else out.print(views.asked(asked))
+            return
         if action is RejectsAction.SHOW:
-            if record is None:
+            if not records:
                 raise ConfigError("rejects show: name the record's coordinate; `rejects FILE list` shows them")
-            one = pipeline.ledger().reject_of(record)
-            found = [] if one is None else [one]
+            found = views.whole(pipeline.ledger(), records)
         else:
-            found = pipeline.ledger().rejects(source, limit)
+            found = [item.to_dict() for item in pipeline.rejects(chosen, limit)]
     if as_json:
-        _print_json([dataclasses.asdict(reject) for reject in found])
+        _print_json(found)
         return
-    for reject in found:
-        line = f"{reject.record_id}\n  {reject.error} in {reject.stage}, attempt {reject.attempts}: {reject.reason}"
-        out.print(line, highlight=False, markup=False)
+    for item in found:
+        out.print(views.in_words(item), highlight=False, markup=False)
     out.print(f"{len(found)} rejects" if found else "no rejects", style="dim")
+
+
+@app.command()
+def doctor(file: File, as_json: Json = False) -> None:
+    """Say whether it is well, and if not, who is guilty and what to do. Exit 1 when something is bad."""
+    from ops.watch.commands import doctor as examined
+    from ops.watch.terminal import verdict
+
+    findings, told_by = examined(file)
+    if as_json:
+        _print_json([finding.model_dump() for finding in findings])
+    else:
+        out.print(verdict(findings))
+        out.print(f"says {told_by}", style="dim", highlight=False, markup=False)
+    raise typer.Exit(1 if findings[0].severity == "bad" else 0)
+
+
+@app.command()
+def top(
+    file: File,
+    once: Annotated[bool, typer.Option("--once", help="show it once and end, as where there is no terminal")] = False,
+) -> None:
+    """Watch the running service: stages, sources, rates and the doctor's verdict. Ctrl-C leaves."""
+    from ops.watch.commands import top as watched
+
+    watched(file, out, once=once)
+
+
+@app.command()
+def rebuild(
+    file: File,
+    force: Annotated[bool, typer.Option("--force", help="also where the ledger has work: it is kept aside")] = False,
+    settle: Annotated[float, typer.Option(help="seconds without a new file after which the output is still")] = 15.0,
+    as_json: Json = False,
+) -> None:
+    """Make a lost ledger anew from the receipts in the output files. Stop the service first."""
+    with contextlib.closing(_pipeline(file)) as pipeline:
+        result, kept = pipeline.rebuild(force, settle)
+    if as_json:
+        _print_json({**dataclasses.asdict(result), "kept": kept})
+        return
+    if kept is not None:
+        out.print(f"the old ledger is kept: {kept}", highlight=False, markup=False)
+    for name, count in dataclasses.asdict(result).items():
+        out.print(f"{name:>10}  {count:,}", highlight=False)
 
 
 @app.command()
@@ -189,6 +256,10 @@ def main() -> None:
         sys.exit(130)
 
 
+def _ownerless(document: dict[str, Any]) -> str:
+    return "not running" if document["epoch"] else "never run"
+
+
 def _pipeline(file: Path) -> Pipeline:
     settings = config.load(file)
     from stream_infer.pipeline import Pipeline  # seconds of imports, and a wrong file is told without them
@@ -203,16 +274,6 @@ def _fail(error: StreamInferError, code: int) -> None:
 
 def _print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def _log_to(console: Console) -> None:
-    handler: logging.Handler = RichHandler(console=console, show_path=False)
-    if not console.is_terminal:
-        handler = logging.StreamHandler(sys.stderr)
-    form = "%(message)s" if console.is_terminal else "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format=form)
-    for name in ("stream_infer", "connectors", "ops"):
-        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _drain_on_signal(pipeline: Pipeline) -> None:

@@ -1,7 +1,25 @@
-"""A Kafka broker and an S3 server for the demo and the tests, from what the machine has."""
+"""Servers for the demo and the tests, from what the machine has: Kafka, S3, PostgreSQL, Prometheus, and a proxy that disturbs."""
 
-from ops.parts.kafka import Broker, start_kafka
+from ops.parts.kafka import Behind, Broker, start_brokers, start_kafka
+from ops.parts.postgres import Postgres, start_postgres
 from ops.parts.process import PartMissing
+from ops.parts.prometheus import Prometheus, start_prometheus
 from ops.parts.s3 import S3Server, start_s3
+from ops.parts.toxiproxy import Proxy, Toxiproxy, start_toxiproxy
 
-__all__ = ["Broker", "PartMissing", "S3Server", "start_kafka", "start_s3"]
+__all__ = [
+    "Behind",
+    "Broker",
+    "PartMissing",
+    "Postgres",
+    "Prometheus",
+    "Proxy",
+    "S3Server",
+    "Toxiproxy",
+    "start_brokers",
+    "start_kafka",
+    "start_postgres",
+    "start_prometheus",
+    "start_s3",
+    "start_toxiproxy",
+]

@@ -1,4 +1,4 @@
-"""A Kafka broker of one node (KRaft): from Docker, else from Maven Central with the machine's Java."""
+"""Kafka (KRaft): one broker from Docker, else one or more from Maven Central with the machine's Java."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from ops.parts.process import PartMissing, cache_folder, docker_answers, free_port, locked, server
+from ops.parts.process import PartMissing, Server, cache_folder, docker_answers, free_port, locked
 
 _IMAGE = "apache/kafka:4.1.0"
 _PROPERTIES = """
 process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+node.id={node}
+{quorum}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{behind}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{proxied}
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs={data}
 num.partitions=1
 auto.create.topics.enable=false
 offsets.topic.num.partitions=1
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=1
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr=1
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=8388608
 """
@@ -52,10 +56,25 @@ class Broker:
 
     Attributes:
         kind: ``docker`` or ``java``.
+        process: its process, for those who kill it and start it again; None where it runs in Docker.
     """
 
     servers: str
     kind: str
+    process: Server | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A second listener of a broker, for clients that come through a proxy.
+
+    Attributes:
+        port: where the broker listens for the proxy.
+        proxy: the proxy's port, which the broker tells these clients.
+    """
+
+    port: int
+    proxy: int
 
 
 @contextlib.contextmanager
@@ -71,22 +90,56 @@ def start_kafka(folder: Path) -> Iterator[Broker]:
         with KafkaContainer(_IMAGE).with_kraft() as container:
             yield Broker(container.get_bootstrap_server(), "docker")
         return
-    libraries = _libraries()
-    port, controller = free_port(), free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    properties = folder / "server.properties"
-    properties.write_text(_PROPERTIES.format(port=port, controller=controller, data=folder / "data"))
-    logging = folder / "log4j2.properties"
-    logging.write_text(_LOGGING)
-    java = ["java", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{libraries}/*"]
+    with start_brokers(folder) as brokers:
+        yield brokers[0]
+
+
+@contextlib.contextmanager
+def start_brokers(folder: Path, count: int = 1, behind: Behind | None = None) -> Iterator[list[Broker]]:
+    """Run brokers of one cluster, as processes of this machine, while the block runs.
+
+    Args:
+        behind: a listener of the first broker for clients that come through a proxy.
+
+    Raises:
+        PartMissing: Java or Maven is not here.
+    """
+    java = ["java", "-cp", f"{_libraries()}/*"]
     tool = [*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
-    identity = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
-    subprocess.run(
-        [*tool, "format", "--standalone", "-t", identity, "-c", str(properties)], check=True, capture_output=True
-    )
-    command = [*java, "-Xms384m", "-Xmx384m", "-XX:+UseSerialGC", "kafka.Kafka", str(properties)]
-    with server(command, folder / "kafka.log", port):
-        yield Broker(f"127.0.0.1:{port}", "java")
+    cluster = _output([*tool, "random-uuid"])
+    ports = [(free_port(), free_port()) for _ in range(count)]
+    quorum = ",".join(f"{number}@127.0.0.1:{controller}" for number, (_, controller) in enumerate(ports, 1))
+    with contextlib.ExitStack() as stack:
+        brokers = []
+        for number, (port, controller) in enumerate(ports, 1):
+            home = folder / str(number)
+            home.mkdir(parents=True, exist_ok=True)
+            properties, logging = home / "server.properties", home / "log4j2.properties"
+            logging.write_text(_LOGGING)
+            properties.write_text(
+                _PROPERTIES.format(
+                    node=number,
+                    quorum=f"controller.quorum.voters={quorum}",
+                    port=port,
+                    controller=controller,
+                    behind=f",PROXIED://127.0.0.1:{behind.port}" if behind and number == 1 else "",
+                    proxied=f",PROXIED://127.0.0.1:{behind.proxy}" if behind and number == 1 else "",
+                    data=home / "data",
+                    copies=count,
+                )
+            )
+            _output([*tool, "format", "-t", cluster, "-c", str(properties)])
+            options = [f"-Dlog4j2.configurationFile={logging}", "-Xms384m", "-Xmx384m", "-XX:+UseSerialGC"]
+            process = Server([*java, *options, "kafka.Kafka", str(properties)], home / "kafka.log", port, timeout=240.0)
+            stack.callback(process.stop)
+            brokers.append(Broker(f"127.0.0.1:{port}", "java", process))
+        with ThreadPoolExecutor(count) as pool:  # a broker listens only once a majority of them is up
+            list(pool.map(lambda broker: broker.process and broker.process.start(), brokers))
+        yield brokers
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _libraries() -> Path:

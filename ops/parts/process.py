@@ -52,29 +52,66 @@ def docker_answers() -> bool:
     return True
 
 
+class Server:
+    """A server process that can be killed and started again at the same port; its log is kept across starts."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, port: int, timeout: float = 60.0, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._command, self._log, self._port, self._timeout, self._env = command, log, port, timeout, env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process of the last start."""
+        if self._process is None:
+            raise RuntimeError(f"{self._log.stem} was never started")
+        return self._process
+
+    def start(self) -> None:
+        """Start it; returns when it accepts connections.
+
+        Raises:
+            RuntimeError: it ended, or did not answer in time; with the end of its log.
+        """
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us; we end it ourselves
+                env={**os.environ, **(self._env or {})},
+            )
+        _await(self.process, self._log, self._port, self._timeout)
+
+    def kill(self) -> None:
+        """End it at once, with everything it started, as a crash of its machine would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end. Safe to call when it does not run."""
+        if self._process is not None:
+            stop(self._process)
+
+
 @contextlib.contextmanager
 def server(
     command: Sequence[str], log: Path, port: int, timeout: float = 60.0, env: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Server]:
     """Run a server while the block runs; enters when it accepts connections.
 
     Raises:
         RuntimeError: it ended, or did not answer within ``timeout`` seconds; with the end of its log.
     """
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us; we end it ourselves
-            env={**os.environ, **(env or {})},
-        )
+    running = Server(command, log, port, timeout, env)
     try:
-        _await(process, log, port, timeout)
-        yield process
+        running.start()
+        yield running
     finally:
-        stop(process)
+        running.stop()
 
 
 def stop(process: subprocess.Popen[bytes], timeout: float = 10.0) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.parts.process import cache_folder, docker_answers, free_port, locked, server
+from ops.parts.process import Server, cache_folder, docker_answers, free_port, locked, server
 
 _IMAGE = "minio/minio:RELEASE.2025-09-07T16-13-09Z"
 _MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
@@ -25,12 +25,14 @@ class S3Server:
 
     Attributes:
         kind: ``minio``, ``versitygw`` or ``moto``.
+        process: its process, for those who kill it and start it again; None where it runs in Docker.
     """
 
     endpoint_url: str
     access_key_id: str
     secret_access_key: str
     kind: str
+    process: Server | None = None
 
     def storage(self) -> dict[str, str]:
         """The ``storage`` section of a pipeline file."""
@@ -80,8 +82,8 @@ def start_s3(folder: Path, *, build: bool = True) -> Iterator[S3Server]:
         command = [str(binary), "--access", "test", "--secret", "testsecret", "--region", REGION]
         command += ["--port", f"127.0.0.1:{port}", "posix", "--versioning-dir", str(folder / "versions")]
         command += [str(folder / "data")]
-    with server(command, folder / "s3.log", port):
-        yield S3Server(f"http://127.0.0.1:{port}", "test", "testsecret", kind)
+    with server(command, folder / "s3.log", port) as process:
+        yield S3Server(f"http://127.0.0.1:{port}", "test", "testsecret", kind, process)
 
 
 def _versitygw(build: bool) -> Path | None:

@@ -1,57 +1,132 @@
-"""Routes. They read; nothing here changes the pipeline."""
+"""The application: probes, metrics, the page and the API, behind the guard."""
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
+from urllib.parse import parse_qs
 
-from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse, JSONResponse
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
-from prometheus_client.openmetrics.exposition import generate_latest
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
+from prometheus_client.exposition import choose_encoder
+from starlette.types import ASGIApp
 
-from stream_infer.errors import ConfigError, StreamInferError
+from ops.service.api import build_router, speak_plainly
+from ops.service.guard import Guard, Keys
+from ops.service.page import Page
+from ops.watch.search import search
+from ops.watch.watcher import Published, Watcher
+from stream_infer.errors import StreamInferError
 from stream_infer.pipeline import Pipeline
-from stream_infer.where import where
+
+_FORM_BYTES = 4096
 
 
-def build_app(pipeline: Pipeline) -> FastAPI:
-    """The application of one pipeline."""
-    app = FastAPI(title="stream-infer", docs_url="/api/docs", openapi_url="/api/openapi.json")
+def build_app(pipeline: Pipeline, watcher: Watcher) -> ASGIApp:
+    """The guarded application of one pipeline."""
+    keys = Keys.of(pipeline.settings)
+    release = version("stream-infer")
+    app = FastAPI(title="stream-infer", version=release, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    page = Page(release, login=keys.token is not None)
+    speak_plainly(app)
+    _add_probes(app, pipeline)
+    app.include_router(build_router(pipeline, watcher))
+    _add_page(app, pipeline, watcher, page)
+    _add_login(app, pipeline, keys, page)
+    app.mount("/static", StaticFiles(directory=str(files("ops.service") / "static")))
+    return Guard(app, keys)
 
+
+def _add_probes(app: FastAPI, pipeline: Pipeline) -> None:
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         """The process answers."""
         return {"status": "alive"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses={503: {"description": "not yet, or not at the moment"}})
     def readyz() -> JSONResponse:
         """Work that arrives now is taken at once."""
         live = pipeline.live()
         return JSONResponse({"state": live["state"]}, 200 if live["ready"] else 503)
 
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(generate_latest(pipeline.metrics.registry), media_type=OPENMETRICS)
+    @app.get("/metrics", include_in_schema=False)
+    def metrics(request: Request) -> Response:
+        """As OpenMetrics, with exemplars, for those who ask for it; else as Prometheus text."""
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(pipeline.metrics.registry), headers={"content-type": content_type})
 
-    @app.get("/api/v1/status")
-    def status() -> JSONResponse:
+
+def _add_page(app: FastAPI, pipeline: Pipeline, watcher: Watcher, page: Page) -> None:
+    parts = _Parts(page)
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def whole(where: str | None = Query(default=None, max_length=2000)) -> str:
+        snapshot = watcher.now()
+        if not where or not where.strip():
+            return page.whole(snapshot)
         try:
-            return JSONResponse(pipeline.status())
+            found = search(pipeline.settings, pipeline.ledger(), where)
         except StreamInferError as error:
-            return JSONResponse({"error": str(error)}, 503)
+            return page.whole(snapshot, asked=where, unclear=str(error))
+        return page.whole(snapshot, asked=where, found=found)
 
-    @app.get("/api/v1/where")
-    def whereabouts(name: str) -> JSONResponse:
-        try:
-            found: list[dict[str, Any]] = [dataclasses.asdict(item) for item in where(pipeline.ledger(), name)]
-        except ConfigError as error:
-            return JSONResponse({"error": str(error)}, 400)
-        return JSONResponse(found, 200 if found else 404)
+    @app.get("/events", response_class=EventSourceResponse, include_in_schema=False)
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        async for published in watcher.listen():
+            yield ServerSentEvent(event="parts", id=str(published.number), raw_data=parts.of(published))
 
-    @app.get("/", response_class=HTMLResponse)
-    def page() -> str:
-        return files("ops.service").joinpath("page.html").read_text(encoding="utf-8")
+    @app.get("/api/docs", response_class=HTMLResponse, include_in_schema=False)
+    def docs() -> str:
+        paths = app.openapi()["paths"].items()
+        calls = [(path, name.upper(), does["description"]) for path, ways in paths for name, does in ways.items()]
+        return page.docs(calls)
 
-    return app
+
+class _Parts:
+    """The live parts of the page as JSON, rendered once for all listeners. Used by one event loop."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._made: tuple[int, str] = (0, "")
+
+    def of(self, published: Published) -> str:
+        if self._made[0] != published.number:
+            self._made = (published.number, json.dumps(self._page.parts(published.snapshot)))
+        return self._made[1]
+
+
+def _add_login(app: FastAPI, pipeline: Pipeline, keys: Keys, page: Page) -> None:
+    name = pipeline.settings.name
+
+    @app.get("/login", response_class=HTMLResponse, include_in_schema=False)
+    def form() -> Response:
+        if keys.token is None:
+            return RedirectResponse("/", 303)
+        return HTMLResponse(page.login(name, wrong=False))
+
+    @app.post("/login", include_in_schema=False)
+    async def login(request: Request) -> Response:
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _FORM_BYTES:
+                break
+        offered = parse_qs(body[:_FORM_BYTES].decode("utf-8", "replace")).get("token", [""])[0]
+        if not keys.is_token(offered):
+            await asyncio.sleep(1.0)  # guessing is slow, and costs no thread
+            return HTMLResponse(page.login(name, wrong=True), 401)
+        answer = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        answer.set_cookie(keys.cookie, keys.pass_value, httponly=True, samesite="strict", secure=secure)
+        return answer
+
+    @app.post("/logout", include_in_schema=False)
+    def logout() -> Response:
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(keys.cookie)
+        return answer

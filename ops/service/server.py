@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import uvicorn
 
 from ops.service.app import build_app
+from ops.watch.address import advertised, url_of
+from ops.watch.watcher import Watcher
 from stream_infer.errors import ConfigError
 from stream_infer.pipeline import Pipeline
 
@@ -32,20 +34,27 @@ def serving(pipeline: Pipeline) -> Iterator[str | None]:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen(128)  # who asks before the server runs waits a moment and is answered
     except OSError as error:
         listening.close()
         raise ConfigError(
             f"serve.port: {settings.host}:{settings.port} cannot be used ({error.strerror}); write another port, or 0"
         ) from None
-    server = uvicorn.Server(uvicorn.Config(build_app(pipeline), log_level="warning", access_log=False))
+    watcher = Watcher(pipeline)
+    server = uvicorn.Server(
+        uvicorn.Config(build_app(pipeline, watcher), log_level="warning", log_config=None, access_log=False)
+    )
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the command line owns the signals
     thread = threading.Thread(target=server.run, args=([listening],), name="http", daemon=True)
+    watcher.start()
     thread.start()
-    url = f"http://{settings.host}:{listening.getsockname()[1]}"
+    url = url_of(settings.host, listening.getsockname()[1])
     log.info("status page at %s", url)
     try:
-        yield url
+        with advertised(pipeline.settings, url):
+            yield url
     finally:
+        watcher.stop()
         server.should_exit = True
         thread.join(5.0)
         listening.close()

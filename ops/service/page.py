@@ -1,0 +1,102 @@
+"""The status page: a snapshot as HTML. One set of templates serves the first view and every live change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ops.service.picture import drawn
+from ops.watch import words
+from ops.watch.snapshot import Snapshot
+from ops.watch.symptoms import outside
+
+# a sentence that begins otherwise begins with a name
+_BEGINNINGS = (
+    *("read ", "infer ", "write ", "source ", "all ", "the ", "no ", "nothing ", "commits ", "rejects ", "ledger "),
+    *("this ", "start ", "it ", "look ", "put ", "do ", "add ", "give ", "see ", "run ", "if ", "lengthen "),
+)
+PARTS = ("head", "verdict", "picture", "tiles", "sources", "rejects", "splits")
+
+
+class Page:
+    """Renders. Stateless: may be called from any thread."""
+
+    def __init__(self, build: str, *, login: bool) -> None:
+        self._common = {"build": build, "login": login}
+
+    @cached_property
+    def _templates(self) -> Environment:
+        environment = Environment(
+            loader=PackageLoader("ops.service"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        environment.filters |= {
+            "number": words.number,
+            "whole": "{:,}".format,
+            "seconds": words.seconds,
+            "size": words.size,
+            "percent": words.percent,
+            "clipped": words.clipped,
+            "count": words.count,
+            "outside": outside,
+            "sentence": sentence,
+            "in_words": in_words,
+            "spark": spark,
+            "fullness": fullness,
+        }
+        return environment
+
+    def parts(self, snapshot: Snapshot) -> dict[str, str]:
+        """The live parts by name."""
+        values = {**self._common, "s": snapshot, "wide": drawn(snapshot, "wide"), "tall": drawn(snapshot, "tall")}
+        return {name: self._templates.get_template(f"parts/{name}.html").render(values) for name in PARTS}
+
+    def whole(self, snapshot: Snapshot, **answer: Any) -> str:
+        """The page. ``answer`` is what a search found: ``asked``, ``found``, ``unclear``."""
+        parts = {name: Markup(html) for name, html in self.parts(snapshot).items()}
+        values = {"asked": None, "found": [], "unclear": None, **answer}
+        return self._render("page.html", s=snapshot, parts=parts, **values)
+
+    def login(self, pipeline: str, *, wrong: bool) -> str:
+        """The form that asks for the token."""
+        return self._render("login.html", pipeline=pipeline, wrong=wrong)
+
+    def docs(self, calls: Sequence[tuple[str, str, str]]) -> str:
+        """The API's calls: path, method, what it does."""
+        return self._render("docs.html", calls=calls)
+
+    def _render(self, template: str, **values: Any) -> str:
+        return self._templates.get_template(template).render({**self._common, **values})
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop. A name at the beginning stays as its owner wrote it."""
+    begun = text[:1].upper() + text[1:] if text.startswith(_BEGINNINGS) else text
+    return begun if begun.endswith((".", "!", "?", "…")) or not begun else f"{begun}."
+
+
+def in_words(snapshot: Snapshot) -> str:
+    """The picture for who cannot see it."""
+    stages = ", ".join(f"{stage.name} {words.percent(stage.busy)} busy" for stage in snapshot.stages)
+    sources = " and ".join(source.name for source in snapshot.sources)
+    slow = f"; the bottleneck is {snapshot.bottleneck}" if snapshot.bottleneck else ""
+    return f"{sources} through {stages or 'read, infer and write'} into Parquet{slow}"
+
+
+def spark(history: Sequence[float], width: float, height: float) -> str:
+    """An SVG path of a series, its greatest value at the top; empty for fewer than two points."""
+    if len(history) < 2:
+        return ""
+    top = max(max(history), 1e-9)
+    step = width / (len(history) - 1)
+    points = (f"{at * step:.1f} {height - 2 - value / top * (height - 4):.1f}" for at, value in enumerate(history))
+    return "M" + " L".join(points)
+
+
+def fullness(snapshot: Snapshot) -> float:
+    """In-flight bytes of their limit, 0 … 100."""
+    limit = snapshot.in_flight_limit
+    return round(min(100.0, 100.0 * snapshot.in_flight_bytes / limit), 1) if limit else 0.0

@@ -1,0 +1,67 @@
+"""The commands' way to a running service, over HTTP with nothing but the standard library."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from ops.watch.address import NoService, address
+from ops.watch.snapshot import Snapshot
+from stream_infer import config
+from stream_infer.errors import Fatal
+
+_SECONDS = 10.0  # without a word from the service
+
+
+class Client:
+    """Asks the service of one pipeline file.
+
+    Every method raises `NoService` where nobody answers, and Fatal with the service's own sentence where it refuses.
+    """
+
+    def __init__(self, settings: config.PipelineSettings) -> None:
+        self._name = settings.name
+        self._token = settings.serve.token if settings.serve else None
+        self.url = address(settings)
+
+    def get(self, path: str) -> Any:
+        """The JSON document at a path."""
+        with self._open(path) as answer:
+            return json.load(answer)
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """The service's snapshots as they come, until it ends."""
+        with self._open("/api/v1/events") as answer:
+            try:
+                for line in answer:
+                    if line.startswith(b"data:"):
+                        yield Snapshot.model_validate_json(line[5:])
+            except (OSError, http.client.HTTPException) as error:
+                raise self._silent(error) from None
+
+    def _open(self, path: str) -> http.client.HTTPResponse:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        request = urllib.request.Request(self.url + path, headers=headers)
+        try:
+            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS)
+        except urllib.error.HTTPError as error:
+            raise Fatal(f"the service at {self.url} says: {_sentence(error)}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(error) from None
+        return answer
+
+    def _silent(self, error: Exception) -> NoService:
+        reason = getattr(error, "reason", None) or error
+        why = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+        return NoService(f"no service of {self._name} answers at {self.url} ({why}); start it: stream-infer run FILE")
+
+
+def _sentence(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.load(error)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"

@@ -1,0 +1,56 @@
+"""What ``doctor`` and ``top`` do."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.segment import Segment, Segments
+
+from ops.watch.address import NoService
+from ops.watch.client import Client
+from ops.watch.snapshot import Finding, Snapshot
+from ops.watch.terminal import picture
+from stream_infer import config
+from stream_infer.errors import ConfigError, Fatal
+
+
+def doctor(file: Path) -> tuple[list[Finding], str]:
+    """The findings, and whom they come from: the running service, or where none runs the ledger."""
+    settings = config.load(file)
+    try:
+        client = Client(settings)
+        answer: dict[str, Any] = client.get("/api/v1/doctor")
+        return [Finding.model_validate(item) for item in answer["findings"]], f"the service at {client.url}"
+    except (NoService, ConfigError):
+        pass
+    from ops.watch.watcher import without_service  # seconds of imports that a running service saves
+    from stream_infer.pipeline import Pipeline
+
+    with contextlib.closing(Pipeline(settings)) as pipeline:
+        return without_service(pipeline).findings, "the ledger: no service answers"
+
+
+def top(file: Path, console: Console, *, once: bool) -> None:
+    """Show the service until Ctrl-C, or one picture of it.
+
+    Raises:
+        NoService: none answers.
+    """
+    client = Client(config.load(file))
+    if once or not console.is_terminal:
+        console.print(picture(Snapshot.model_validate(client.get("/api/v1/status"))))
+        return
+    with contextlib.suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
+        for snapshot in client.snapshots():
+            live.update(_fitted(picture(snapshot), console), refresh=True)
+        raise Fatal("the service has ended")
+
+
+def _fitted(shown: RenderableType, console: Console) -> RenderableType:
+    """No more lines than the screen has: Live would otherwise leave an ellipsis at the bottom."""
+    lines = console.render_lines(shown, pad=False)[: console.height - 1]
+    return Segments([segment for line in lines for segment in (*line, Segment.line())])

@@ -1,0 +1,128 @@
+"""Samples of the metrics, and what changed between two of them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.declared import Metric
+from stream_infer.telemetry.metrics import Metrics
+
+WINDOW = 60.0  # seconds that rates are taken over
+_SMOOTH = 5  # seconds that a point of the history is a mean of
+Values = Mapping[str, Mapping[tuple[str, ...], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The registry at one moment.
+
+    Attributes:
+        at: monotonic seconds.
+        values: sample name to label values to value; a histogram by its ``_sum`` and ``_count`` alone.
+    """
+
+    at: float
+    values: Values
+
+    def of(self, metric: Metric, ending: str = "") -> Mapping[tuple[str, ...], float]:
+        """The metric's values by label values."""
+        return self.values.get(metric.full_name + ending, {})
+
+
+def taken(metrics: Metrics) -> Sample:
+    """A sample of now."""
+    values: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            if not sample.name.endswith(("_bucket", "_created")):
+                values.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return Sample(time.monotonic(), values)
+
+
+class Samples:
+    """The samples of the last minute. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Sample] = deque()
+
+    def add(self, sample: Sample) -> None:
+        self._kept.append(sample)
+        while len(self._kept) > 2 and self._kept[1].at <= sample.at - WINDOW:
+            self._kept.popleft()
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    def window(self) -> Window:
+        """From the oldest sample of the last minute to the newest. Needs one sample at least."""
+        return Window(self._kept[0], self._kept[-1])
+
+    def history(self) -> list[float]:
+        """Committed records per second, oldest first, a point a second."""
+        times = [sample.at for sample in self._kept]
+        sums = [sum(sample.of(m.RECORDS_COMMITTED).values()) for sample in self._kept]
+        points = int(min(WINDOW, times[-1] - times[0]))
+        ends = [times[-1] - ago for ago in range(points, -1, -1)]
+        at = [_interpolated(times, sums, end) for end in ends]
+        before = [_interpolated(times, sums, end - _SMOOTH) for end in ends]
+        spans = [min(_SMOOTH, max(end - times[0], 1.0)) for end in ends]
+        return [round((now - then) / span, 2) for now, then, span in zip(at, before, spans, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What changed between two samples."""
+
+    oldest: Sample
+    newest: Sample
+
+    @property
+    def seconds(self) -> float:
+        return self.newest.at - self.oldest.at
+
+    def grown(self, metric: Metric, ending: str = "", **labels: str) -> float:
+        """How much a counter grew, over all label sets that have these values."""
+        return sum(self.grown_by(metric, ending, **labels).values())
+
+    def grown_by(self, metric: Metric, ending: str = "", **labels: str) -> dict[tuple[str, ...], float]:
+        """How much each label set of a counter grew."""
+        before, now = self.oldest.of(metric, ending), self.newest.of(metric, ending)
+        chosen = _matching(metric, now, labels)
+        return {values: max(0.0, now[values] - before.get(values, 0.0)) for values in chosen}
+
+    def rate(self, metric: Metric, **labels: str) -> float:
+        """Growth per second."""
+        return self.grown(metric, **labels) / self.seconds if self.seconds > 0 else 0.0
+
+    def mean(self, histogram: Metric, **labels: str) -> float | None:
+        """Mean of what a histogram observed; None where it observed nothing."""
+        count = self.grown(histogram, "_count", **labels)
+        return self.grown(histogram, "_sum", **labels) / count if count else None
+
+    def now(self, metric: Metric, **labels: str) -> float:
+        """A gauge's value, summed over all label sets that have these values."""
+        found = self.newest.of(metric)
+        return sum(found[values] for values in _matching(metric, found, labels))
+
+
+def _matching(
+    metric: Metric, found: Mapping[tuple[str, ...], float], labels: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    wanted = [(metric.label_names.index(name), value) for name, value in labels.items()]
+    return [values for values in found if all(values[place] == value for place, value in wanted)]
+
+
+def _interpolated(times: Sequence[float], values: Sequence[float], at: float) -> float:
+    """The value at a time between two points; that of the nearest end outside."""
+    if at <= times[0]:
+        return values[0]
+    for place in range(len(times) - 1, 0, -1):
+        if times[place - 1] <= at:
+            span = times[place] - times[place - 1]
+            share = min(1.0, (at - times[place - 1]) / span) if span > 0 else 1.0
+            return values[place - 1] + share * (values[place] - values[place - 1])
+    return values[0]

@@ -1,0 +1,52 @@
+"""Where is …: a record id, a coordinate, an object's key or a bare offset, whatever a person has at hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stream_infer import config
+from stream_infer.errors import ConfigError
+from stream_infer.ledger import Ledger
+from stream_infer.where import Whereabouts, where
+
+_MOST_DIGITS = 18  # of an offset; more fit in no database
+
+
+def search(settings: config.PipelineSettings, ledger: Ledger, asked: str) -> list[Whereabouts]:
+    """What became of whatever the words may mean; empty when none of it was ever planned.
+
+    Raises:
+        ConfigError: the words can mean nothing here.
+    """
+    name = asked.strip()
+    if not name or "\0" in name:
+        raise ConfigError("name a record id, s3://bucket/key, a key, topic/partition/offset or an offset")
+    if re.search(rf"\d{{{_MOST_DIGITS + 1}}}$", name) and "://" not in name.removeprefix("kafka://"):
+        raise ConfigError("no offset is that large")
+    found: list[Whereabouts] = []
+    for candidate in _candidates(settings, ledger, name):
+        found += [item for item in where(ledger, candidate) if item not in found]
+    return found
+
+
+def _candidates(settings: config.PipelineSettings, ledger: Ledger, name: str) -> Iterator[str]:
+    if "://" in name or re.fullmatch(r".+/\d+/\d+", name):
+        yield name
+    if "://" in name:
+        return
+    if name.isdecimal():
+        for source in ledger.status()["sources"].values():
+            yield from (f"{key}/{name}" for key in source["positions"] if re.fullmatch(r".+/\d+", key))
+    for item in settings.sources:
+        if isinstance(item, config.FilesSource):
+            yield from _objects(item.url, name)
+
+
+def _objects(url: str, key: str) -> Iterator[str]:
+    """A key as it stands in the bucket, and as it stands under the source's own prefix."""
+    base = url if "://" in url else f"file://{url}"
+    scheme, _, rest = base.partition("://")
+    bucket = rest.partition("/")[0]
+    yield f"{scheme}://{bucket}/{key.lstrip('/')}"
+    yield f"{base.rstrip('/')}/{key.lstrip('/')}"

@@ -1,0 +1,210 @@
+"""What the doctor can see in a snapshot: each function gives the facts of every thing of its kind that it finds.
+
+Pure: a snapshot in, facts in words out. Which sentence is made of them stands in `doctor.RULES`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from ops.watch import words
+from ops.watch.snapshot import Snapshot, Source, Stage
+
+BUSY = 0.8  # a stage this busy has no time left
+BLOCKED = 0.3  # a stage held back this much waits for the one behind it
+SLOW_COMMIT = 1.0  # seconds of a ledger transaction
+SOME_REJECTS, MANY_REJECTS = 0.01, 0.2  # of the records of the last minute
+QUIET = 60.0  # seconds without new work after which a source is called quiet
+STUCK = 120.0  # seconds without a commit while work is there
+BEHIND = 60.0  # seconds to catch up, and of age, below which a busy stage is no news
+GPU_IDLE = 0.4
+
+Facts = dict[str, str]
+Sees = Callable[[Snapshot], Iterator[Facts]]
+
+
+def in_state(*states: str) -> Sees:
+    def sees(s: Snapshot) -> Iterator[Facts]:
+        if s.state in states:
+            yield {
+                "state": s.state,
+                "why": _reason(s.trouble or "no reason is known"),
+                "owner": s.owner or "nobody",
+                "since": words.clock(s.acquired_at, s.at),
+            }
+
+    return sees
+
+
+def storm(s: Snapshot) -> Iterator[Facts]:
+    if s.storm:
+        yield {"why": _reason(s.trouble or "every record fails")}
+
+
+def source_stopped(s: Snapshot) -> Iterator[Facts]:
+    for source in s.sources:
+        if source.failure:
+            yield {"source": source.name, "why": _reason(source.failure)}
+
+
+def unaccounted(s: Snapshot) -> Iterator[Facts]:
+    if s.records.unaccounted > 0:
+        yield {"records": words.count(s.records.unaccounted, "record")}
+
+
+def ledger_away(s: Snapshot) -> Iterator[Facts]:
+    trouble = s.ledger_trouble or (s.trouble if s.trouble and "ledger" in s.trouble and _runs(s) else None)
+    if trouble:
+        yield {"why": _reason(trouble)}
+
+
+def stage_waits(s: Snapshot) -> Iterator[Facts]:
+    for stage in s.stages:
+        if stage.waits:
+            why = _reason(stage.waits_for or "no reason is known")
+            yield {
+                "stage": stage.name,
+                "outside": outside(why),
+                "why": why,
+            }
+
+
+def commit_waits(s: Snapshot) -> Iterator[Facts]:
+    if s.trouble and _runs(s) and "ledger" not in s.trouble and not s.storm:
+        yield {"why": _reason(s.trouble), "outside": outside(s.trouble)}
+
+
+def source_waits(s: Snapshot) -> Iterator[Facts]:
+    for source in s.sources:
+        if source.trouble and not source.failure:
+            why = _reason(source.trouble)
+            yield {"source": source.name, "why": why, "outside": outside(why)}
+
+
+def stuck(s: Snapshot) -> Iterator[Facts]:
+    explained = any(stage.waits for stage in s.stages) or s.trouble or s.ledger_trouble or s.storm
+    last = max((source.last_commit or 0.0 for source in s.sources), default=0.0)
+    since = max(last, s.started_at or 0.0)
+    if s.state == "ready" and s.in_flight_splits and not explained and since and s.at - since > STUCK:
+        yield {
+            "age": words.seconds(s.at - since),
+            "splits": words.count(s.in_flight_splits, "split"),
+            "stage": s.bottleneck or "one of the stages",
+        }
+
+
+def rejects(least: float, below: float) -> Sees:
+    def sees(s: Snapshot) -> Iterator[Facts]:
+        total = s.recent.committed + s.recent.rejected + s.recent.lost
+        share = s.recent.rejected / total if total else 0.0
+        if s.recent.rejected and least <= share < below:
+            worst = max(s.recent.rejects, key=lambda kind: kind.records, default=None)
+            what = f": mostly {worst.stage}/{worst.error_type} of {worst.source}" if worst else ""
+            yield {"share": words.percent(share), "records": words.count(s.recent.rejected, "record"), "what": what}
+
+    return sees
+
+
+def losses(s: Snapshot) -> Iterator[Facts]:
+    if s.recent.lost:
+        names = ", ".join(source.name for source in s.sources if source.lost)
+        yield {"records": words.count(s.recent.lost, "record"), "sources": names or "a source"}
+
+
+def slow_ledger(s: Snapshot) -> Iterator[Facts]:
+    if (s.recent.commit_seconds or 0.0) >= SLOW_COMMIT:
+        yield {"time": words.seconds(s.recent.commit_seconds)}
+
+
+def _behind(s: Snapshot) -> str:
+    """How far behind the pipeline is, in words; empty where a busy stage is no news."""
+    late = s.eta_seconds is None or s.eta_seconds >= BEHIND or (s.freshness or 0.0) >= BEHIND
+    if not s.backlog or not late:
+        return ""
+    to_go = "" if s.eta_seconds is None else f" ({words.seconds(s.eta_seconds)} to go)"
+    return f", {words.count(s.backlog, 'record')} wait{to_go}"
+
+
+def _blocked(s: Snapshot, stage: Stage) -> str:
+    held = [other.name for other in s.stages if other is not stage and (other.backpressured or 0.0) >= BLOCKED]
+    return f", {' and '.join(held)} {'is' if len(held) == 1 else 'are'} blocked" if held else ""
+
+
+def busy(name: str) -> Sees:
+    def sees(s: Snapshot) -> Iterator[Facts]:
+        stage = s.stage(name)
+        behind = _behind(s)
+        if s.fused or stage is None or s.bottleneck != name or (stage.busy or 0.0) < BUSY or not behind:
+            return
+        if name == "read" and any(gpu.utilization is not None and gpu.utilization < GPU_IDLE for gpu in s.gpus):
+            return  # told by its own rule
+        more = stage.max_actors > stage.actors > 0
+        yield {
+            "busy": words.percent(stage.busy),
+            "blocked": _blocked(s, stage),
+            "behind": behind,
+            "actors": words.count(stage.actors, "actor"),
+            "more": f"; the pool may grow to {stage.max_actors}: if it stays at {stage.actors}, the cluster has no room"
+            if more
+            else "",
+        }
+
+    return sees
+
+
+def pool_is_full(s: Snapshot) -> Iterator[Facts]:
+    """One pool runs all three steps: its load is their sum."""
+    load = sum(stage.busy or 0.0 for stage in s.stages)
+    behind = _behind(s)
+    if s.fused and s.bottleneck and load >= BUSY and behind:
+        yield {"busy": words.percent(load), "stage": s.bottleneck, "behind": behind}
+
+
+def gpu_starves(s: Snapshot) -> Iterator[Facts]:
+    used = [gpu.utilization for gpu in s.gpus if gpu.utilization is not None]
+    read = s.stage("read")
+    if used and read and s.bottleneck == "read" and s.backlog and sum(used) / len(used) < GPU_IDLE:
+        yield {"gpu": words.percent(sum(used) / len(used)), "busy": words.percent(read.busy)}
+
+
+def quiet(kind: str) -> Sees:
+    def sees(s: Snapshot) -> Iterator[Facts]:
+        for source in s.sources:
+            if source.kind == kind and _went_quiet(s, source):
+                yield {"source": source.name, "since": words.clock(source.last_commit, s.at)}
+
+    return sees
+
+
+def _went_quiet(s: Snapshot, source: Source) -> bool:
+    idle = not source.lag and not source.in_flight and not source.unsettled
+    told = source.trouble or source.failure
+    return bool(idle and not told and _runs(s) and source.last_commit and s.at - source.last_commit > QUIET)
+
+
+def _runs(s: Snapshot) -> bool:
+    return s.state in ("ready", "resting", "draining")
+
+
+def _reason(text: str) -> str:
+    return words.clipped(text).rstrip(". ")
+
+
+def outside(why: str) -> str:
+    """What the words of a dependency failure are about: S3, Kafka, …"""
+    for pattern, name in _OUTSIDE:
+        if re.search(pattern, why):
+            return name
+    return "something outside"
+
+
+_OUTSIDE = (
+    (r"(?i)\bs3://", "S3"),
+    (r"(?i)\b(gs|az|abfs|https?)://", "the store"),
+    (r"(?i)\bfile://", "the disk"),
+    (r"(?i)kafka|\btopic\b|broker", "Kafka"),
+    (r"(?i)model hub", "the model hub"),
+    (r"(?i)ledger|database", "the ledger"),
+    (r"(?i)\bqueue\b", "the event queue"),
+)

@@ -1,0 +1,133 @@
+"""The status page in a real browser: what it shows, how it lives, on which screens, and what its button does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from page_kit import BAD, settings, standing
+from playwright.sync_api import Page, expect
+
+from stream_infer.contracts import Planned
+from stream_infer.pipeline import Pipeline
+from stream_infer.splits import Receipt, Split
+from stream_infer.telemetry import metrics as m
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pipeline]]:
+    with standing(settings(tmp_path_factory.mktemp("page"))) as found:
+        yield found
+
+
+def _commit(pipeline: Pipeline, start: int, stop: int) -> None:
+    """A split comes through, as the engine would tell it."""
+    ledger = pipeline.ledger()
+    bounds = {"position_key": "tickets/0", "start": start, "stop": stop}
+    split = Split.of("stream", bounds, folder="d", records=stop - start, bytes=1, planned_at=5.0)
+    ledger.plan("stream", [Planned(split, positions={"tickets/0": stop})])
+    ledger.commit([Receipt(split.split_id, "stream", 1, bounds, file="d/2.parquet", rows=stop - start)])
+    pipeline.metrics.add(m.RECORDS_COMMITTED, stop - start, "stream")
+
+
+def test_the_first_view_has_everything_without_a_script(place: tuple[str, Pipeline], visit: Visit) -> None:
+    page = visit(place[0], java_script_enabled=False)
+    expect(page).to_have_title("tickets · stream-infer")
+    expect(page.locator(".verdict .said")).to_have_text("The service is starting: no record moves yet.")
+    expect(page.locator("svg.wide")).to_be_visible()
+    expect(page.locator("svg.wide .box")).to_have_count(6)  # two sources, three stages, the sink
+    expect(page.locator("section", has_text="Sources").last).to_contain_text("tickets at 127.0.0.1:1")
+    expect(page.locator(".rejects li")).to_contain_text(BAD)
+    expect(page.locator(".replay")).to_be_hidden()
+    page.fill("#where", "docs/a.txt")
+    page.click("text=Find")
+    expect(page.locator(".found")).to_contain_text("It was never planned")
+    page.fill("#where", "tickets/0/7")
+    page.click("text=Find")
+    expect(page.locator(".fates")).to_contain_text("rejected")
+
+
+def test_what_a_record_says_is_text_and_never_markup(place: tuple[str, Pipeline], visit: Visit) -> None:
+    page = visit(f"{place[0]}/?where=<b>bold</b>")
+    expect(page.locator(".found h2")).to_have_text("<b>bold</b>")
+    expect(page.locator(".rejects p").first).to_contain_text("<b>is no text</b>")
+    assert page.locator("main b b, .found b, .rejects p b:has-text('no text')").count() == 0
+
+
+def test_numbers_change_while_one_looks(place: tuple[str, Pipeline], visit: Visit) -> None:
+    url, pipeline = place
+    page = visit(url)
+    field = page.locator("#where")
+    field.fill("half a word")
+    first = int(page.locator(".ends b").nth(1).inner_text().replace(",", ""))
+    _commit(pipeline, 100, 1100)
+    expect(page.locator(".ends b").nth(1)).to_have_text(f"{first + 1000:,}")
+    expect(page.locator("section", has_text="Recent splits").locator("code").first).to_have_text(
+        "tickets/0 100 … 1,099"
+    )
+    expect(page.locator(".tile").first.locator("b")).not_to_have_text("0 records/s")
+    expect(field).to_have_value("half a word")
+
+
+def test_nothing_is_loaded_from_elsewhere(place: tuple[str, Pipeline], visit: Visit) -> None:
+    page = visit("about:blank")
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    page.goto(place[0])
+    page.goto(f"{place[0]}/api/docs")
+    expect(page.locator("table")).to_contain_text("POST /api/v1/rejects/replay")
+    assert hosts == {urlsplit(place[0]).netloc}
+
+
+def test_light_and_dark(place: tuple[str, Pipeline], visit: Visit) -> None:
+    seen = {
+        scheme: visit(place[0], color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    }
+    assert seen == {"light": "rgb(245, 246, 248)", "dark": "rgb(14, 18, 23)"}
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_no_screen_scrolls_sideways(place: tuple[str, Pipeline], visit: Visit, width: int) -> None:
+    page = visit(f"{place[0]}/?where=tickets/0/7", viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    expect(page.locator("svg.tall" if width < 896 else "svg.wide")).to_be_visible()
+
+
+def test_a_button_replays_a_reject(tmp_path: Path, visit: Visit) -> None:
+    with standing(settings(tmp_path)) as (url, pipeline):
+        page = visit(url)
+        button = page.locator(".replay")
+        button.click()
+        expect(button).to_have_text("On its way")
+        expect(button).to_be_disabled()
+        ((asked, _),) = pipeline.ledger().replayable("stream", 10)
+        assert asked.reject.record_id == BAD
+
+
+def test_a_service_that_ends_is_told(tmp_path: Path, visit: Visit) -> None:
+    with standing(settings(tmp_path)) as (url, _):
+        page = visit(url)
+        expect(page.locator("html.live")).to_be_attached()
+        expect(page.locator("#lost")).to_be_hidden()
+    expect(page.locator("#lost")).to_be_visible()
+
+
+def test_one_logs_in_with_the_token(tmp_path: Path, visit: Visit) -> None:
+    token = "a-token-of-the-tests-0123456789"
+    with standing(settings(tmp_path, token=token)) as (url, _):
+        page = visit(url)
+        page.fill("#token", "wrong")
+        page.click("button")
+        expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+        page.fill("#token", token)
+        page.click("button")
+        expect(page.locator(".verdict")).to_be_visible()
+        page.locator(".replay").click()
+        expect(page.locator(".replay")).to_have_text("On its way")
+        page.click("text=Log out")
+        expect(page.locator("#token")).to_be_visible()
