@@ -1,0 +1,229 @@
+"""Alerts: what is wrong in the summary, what to do in the alert's section of docs/runbook.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from grafana.queries import TARGET, total
+from grafana.records import BALANCE, LATE, LEDGER, NOW, REJECTED, SOURCE
+from grafana.slo import FRESH_SECONDS, OBJECTIVE
+from stream_infer.telemetry import metrics as m
+
+# Google's SRE workbook, chapter 5: budget burned at this many times its rate, seen over a long and a short window
+_PAGE: Final = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
+_TICKET: Final = ((3.0, "1d", "2h"), (1.0, "3d", "6h"))
+_LEDGER_SECONDS: Final = 1.0
+_REJECTED_SHARE: Final = 0.01
+_WHO: Final = "{{ $labels.source }} of {{ $labels.instance }}"
+_WHERE: Final = "{{ $labels.source }} {{ $labels.topic }}/{{ $labels.partition }} of {{ $labels.instance }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert.
+
+    Attributes:
+        lasts: for how long the expression must hold.
+        severity: ``critical`` wakes somebody; ``warning`` can wait until the morning.
+        summary, description: templates of Prometheus.
+        needs: the fault without which the expression returns nothing.
+    """
+
+    name: str
+    expr: str
+    lasts: str
+    severity: Literal["critical", "warning"]
+    summary: str
+    description: str
+    needs: str
+
+    def rule(self, runbook: str) -> dict[str, Any]:
+        """As the rules file has it."""
+        return {
+            "alert": self.name,
+            "expr": self.expr,
+            "for": self.lasts,
+            "labels": {"severity": self.severity},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook_url": f"{runbook}#{self.name.lower()}",
+            },
+        }
+
+
+def _burning(pairs: Sequence[tuple[float, str, str]]) -> str:
+    budget = round(1 - OBJECTIVE, 6)
+    both = (
+        f"({LATE[long].name} > {times:g} * {budget:g} and {LATE[short].name} > {times:g} * {budget:g})"
+        for times, long, short in pairs
+    )
+    return " or ".join(both)
+
+
+def _stalled() -> str:
+    """No commit moves the partition's position, work waits, and the wait is not getting shorter."""
+    lag, position = NOW.of(m.LAG_RECORDS), NOW.of(m.POSITION_OFFSET)
+    return f"{lag} > 0 and {lag} >= {lag} offset 10m and {position} == {position} offset 10m"
+
+
+def _standing() -> str:
+    """The same of a source whose places have no position: work waits and no split of it becomes final."""
+    oldest, final = m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, NOW.of(m.SPLITS_COMMITTED)
+    now, before = (total(m.SPLITS_COMMITTED, asked, *SOURCE) for asked in (final, f"{final} offset 15m"))
+    return f"{total(oldest, NOW.of(oldest), *SOURCE, how='max')} > 0 and {now} == {before}"
+
+
+def _lost() -> str:
+    """Growth, and what an instance lost before it was first scraped: offsets expire while nothing runs."""
+    by = (*SOURCE, "reason")
+    lost = total(m.RECORDS_LOST, NOW.of(m.RECORDS_LOST), *by)
+    young = f"{NOW.of(m.START_TIME_SECONDS)} > time() - 900"
+    return f"({lost} > 0 and on (job, instance) {young}) or {NOW.increase(m.RECORDS_LOST, *by, over='15m')} > 0"
+
+
+ALERTS: Final = (
+    Alert(
+        "StreamInferFreshnessBurnsFast",
+        _burning(_PAGE),
+        "2m",
+        "critical",
+        "{{ $labels.source }}: results come late, the month's error budget is gone within days",
+        f"{{{{ $value | humanizePercentage }}}} of splits took longer than {FRESH_SECONDS:g} s from event to file; "
+        f"{1 - OBJECTIVE:.0%} may.",
+        "events older than the objective",
+    ),
+    Alert(
+        "StreamInferFreshnessBurnsSlowly",
+        _burning(_TICKET),
+        "15m",
+        "warning",
+        "{{ $labels.source }}: results come late more often than the objective allows",
+        f"{{{{ $value | humanizePercentage }}}} of splits took longer than {FRESH_SECONDS:g} s from event to file; "
+        f"{1 - OBJECTIVE:.0%} may.",
+        "events older than the objective",
+    ),
+    Alert(
+        "StreamInferPartitionStalled",
+        _stalled(),
+        "5m",
+        "critical",
+        f"{_WHERE} stands",
+        "Its committed position has not moved for 10 minutes, {{ $value | humanize }} records wait and they do not get fewer.",
+        "a partition whose work cannot be committed",
+    ),
+    Alert(
+        "StreamInferSourceStalled",
+        _standing(),
+        "5m",
+        "critical",
+        f"{_WHO} stands",
+        "Work waits and none of it became final in 15 minutes.",
+        "a source whose work cannot be committed",
+    ),
+    Alert(
+        "StreamInferRejects",
+        f"{REJECTED.name} > {_REJECTED_SHARE:g}",
+        "5m",
+        "warning",
+        f"{_WHO} rejects {{{{ $value | humanizePercentage }}}} of its records",
+        f"More than {_REJECTED_SHARE:.0%} of the records received in 15 minutes cannot be processed. They are kept with "
+        "their reasons and can be replayed.",
+        "records that cannot be processed",
+    ),
+    Alert(
+        "StreamInferRecordsLost",
+        _lost(),
+        "0m",
+        "critical",
+        f"{_WHO} lost records: {{{{ $labels.reason }}}}",
+        "About {{ $value | humanize }} records were gone before they could be read.",
+        "offsets that expire or objects that vanish before they are read",
+    ),
+    Alert(
+        "StreamInferConservationBroken",
+        f"{total(m.RECORDS_UNACCOUNTED, NOW.of(m.RECORDS_UNACCOUNTED), *SOURCE)} > 0 or min_over_time({BALANCE.name}[5m]) > 0 "
+        f"or max_over_time({BALANCE.name}[5m]) < 0",
+        "1m",
+        "critical",
+        f"{_WHO} cannot account for every record",
+        "{{ $value | humanize }} records were received and are neither row, reject nor named loss. This is a bug.",
+        "a bug of this service",
+    ),
+    Alert(
+        "StreamInferRestarts",
+        f"{total(m.START_TIME_SECONDS, f'changes({NOW.of(m.START_TIME_SECONDS)}[30m])', *TARGET)} > 2",
+        "0m",
+        "warning",
+        "{{ $labels.instance }} keeps starting anew",
+        "{{ $value }} starts within 30 minutes.",
+        "a service that ends again and again",
+    ),
+    Alert(
+        "StreamInferLedgerSlow",
+        f"{LEDGER.name} > {_LEDGER_SECONDS:g}",
+        "10m",
+        "warning",
+        "{{ $labels.instance }}: the ledger is slow",
+        "One commit in a hundred takes longer than {{ $value | humanizeDuration }}; everything waits for commits.",
+        "a database that is slow or locked",
+    ),
+    Alert(
+        "StreamInferStormStopped",
+        # the service ends soon after it says so
+        f"{total(m.STORM_STOPPED, f'max_over_time({NOW.of(m.STORM_STOPPED)}[10m])', *TARGET, how='max')} > 0",
+        "0m",
+        "critical",
+        "{{ $labels.instance }}: the line stands because everything fails",
+        "Record after record failed, so the fault is hardly theirs. The rest is held back until a person has looked.",
+        "a model or preprocessor that fails on everything",
+    ),
+    Alert(
+        "StreamInferSourceDown",
+        f"{total(m.SOURCE_UP, NOW.of(m.SOURCE_UP), *SOURCE, how='max')} < 1",
+        "5m",
+        "critical",
+        f"{_WHO} is down",
+        "It waits for something outside, or has stopped; the status page says for what. Nothing is lost meanwhile.",
+        "a broker or store that cannot be reached",
+    ),
+    Alert(
+        "StreamInferDependencyErrors",
+        f"{NOW.increase(m.DEPENDENCY_ERRORS, *TARGET, 'stage', 'error_type', over='15m')} > 10",
+        "15m",
+        "warning",
+        "{{ $labels.instance }}: {{ $labels.stage }} keeps waiting for {{ $labels.error_type }}",
+        "{{ $value | humanize }} failures were waited out in 15 minutes.",
+        "a broker, store or database that fails again and again",
+    ),
+    Alert(
+        "StreamInferNotReady",
+        f"{total(m.READY, NOW.of(m.READY), *TARGET, how='max')} < 1 unless "
+        f"{total(m.STANDBY, NOW.of(m.STANDBY), *TARGET, how='max')} > 0",
+        "15m",
+        "critical",
+        "{{ $labels.instance }} does not get ready",
+        "No execution is warm and one is needed: its model does not load, or the cluster gives it no actors.",
+        "an execution that does not start",
+    ),
+    Alert(
+        "StreamInferDown",
+        f"up == 0 and on (job, instance) last_over_time({NOW.of(m.BUILD_INFO)}[1d])",
+        "5m",
+        "critical",
+        "{{ $labels.instance }} cannot be scraped",
+        "It was scraped within the last day and does not answer now.",
+        "a service that does not run",
+    ),
+    Alert(
+        "StreamInferAbsent",
+        f"absent({NOW.of(m.BUILD_INFO)})",
+        "10m",
+        "critical",
+        "No stream-infer is scraped",
+        "Prometheus knows no instance at all: none runs, or its scrape configuration lost them.",
+        "no service at all",
+    ),
+)
