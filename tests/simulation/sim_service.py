@@ -1,0 +1,241 @@
+"""Instances of the service in a world: the real supervisor, planners, committer, ledger, sources, steps and sink.
+
+Only the execution (Ray) is simulated: workers are processes that die, hang and come late, and a gate that outlives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sim_case import HORIZON
+from sim_shims import Queue
+from sim_threads import Event
+from sim_world import START, Process, Weather, World
+
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.gate import AttemptGate
+from stream_infer.engine.stages import Stage, StageSpec
+from stream_infer.errors import RejectRecord
+from stream_infer.splits import Split
+
+
+class SimModel:
+    """Answers with the text turned round; does to its process what the text says."""
+
+    identity = "sim@1"
+    prepared_columns: frozenset[str] = frozenset()
+
+    def __init__(self, world: World, doom: Callable[[], None]) -> None:
+        self._world, self._doom = world, doom
+
+    def __deepcopy__(self, _memo: object) -> SimModel:
+        return self
+
+    def warm(self) -> None:
+        return
+
+    def load(self, device: str) -> None:
+        return
+
+    def prepare(self, records: pa.Table) -> pa.Table:
+        texts = records.column("text").to_pylist()
+        if any("|memory" in text for text in texts):
+            raise MemoryError("too much")
+        for text in texts:
+            if "|raise" in text or ("|moody" in text and self._world.now < HORIZON):
+                raise RejectRecord("not liked", reason="moody")
+        return records
+
+    def cost(self, prepared: pa.Table) -> np.ndarray:
+        return np.ones(prepared.num_rows)
+
+    def infer(self, batch: pa.Table) -> pa.Table:
+        world, texts = self._world, batch.column("text").to_pylist()
+        world.pause(0.5, 0.3)
+        for text in texts:
+            if "|kill" in text:
+                world.kill(world.check_alive().process)
+            if "|hang" in text:
+                world.park(60.0)
+                world.kill(world.check_alive().process)
+            if "|doom" in text:
+                self._doom()
+                world.kill(world.check_alive().process)
+            if "|sour" in text:
+                raise ValueError("sour")
+        return pa.table({"answer": [text[::-1] for text in texts]})
+
+
+class _Gate:
+    """An `AttemptGate` as an actor handle; lives in a process of its own."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._gate = world, AttemptGate(starved=lambda worker: False)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._gate, name)
+        return SimpleNamespace(remote=lambda *arguments: method(*arguments))
+
+
+class Ray:
+    """What `stages` uses of the module `ray`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @staticmethod
+    def get_runtime_context() -> SimpleNamespace:
+        return SimpleNamespace(get_worker_id=lambda: "")
+
+    def get(self, answer: Any, **_: Any) -> Any:
+        self._world.pause(0.3, 0.01)
+        return answer
+
+
+class Town:
+    """What all instances share beside the outside world: the ledger's file, and who is there."""
+
+    def __init__(self, world: World, weather: Weather) -> None:
+        self.world, self.weather = world, weather
+        self.generations: list[SimGeneration] = []
+        self.workers = 0
+
+
+@contextmanager
+def watched(world: World, seconds: float | None) -> Iterator[None]:
+    """`engine.watchdog.watched`: kills the worker."""
+    process, over = world.check_alive().process, [False]
+    if seconds is not None:
+        world.at(seconds, lambda: None if over[0] else world.kill(process))
+    try:
+        yield
+    finally:
+        over[0] = True
+
+
+class SimGeneration:
+    """`engine.generation.Generation`: pools of worker processes, one pool a stage."""
+
+    def __init__(self, town: Town, number: int, stages: Sequence[StageSpec], attempts: int, outcomes: Queue) -> None:
+        self.number = number
+        self.started_at = START + town.world.now
+        self.submitted = 0
+        self.failure: BaseException | None = None
+        self._town, self._world = town, town.world
+        self.ended = Event(town.world)
+        self.reason = "simulated"
+        self.failures: dict[tuple[str, str], int] = {}
+        self._driver = town.world.check_alive().process
+        self._outcomes = outcomes
+        self._attempts = attempts
+        self._stages = stages
+        self._inside = 0
+        self._closing = self._over = False
+        self.gate = _Gate(town.world)
+        self._queues = [Queue(town.world) for _ in stages]
+        self.workers: list[Process] = []
+        for index, spec in enumerate(stages):
+            for _ in range(spec.max_actors):
+                self._hire(index)
+        town.generations.append(self)
+        self._driver.on_death.append(lambda: self.abandon(town.world.rng.random() * 8))
+
+    def warm(self, timeout: float) -> None:
+        self._world.pause(1.0, 3.0)
+
+    def submit(self, split: Split, deadline: float | None = None) -> None:
+        self.submitted += 1
+        self._inside += 1
+        self._queues[0].put(Batch(split, deadline=deadline).to_envelope())
+
+    def waiting(self) -> dict[str, str]:
+        return {}
+
+    def hold(self) -> None:
+        self.gate.close.remote()
+
+    def actors(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        self._closing = True
+        self._look()
+
+    def join(self, timeout: float | None = None) -> bool:
+        return self.ended.wait(timeout)
+
+    def fail(self) -> None:
+        """The execution falls; its workers go on for a while, and nobody hears of them."""
+        if not self.ended.is_set() and self._driver.alive:
+            self.failure = RuntimeError("the execution failed")
+            self.ended.set()
+            self.abandon(self._world.rng.random() * 8)
+
+    def abandon(self, linger: float) -> None:
+        self._over = True
+        for worker in list(self.workers):
+            self._world.at(linger * self._world.rng.random(), lambda worker=worker: self._world.kill(worker))
+
+    def lose(self, worker: Process) -> None:
+        """Ray takes the worker's node for dead and starts its task again elsewhere; the worker goes on."""
+        if worker in self.workers and not self._over:
+            self.workers.remove(worker)
+            self._replace(worker)
+            self._world.at(60.0, lambda: self._world.kill(worker))
+
+    def _hire(self, index: int) -> None:
+        self._town.workers += 1
+        worker = Process(f"worker-{self._town.workers}")
+        worker.stage, worker.item = index, None  # type: ignore[attr-defined]
+        worker.on_death.append(lambda: self._died(worker))
+        self.workers.append(worker)
+        self._world.spawn(worker, lambda: self._work(worker, index), worker.name)
+
+    def _died(self, worker: Process) -> None:
+        self._world.tell(f"{worker.name} dies")
+        if worker in self.workers:
+            self.workers.remove(worker)
+            if not self._over:
+                self._world.at(0.5, lambda: self._replace(worker))
+
+    def _replace(self, worker: Process) -> None:
+        if not self._over:
+            if worker.item is not None:  # type: ignore[attr-defined]
+                self._queues[worker.stage].put_first(worker.item)  # type: ignore[attr-defined]
+            self._hire(worker.stage)  # type: ignore[attr-defined]
+
+    def _work(self, worker: Any, index: int) -> None:
+        stage = Stage(deepcopy(self._stages[index].steps), self.gate, self._attempts, 1)
+        while True:
+            item = self._queues[index].get()
+            if worker not in self.workers:
+                self._queues[index].put_first(item)
+                return  # it was lost while it had nothing to do
+            worker.item = item
+            answer = stage(worker.item)
+            worker.item = None
+            if worker not in self.workers:
+                return  # it was lost: nobody listens
+            if index + 1 < len(self._stages):
+                self._queues[index + 1].put(answer)
+            else:
+                self._world.at(self._world.rng.random() * 0.01, lambda answer=answer: self._deliver(answer))
+
+    def _deliver(self, envelope: pa.Table) -> None:
+        if self._driver.alive and not self._over:
+            batch = Batch.from_envelope(envelope)
+            self.gate.forget.remote([batch.split.split_id])
+            self._outcomes.put(batch)
+            self._inside -= 1
+            self._look()
+
+    def _look(self) -> None:
+        if self._closing and not self._inside and not self.ended.is_set():
+            self.ended.set()
+            self.abandon(0.1)
