@@ -1,0 +1,48 @@
+"""Starts the service again and again from one process that has imported it: imports are most of a start.
+
+``python starter.py`` reads one JSON document a line, ``{"arguments", "environment", "folder", "log"}``, starts
+``stream-infer ARGUMENTS`` in a fork of itself and writes two lines: the process id, and later the exit status.
+The fork is the whole service; it shares nothing with the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import connectors.files
+import connectors.kafka
+import connectors.parquet  # noqa: F401
+import ops.service  # noqa: F401
+import stream_infer.pipeline  # noqa: F401
+from ops import cli
+from stream_infer import crash
+
+
+def main() -> None:
+    """Until the input ends."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become(order)
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def _become(order: dict[str, Any]) -> None:
+    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for target, handle in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+        os.dup2(handle, target)
+    os.chdir(order["folder"])
+    os.environ.update(order["environment"])
+    crash._POINTS = crash._Points(os.environ.get(crash.SETTING, ""))  # as a new process reads it
+    sys.argv = ["stream-infer", *order["arguments"]]
+    cli.main()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

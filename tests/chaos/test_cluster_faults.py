@@ -1,0 +1,147 @@
+"""Ray fails under the service: workers, the attempt gate, the raylet, a node, the room for blocks."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from service_kit import MODEL, Service, World, files_source, living, on_disk
+from soak_kit import workers
+from watch import of_folder
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
+HERE = Path(__file__).parent
+
+
+def _settings(folder: Path, **more: Any) -> dict[str, Any]:
+    (folder / "out").mkdir()
+    return {
+        "name": "cluster-faults",
+        "ledger": f"sqlite:///{folder}/ledger.db",
+        "sources": [files_source("inbox", f"file://{folder}/in/")],
+        "model": MODEL,
+        "sink": {"url": f"file://{folder}/out/"},
+        "limits": {"split_records": 4, "freshness": "100ms", "attempts": 5},
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("cluster")
+    put = on_disk(folder / "in")
+    service = Service(folder / "service", _settings(folder, stages="three"))
+    with living(service, of_folder(folder / "out"), put=put) as world:
+        world.works(world.objects)
+        yield world
+
+
+def _ours(world: World, name: str) -> list[psutil.Process]:
+    return [process for process in workers(world.service) if process.cmdline()[0].startswith(f"ray::{name}")]
+
+
+def test_workers_are_killed_under_load(world: World) -> None:
+    """As the kernel does when memory runs out; which one is left to chance, the seed is printed."""
+    seed = time.time_ns() % 10**6
+    print(f"\nseed {seed}")
+    dice = random.Random(seed)
+    for _ in range(8):
+        world.objects(24)
+        victims = _ours(world, "MapWorker")
+        if victims:
+            dice.choice(victims).kill()
+        time.sleep(dice.uniform(0.1, 1.5))
+    world.works(world.objects)
+
+
+def test_a_stopped_worker_is_waited_for(world: World) -> None:
+    world.objects(24)
+    victims = _ours(world, "MapWorker")
+    for process in victims:
+        process.suspend()
+    time.sleep(5)
+    for process in victims:
+        process.resume()
+    world.works(world.objects)
+
+
+def test_the_attempt_gate_is_killed_under_load(world: World) -> None:
+    """Nobody could count a split's attempts any more: that execution ends and a new one takes its work."""
+    for _ in range(2):
+        world.objects(40)
+        for process in _ours(world, "AttemptGate"):
+            process.kill()
+        world.works(world.objects)
+
+
+def test_the_raylet_is_killed_under_load(world: World) -> None:
+    """Without its raylet the service cannot go on and must not hang: it ends, and the next start goes on."""
+    world.objects(40)
+    family = psutil.Process(world.service.process.pid).children(recursive=True)
+    raylets = [process for process in family if process.name() == "raylet"]
+    assert len(raylets) == 1
+    raylets[0].kill()
+    world.service.process.wait(300)
+    assert world.service.process.returncode != 0
+    world.service.start()
+    world.works(world.objects)
+
+
+def test_at_the_end_the_audit_agrees(world: World) -> None:
+    world.audited()
+
+
+def test_blocks_larger_than_the_store_for_them(tmp_path: Path) -> None:
+    """Sixteen blocks of 12 MB through three stages and a store of 80 MB: Ray spills or holds back, and nothing is lost."""
+    put = on_disk(tmp_path / "in")
+    settings = _settings(tmp_path, stages="three")
+    small = {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(80 * 2**20)}
+    service = Service(tmp_path / "service", settings, small)
+    with living(service, of_folder(tmp_path / "out"), put=put) as world:
+        world.works(lambda: world.objects(64, size=3 * 2**20))
+        world.audited()
+
+
+def test_a_node_is_lost_under_load(tmp_path: Path) -> None:
+    put = on_disk(tmp_path / "in")
+    service = Service(tmp_path / "service", _settings(tmp_path))
+    service.command = [sys.executable, str(HERE / "cluster_driver.py"), str(service.file)]
+    with living(service, of_folder(tmp_path / "out"), put=put) as world:
+        world.works(world.objects)
+        for left in (1, 0):
+            world.objects(60)
+            service.process.send_signal(signal.SIGUSR1)
+            world.objects(60)
+            lost = f"a node was lost, {left} others"
+            service.until(lambda lost=lost: lost in service.log.read_text(), "lost")  # type: ignore[misc]
+            world.works(world.objects)
+        world.audited()
+
+
+def test_a_standing_cluster_is_joined_and_left(tmp_path: Path) -> None:
+    from ops.parts.process import free_port
+
+    port = free_port()
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    head = [*ray, "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    put = on_disk(tmp_path / "in")
+    service = Service(tmp_path / "service", _settings(tmp_path), {"RAY_ADDRESS": f"127.0.0.1:{port}"})
+    with (tmp_path / "head.log").open("wb") as log:
+        standing = subprocess.Popen([*head, "--node-ip-address=127.0.0.1"], stdout=log, stderr=log)
+    try:
+        time.sleep(20)
+        with living(service, of_folder(tmp_path / "out"), put=put) as world:
+            world.works(world.objects)
+            world.audited()
+        assert standing.poll() is None
+    finally:
+        standing.terminate()
+        standing.wait(60)

@@ -1,0 +1,99 @@
+"""The service is killed at every named point, on both databases and both kinds of store, while an oracle looks on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+
+import pytest
+from crash_kit import KILLED, Life, whole
+from crash_points import DRIVER, WORKER, WORKER_ON, Case
+from watch import Watch
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
+STARTS = 4  # most starts that one point may cost
+
+
+def test_a_kill_of_the_driver_at_every_point(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
+    """``STREAM_INFER_CHAOS_ONLY=dispatch,ledger.plan`` takes the points whose names start so."""
+    it, watch, where = life
+    cases = [case for case in DRIVER if case.where in ("", where)]
+    if only := os.environ.get("STREAM_INFER_CHAOS_ONLY"):
+        cases = [case for case in cases if case.point.startswith(tuple(only.split(",")))]
+    passed = []
+    with it.joined(ray_cluster):
+        for case in cases:
+            passed.append(_kill_at(it, watch, case))
+        whole(it, watch)
+    _report(it, watch, passed)
+
+
+def _kill_at(it: Life, watch: Watch, case: Case) -> str:
+    """Start until the point killed, with new input each time; the next case's start is this one's recovery."""
+    (it.folder / "fired" / case.point).unlink(missing_ok=True)
+    started = time.monotonic()
+    for start in range(STARTS):
+        if case.replay:
+            it.ask("rejects", "replay")
+        it.feed(bad=case.bad)
+        status = it.run(case.point, **case.limits)
+        assert status in (0, KILLED), f"{case.point}: exit {status}: {it.tail()}"
+        assert watch.troubles == [], case.point
+        if it.fired(case.point):
+            print(f"\n{case.point}: start {start + 1}, {time.monotonic() - started:.0f} s", end="", flush=True)
+            return case.point
+    raise AssertionError(f"{case.point} was never passed: {it.tail()}")
+
+
+def test_kills_of_workers_at_every_point(life: tuple[Life, Watch, str]) -> None:
+    it, watch, where = life
+    points = [*WORKER, *WORKER_ON[where]]
+    waiting = list(points)
+    for _ in range(2 * STARTS):
+        it.feed(messages=200, objects=20)
+        status = it.run(",".join(waiting))
+        assert status in (0, KILLED), it.tail()
+        waiting = [point for point in waiting if not it.fired(point)]
+        if not waiting:
+            break
+    assert waiting == [], f"never passed: {waiting}: {it.tail()}"
+    whole(it, watch)
+    _report(it, watch, points)
+
+
+def test_a_second_kill_inside_the_recovery(life: tuple[Life, Watch, str]) -> None:
+    it, watch, where = life
+    seed = int(os.environ.get("STREAM_INFER_CHAOS_SEED", time.time_ns() % 10**6))
+    choose = random.Random(seed)
+    plain = [case.point for case in DRIVER if case.where in ("", where) and not case.bad and not case.limits]
+    pairs = [(choose.choice(plain), choose.choice(plain), choose.choice(WORKER)) for _ in range(6)]
+    print(f"\nseed {seed}: {pairs}")
+    for first, second, third in pairs:
+        it.feed(messages=100)
+        it.run(first)
+        it.run(f"{second},{third}")
+    whole(it, watch)
+
+
+def test_a_kill_beside_a_file_that_stands(life: tuple[Life, Watch, str]) -> None:
+    """The file appeared and nobody was told; the next attempt finds the name taken, and dies there too."""
+    it, watch, _ = life
+    it.feed(messages=60)
+    assert it.run("sink.created,sink.taken") in (0, KILLED)
+    assert it.fired("sink.created")
+    assert it.fired("sink.taken")
+    whole(it, watch)
+
+
+def _report(it: Life, watch: Watch, passed: list[str]) -> None:
+    """Seconds from each kill to the first file that appeared after it, where the next start lived so long."""
+    ends = [*it.killed[1:], float("inf")]
+    waits = [
+        min(after) - at
+        for at, end in zip(it.killed, ends, strict=True)
+        if (after := [seen for seen in watch.seen_at if at + 8 < seen < end])
+    ]
+    summary = {"points": len(passed), "kills": len(it.killed), "records": len(it.expected), "recoveries": sorted(waits)}
+    print("\n" + json.dumps(summary))

@@ -1,0 +1,218 @@
+"""Two instances at one ledger: the newer one works, the older one stops, and no record is there twice at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from crash_kit import Life, Starter, whole
+from service_kit import MODEL, Service, files_source, on_disk
+from watch import Watch, of_folder
+
+from stream_infer.engine.standby import LEASE_SECONDS
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
+RACES = 10  # on each of the two databases
+DEADLINE = 180.0
+SENTENCE = "now; this instance must stop and may start anew to take it over"
+
+
+def test_the_newer_instance_takes_over_and_the_older_one_stops(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
+    """One instance after the other takes the ledger from the one before, while input comes without end."""
+    it, watch, _ = life
+    seed = int(os.environ.get("STREAM_INFER_CHAOS_SEED", time.time_ns() % 10**6))
+    it.actors = 1  # each has one, and both fit the cluster
+    choose, file = random.Random(seed), str(it.file())
+    starters = [Starter(it.folder, ray_cluster, f"instance-{name}.log") for name in "ab"]
+    stopped = []
+    with _fed(it):
+        older, newer = starters
+        older.start(["run", file])
+        _new_file(watch)
+        for _ in range(RACES):
+            time.sleep(choose.uniform(0, 1.5))  # the moment of the race, not a wait for anything
+            newer.start(["run", file])
+            told = older.log.stat().st_size
+            assert older.wait() == 1, older.log.read_text()[-3000:]
+            stopped.append(_unwrapped(older.log.read_bytes()[told:].decode()))
+            assert watch.troubles == []
+            _new_file(watch)
+            older, newer = newer, older
+    os.kill(older.pid, signal.SIGTERM)
+    assert older.wait() == 0, older.log.read_text()[-3000:]
+    for text in stopped:
+        assert SENTENCE in text
+        assert "Traceback" not in text
+        assert "everything is committed" not in text
+    print("\n" + json.dumps({"races": len(stopped), "seed": seed, "records": len(it.expected)}))
+    for starter in starters:
+        starter.close()
+    whole(it, watch)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def pair(
+    request: pytest.FixtureRequest, tmp_path: Path, ledger_at: Callable[[str], str]
+) -> Iterator[tuple[Callable[..., Service], Watch, Callable[[int], None], dict[str, Any]]]:
+    """A maker of instances over one folder, the watch, a feed, and how the file ends."""
+    ledger, put = ledger_at(request.param), on_disk(tmp_path / "in")
+    settings = {
+        "name": "two",
+        "ledger": ledger,
+        "sources": [files_source("inbox", f"file://{tmp_path}/in/")],
+        "model": {**MODEL, "replicas": {"max": 1}},
+        "sink": {"url": f"file://{tmp_path}/out/"},
+        "limits": {"split_records": 5},
+    }
+    made: list[Service] = []
+    expected: dict[str, str] = {}
+
+    def make(environment: dict[str, str] | None = None) -> Service:
+        made.append(Service(tmp_path / f"instance-{len(made)}", settings, environment))
+        return made[-1]
+
+    def feed(count: int) -> None:
+        for _ in range(count):
+            value = f"object {len(expected)}".encode()
+            expected[put(f"{len(expected)}.txt", value) + "#0"] = sha256(value).hexdigest()
+
+    watch = Watch(*of_folder(tmp_path / "out"), tmp_path / "mirror")
+    watch.start()
+    try:
+        yield make, watch, feed, expected
+    finally:
+        for service in made:
+            service.end()
+        watch.finish()
+
+
+def test_a_standby_waits_and_takes_over(pair: Any, ray_cluster: str) -> None:
+    make, watch, feed, expected = pair
+    owner, standby, last = (make({"RAY_ADDRESS": ray_cluster}) for _ in range(3))
+    owner.start()
+    standby.start("--standby", ready=False)
+    standby.until(lambda: standby.state() == (503, "standby"), "standing by")
+    feed(100)
+    _all_there(watch, expected)
+    began = time.monotonic()
+    while time.monotonic() < began + LEASE_SECONDS + 2:  # quiet or not, a living owner keeps the ledger
+        assert standby.state() == (503, "standby")
+        assert owner.alive
+        time.sleep(0.5)
+    owner.kill()
+    killed = time.monotonic()
+    feed(50)
+    _all_there(watch, expected)
+    after_kill = time.monotonic() - killed
+    assert "took over the ledger" in standby.tail()
+
+    last.start("--standby", ready=False)
+    last.until(lambda: last.state() == (503, "standby"), "standing by")
+    released = time.monotonic()
+    assert standby.stop() == 0
+    ended = time.monotonic()
+    feed(50)
+    _all_there(watch, expected)
+    after_stop = time.monotonic() - ended
+    assert "nobody owned it" in last.tail()
+    found = {"kill_to_rows": round(after_kill, 1), "end_to_rows": round(after_stop, 1)}
+    print("\n" + json.dumps({**found, "drain": round(ended - released, 1), "lease": LEASE_SECONDS}))
+    assert last.stop() == 0
+    _clean(last, watch, expected)
+
+
+def test_an_instance_that_was_stopped_past_everything_commits_nothing(pair: Any) -> None:
+    """SIGSTOP of the service with its Ray and workers, in the midst of work; another does it; SIGCONT."""
+    make, watch, feed, expected = pair
+    stopped, other = make(), make()
+    stopped.start()
+    feed(400)
+    _new_file(watch)
+    tree = [psutil.Process(stopped.process.pid), *psutil.Process(stopped.process.pid).children(recursive=True)]
+    for process in tree:
+        _send(process, signal.SIGSTOP)
+    other.start("--standby")  # ready: the lease of the first is over
+    feed(50)
+    _all_there(watch, expected)
+    other.until(lambda: other.status()["records"]["in_flight"] == 0, "committed")
+    before = other.status()["records"]
+    for process in reversed(tree):
+        _send(process, signal.SIGCONT)
+    status = stopped.process.wait(DEADLINE)
+    print("\n" + json.dumps({"status": status, "records": len(expected)}))
+    assert status == 1, stopped.tail()
+    assert SENTENCE in _unwrapped(stopped.tail())
+    assert "Traceback" not in stopped.tail()
+    assert other.status()["records"] == before
+    assert other.stop() == 0
+    _clean(other, watch, expected)
+
+
+def _unwrapped(text: str) -> str:
+    """The console wraps a sentence where the terminal ends."""
+    return " ".join(text.split())
+
+
+def _send(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _clean(service: Service, watch: Watch, expected: dict[str, str]) -> None:
+    watch.look()
+    assert watch.verdict(expected) == {"lost": [], "wrong": [], "troubles": []}
+    audit = service.ask("audit")
+    assert audit == {**audit, "committed": len(expected), "lost": 0, "duplicated": 0, "in_flight": 0, "rejected": 0}
+
+
+def _all_there(watch: Watch, expected: dict[str, str]) -> None:
+    def whole_now() -> bool:
+        watch.look()
+        found = watch.verdict(expected)
+        assert found["troubles"] == []
+        return not found["lost"]
+
+    _until(whole_now, "every record there")
+
+
+def _new_file(watch: Watch) -> None:
+    seen = len(watch.seen_at)
+    _until(lambda: len(watch.seen_at) > seen, "a new file")
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"not {what} within {DEADLINE} s"
+        time.sleep(0.1)
+
+
+@contextmanager
+def _fed(it: Life) -> Iterator[None]:
+    """Input without end, meanwhile."""
+    ended = threading.Event()
+
+    def feed() -> None:
+        while not ended.wait(0.3):
+            it.feed(messages=20, objects=1)
+
+    feeding = threading.Thread(target=feed, name="feed", daemon=True)
+    feeding.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        feeding.join()
