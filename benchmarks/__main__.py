@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.kit import Kit
 from benchmarks.results import Result
-from benchmarks.rows import kafka, ledger, minilm, objects, quiet, start, vision
+from benchmarks.rows import kafka, ledger, minilm, objects, quiet, start, telemetry, vision
 
 ROWS = {
     "kafka": kafka.measure,
@@ -21,6 +21,7 @@ ROWS = {
     "start": start.measure,
     "ledger": ledger.measure,
     "quiet": quiet.measure,
+    "telemetry": telemetry.measure,
 }
 
 

@@ -80,6 +80,7 @@ class Kit:
             "model": model,
             "sink": {"url": str(folder / "out")},
             "serve": None,
+            "telemetry": {"logs": "text"},
             **more,
         }
         (folder / "pipeline.yaml").write_text(yaml.safe_dump(settings))

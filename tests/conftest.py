@@ -12,13 +12,14 @@ import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ops.parts import PartMissing, S3Server, start_kafka, start_s3
+from ops.parts import PartMissing, S3Server, start_kafka, start_postgres, start_s3
 from stream_infer.config import Storage
 
 # a shared machine is slow at times; that is no failure
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _REQUIRED = os.environ.get("STREAM_INFER_REQUIRE_PARTS") == "1"
 
 
@@ -77,3 +78,28 @@ def s3_bucket(s3_client: Any) -> Callable[[], str]:
         return name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a database of a real server."""
+    try:
+        with start_postgres() as server:
+            yield server.url
+    except PartMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, as the machine has it: a `playwright.sync_api.Browser`."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if found is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=[*sandbox, "--disable-dev-shm-usage"])
+        yield started
+        started.close()

@@ -28,7 +28,7 @@ def measure(kit: Kit) -> Result:
         path = kit.folder / f"ledger-{count}.db"
         Ledger.open(f"sqlite:///{path}", {}).close()
         empty = path.stat().st_size
-        _fill(path, count)
+        fill(path, count)
         sizes[count] = (path.stat().st_size - empty) / count
         started = time.perf_counter()
         ledgers[count] = Ledger.open(f"sqlite:///{path}", {})
@@ -71,7 +71,8 @@ def _steps(number: int) -> Iterator[Planned]:
         yield Planned(split, objects=claims)
 
 
-def _fill(path: Path, count: int) -> None:
+def fill(path: Path, count: int) -> None:
+    """So many object claims, as a listing of a large bucket leaves them."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         for start in range(0, count, 50_000):

@@ -145,3 +145,10 @@ def test_an_image_that_grows_beyond_the_limit_is_refused_unread() -> None:
     with pytest.raises(RejectRecord) as refused:
         _pieces("image", sink.getvalue())
     assert refused.value.reason == "too_large"
+
+
+def test_a_ragged_row_that_is_not_utf8_costs_no_neighbour() -> None:
+    content = b"text,n\ngood,1\n\x80,2,3\nb\xe4d,4\n\xc3\xbc,5\n"
+    (piece,) = _pieces("csv", content)
+    assert _fates([piece]) == ([0, 3], [1, 2])
+    assert piece.table.to_pydict() == {"text": ["good", "ü"], "n": [1, 5]}

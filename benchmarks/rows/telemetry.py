@@ -1,0 +1,140 @@
+"""What being seen costs: the main job with traces and a scrape a second, and without."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from prometheus_client.exposition import choose_encoder
+
+from benchmarks.kit import DIGEST, Kit
+from benchmarks.results import Result
+from benchmarks.texts import texts
+from ops.parts.process import free_port
+from stream_infer.contracts import ORIGINS, Lag, Place
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.batch import Batch
+from stream_infer.engine.gauges import Gauges
+from stream_infer.engine.traces import trace_of
+from stream_infer.splits import Receipt, Split
+from stream_infer.telemetry import figures
+from stream_infer.telemetry.figures import ActorTime
+from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.tracing import Spans
+
+PARTITIONS = 4
+_RECORDS = 20_000
+_RATE = 50_000
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def measure(kit: Kit) -> Result:
+    """Off and on by turns over one topic; then scrapes of a registry with 64 partitions."""
+    count, turns = (100_000, 2) if kit.quick else (400_000, 5)
+    kit.topic("texts", PARTITIONS, texts(count))
+    result = Result("telemetry", "Cost of being seen: Kafka, real text → hash → Parquet", "records/s")
+    rates: dict[str, list[float]] = {"off": [], "on": []}
+    scraped = 0
+    kit.run_to_end(kit.pipeline("warm", kit.kafka_source("texts"), DIGEST))
+    for turn in range(turns):
+        for kind in ("off", "on") if turn % 2 else ("on", "off"):
+            with _watchers(kind == "on") as (more, counts):
+                ran = kit.run_to_end(kit.pipeline(f"{kind}-{turn}", kit.kafka_source("texts"), DIGEST, **more))
+            rates[kind].append(count / ran.working)
+            scraped += counts["scrapes"]
+            if kind == "on":
+                result.notes.append(f"on, turn {turn + 1}: {counts['scrapes']} scrapes, {counts['spans']:,} B of spans")
+    on, off = median(rates["on"]), median(rates["off"])
+    result.bars = {"metrics scraped and all traces sent": on, "neither": off}
+    result.ratio("on ÷ off, medians", on, off, 0.97, "the machine's own noise between turns is wider than the cost")
+    by_turn = [f"{one / other:.2f}" for one, other in zip(rates["on"], rates["off"], strict=True)]
+    result.notes.append(f"on ÷ off by turn: {', '.join(by_turn)}; {count:,} texts, {scraped} scrapes answered")
+    result.at_most("one scrape with 64 partitions, CPU", 1000 * _scrape_seconds(64), 50, "ms")
+    for links in (0, ORIGINS):
+        share = 100 * _split_seconds(links) * _RATE / _RECORDS
+        work = f"figures and spans of a split of {_RECORDS:,} with {links:,} links, CPU at {_RATE:,}/s"
+        result.at_most(work, share, 3, "% of a core", "a link costs 15 µs, all of it beside the data's way")
+    return result
+
+
+def _scrape_seconds(partitions: int) -> float:
+    """CPU seconds of one scrape, median of 50."""
+    metrics = Metrics(["stream", "inbox"], "M")
+    places = [Place("texts", str(number), 5, 100, time.time()) for number in range(partitions)]
+    planner: Any = SimpleNamespace(
+        source=SimpleNamespace(name="stream"), lag=Lag(records=5), places=places, trouble=None, failure=None
+    )
+    gauges = Gauges(metrics, Backlog(1, 1, 1), [planner], ActorTime(metrics), [["read", "infer", "write"]])
+    metrics.before_scrape(gauges.refresh)
+    encode, _ = choose_encoder(_OPENMETRICS)
+    spent = []
+    for _ in range(50):
+        started = time.process_time()
+        encode(metrics.registry)
+        spent.append(time.process_time() - started)
+    return median(spent)
+
+
+def _split_seconds(links: int) -> float:
+    """CPU seconds that the driver spends on the figures and spans of one split, median of 50."""
+    metrics, spans = Metrics(["s"], "M"), Spans("p", str)
+    origins = [f"00-{number + 1:032x}-{number + 1:016x}-01" for number in range(links)]
+    seconds, spent = {"read": 0.2, "infer": 0.1, "write": 0.1}, []
+    marks = {"sent": [1, 1], "fetch": [2, 3], "prepare": [3, 4], "read": [2, 4], "infer": [4, 5], "write": [5, 6]}
+    for number in range(50):
+        split = Split.of("s", {"n": number}, folder="f", records=_RECORDS, bytes=1, planned_at=1.0, event_at=1.0)
+        batch = Batch(split, marks=marks, origins=origins, seconds=seconds, waits={"read": [1.0, 1.0]})
+        receipt = Receipt(split.split_id, "s", 1, {}, rows=_RECORDS, received=_RECORDS, seconds=seconds, model="M@1")
+        started = time.process_time()
+        ActorTime(metrics).told(batch.seconds, batch.waits)
+        figures.committed(metrics, split, receipt, 2.0)
+        made = spans.of(trace_of(batch, {"messaging.system": "kafka"}, (6, 7), receipt))
+        encode_spans(made).SerializeToString()
+        spent.append(time.process_time() - started)
+    return median(spent)
+
+
+@contextlib.contextmanager
+def _watchers(on: bool) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
+    """Settings of a service that is watched by a scraper and a receiver of traces, and what these saw."""
+    counts = {"scrapes": 0, "spans": 0}
+    if not on:
+        yield {}, counts
+        return
+    port, ended = free_port(), threading.Event()
+
+    def scrape() -> None:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"accept": _OPENMETRICS})
+        while not ended.wait(1.0):
+            with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+                answer.read()
+                counts["scrapes"] += 1
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            counts["spans"] += len(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threads = [threading.Thread(target=call, daemon=True) for call in (scrape, server.serve_forever)]
+    for thread in threads:
+        thread.start()
+    try:
+        telemetry = {"logs": "text", "otlp": f"http://127.0.0.1:{server.server_port}"}
+        yield {"serve": {"port": port}, "telemetry": telemetry}, counts
+    finally:
+        ended.set()
+        server.shutdown()
+        server.server_close()
