@@ -18,6 +18,7 @@ from stream_infer.errors import ConfigError
 
 _MOST_VALUES = 100_000
 _DEEPEST = 40
+_CHOICES = ("kafka", "files", "transformers", "torch", "python", "Move")
 
 
 def load(path: str | Path) -> PipelineSettings:
@@ -52,7 +53,7 @@ def parse(document: Mapping[str, Any], origin: str = "pipeline") -> PipelineSett
     try:
         return PipelineSettings.model_validate(_expanded(document, "", count()))
     except ValidationError as error:
-        problems = [_sentence(item) for item in error.errors(include_url=False, include_input=False)]
+        problems = [_printable(_sentence(item)) for item in error.errors(include_url=False, include_input=False)]
         raise ConfigError("\n".join(f"{origin}: {problem}" for problem in problems)) from None
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from None
@@ -79,11 +80,9 @@ def _variable(name: str, path: str) -> str:
 
 def _sentence(item: Any) -> str:
     location = [str(part) for part in item["loc"]]
-    # pydantic puts the tag of a union into the location; the file has no such key
+    # pydantic puts the tag or the class of a union's choice into the location; the file has no such key
     shown = ".".join(
-        part
-        for part in location
-        if part not in ("kafka", "files", "transformers", "torch", "python") or part == location[-1]
+        part for part in location if not part.startswith("literal[") and (part not in _CHOICES or part == location[-1])
     )
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(location[-1], _known_keys(), n=1)
@@ -93,6 +92,11 @@ def _sentence(item: Any) -> str:
         return f"{shown}: is missing; write a value for it"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return f"{shown}: {message}" if shown else message
+
+
+def _printable(text: str) -> str:
+    """What a file holds may steer a terminal, or pass for a line of its own in a log."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _known_keys() -> list[str]:

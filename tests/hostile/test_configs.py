@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ops import cli
@@ -232,6 +232,7 @@ _VALUES = st.recursive(
 
 
 @settings(max_examples=300)
+@example(path="sources.0.after", value={"\x1e": None})
 @given(path=st.sampled_from([case[0] for case in CASES if case[0]]), value=_VALUES)
 def test_any_value_anywhere_is_taken_or_told(path: str, value: Any) -> None:
     said = _refusal(_broken(path, value))
