@@ -277,8 +277,8 @@ class Model(Protocol):
         ...
 
     @property
-    def prepared_columns(self) -> frozenset[str]:
-        """Columns that `prepare` adds and the output must not carry."""
+    def reads(self) -> frozenset[str] | None:
+        """Columns that `cost` and `infer` read of a prepared table; None: any. Others stay behind in the CPU stage."""
         ...
 
 

@@ -243,7 +243,7 @@ class Pipeline:
             raise Fatal(f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {gpus}; write gpus: 0")
         return plan_stages(
             settings,
-            ReadStep(readers, settings.preprocess, model, root, settings.limits.decoded),
+            ReadStep(readers, settings.preprocess, model, settings.sink.keep, root, settings.limits.decoded),
             InferStep(model, settings.model.batch, settings.sink.keep, device),
             WriteStep(sink),
             cpus,

@@ -7,6 +7,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
 
+# What an object or a message holds, as it came: a memoryview where the client's own memory need not be copied.
+Content = bytes | memoryview
 # What a reader emits before its content columns. ``key`` is the Kafka key or the object's key.
 RECORD_FIELDS = (
     pa.field("record_id", pa.string(), nullable=False),

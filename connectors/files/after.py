@@ -51,7 +51,7 @@ def _move(store: Store, target: Store, item: tuple[str, str]) -> None:
     target_key = f"{target.root}/{relative}" if target.root else relative
     try:
         # The content is read pinned: copying by key could move a version that was never committed.
-        target.put(target_key, store.get(key, version))
+        target.put(target_key, bytes(store.get(key, version)))
     except Lost:
         return
     crash.point("after.moved")

@@ -18,6 +18,7 @@ from connectors.files.store import Item, lost
 from stream_infer import crash
 from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost, Retryable
+from stream_infer.records import Content
 
 # obstore would normalise or refuse these, and a key must be used exactly as it is
 _REFUSED = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.{1,2}(/|$)")
@@ -84,7 +85,7 @@ class ObjectStore:
             raise
         return self.head(key)
 
-    def get(self, key: str, version: str | None = None) -> bytes:
+    def get(self, key: str, version: str | None = None) -> Content:
         if _REFUSED.search(key):
             return self._s3(key).get(key, version)
         with self._errors(key), crash.around("store.get"):
@@ -105,7 +106,7 @@ class ObjectStore:
             if version is not None:
                 options["if_match"] = f'"{version}"'
             try:
-                return self._content(key, obstore.get(self._objects(), key, options=options), version)
+                return bytes(self._content(key, obstore.get(self._objects(), key, options=options), version))
             except FileNotFoundError as error:
                 self._key_is_missing(key, error)
                 raise lost(self._url(key), "deleted") from None
@@ -175,10 +176,10 @@ class ObjectStore:
         if code is not None and code not in ("NoSuchKey", "NoSuchVersion", "BlobNotFound"):
             raise Retryable(self._sentence(key, error), dependency="store") from None
 
-    def _content(self, key: str, found: Any, version: str | None) -> bytes:
-        """The body, whole. Raises Retryable for less."""
+    def _content(self, key: str, found: Any, version: str | None) -> memoryview:
+        """The body, whole, in obstore's own memory. Raises Retryable for less."""
         self._answers(key, found.meta, version)
-        content = bytes(found.bytes())
+        content = memoryview(found.bytes())
         start, stop = found.range
         if len(content) != stop - start:
             raise Retryable(f"{self._url(key)}: {len(content)} of {stop - start} bytes came")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -20,15 +21,18 @@ from stream_infer import config
 from stream_infer.contracts import ReadOutcome
 from stream_infer.decode import Decoded, decode, one_record
 from stream_infer.errors import Lost, RejectRecord, Retryable
-from stream_infer.records import RECORD_COLUMNS, RECORD_FIELDS, ObjectCoordinate
+from stream_infer.records import RECORD_COLUMNS, RECORD_FIELDS, Content, ObjectCoordinate
 from stream_infer.rejects import Original
 from stream_infer.splits import Loss, Reject, Split
 
 _FETCHES = 32
-_WINDOW = 128  # objects fetched before any is decoded
+_AHEAD = 128  # objects fetched before the first of them is decoded
+_AHEAD_BYTES = 64 * 2**20
 _TABLE_BYTES = 32 * 2**20
+_LARGE = 2**20  # bytes of a piece that is not copied to stand beside its neighbours
 _PROVENANCE_BYTES = 150  # of one row, besides its key
 Described = Mapping[str, Any]
+_Fetched = Content | Lost | RejectRecord
 
 
 class FilesReader:
@@ -44,20 +48,19 @@ class FilesReader:
         rows = split.bounds.get("rows")
         table = _Growing(self, split)
         with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
-            for window in _windows(split.bounds["objects"]):
-                for item, content in zip(window, pool.map(self._fetch, window), strict=True):
-                    if isinstance(content, Lost):
-                        start, stop = rows or (0, 1)
-                        first = self.record_id(item, start)
-                        outcome.losses.append(Loss(first, split.source, content.reason, stop - start))
-                        continue
-                    if isinstance(content, RejectRecord):
-                        outcome.rejects.append(self._reject(split, item, 0, content.reason, str(content), whole=True))
-                        continue
-                    outcome.bytes += len(content)
-                    self._decode_into(table, item, content, rows, outcome)
-                    if table.bytes >= _TABLE_BYTES:
-                        yield table.taken()
+            for item, content in self._fetched(pool, split.bounds["objects"]):
+                if isinstance(content, Lost):
+                    start, stop = rows or (0, 1)
+                    first = self.record_id(item, start)
+                    outcome.losses.append(Loss(first, split.source, content.reason, stop - start))
+                    continue
+                if isinstance(content, RejectRecord):
+                    outcome.rejects.append(self._reject(split, item, 0, content.reason, str(content), whole=True))
+                    continue
+                outcome.bytes += len(content)
+                self._decode_into(table, item, content, rows, outcome)
+                if table.bytes >= _TABLE_BYTES:
+                    yield table.taken()
         if table.count:
             yield table.taken()
 
@@ -87,7 +90,7 @@ class FilesReader:
     def count_rows(self, item: Described) -> int:
         """How many rows an object holds, rejected ones included; 1 when it cannot be read. Raises Retryable."""
         content = self._fetch(item)
-        if not isinstance(content, bytes):
+        if isinstance(content, Exception):
             return 1
         last = 0
         try:
@@ -97,7 +100,26 @@ class FilesReader:
             return 1
         return last + 1
 
-    def _fetch(self, item: Described) -> bytes | Lost | RejectRecord:
+    def _fetched(self, pool: ThreadPoolExecutor, objects: Sequence[Described]) -> Iterator[tuple[Described, _Fetched]]:
+        """The objects in order, each with its content; others are fetched meanwhile: many small ones, few large ones."""
+        ahead: deque[tuple[Described, Future[_Fetched]]] = deque()
+        size = 0
+        try:
+            for item in objects:
+                while ahead and (len(ahead) == _AHEAD or size + item["size"] > _AHEAD_BYTES):
+                    first, content = ahead.popleft()
+                    size -= first["size"]
+                    yield first, content.result()
+                ahead.append((item, pool.submit(self._fetch, item)))
+                size += item["size"]
+            while ahead:
+                first, content = ahead.popleft()
+                yield first, content.result()
+        finally:  # after an error, what has not begun need not
+            for _, content in ahead:
+                content.cancel()
+
+    def _fetch(self, item: Described) -> _Fetched:
         if item["size"] > self._limits.record_bytes:
             return RejectRecord(f"{item['size']} bytes are more than limits.record_bytes", reason="too_large")
         try:
@@ -109,7 +131,7 @@ class FilesReader:
         return content
 
     def _decode_into(
-        self, table: _Growing, item: Described, content: bytes, rows: Sequence[int] | None, outcome: ReadOutcome
+        self, table: _Growing, item: Described, content: Content, rows: Sequence[int] | None, outcome: ReadOutcome
     ) -> None:
         split = table.split
         try:
@@ -158,7 +180,9 @@ class _Growing:
         self.bytes += piece.table.nbytes + rows * (len(item["key"]) + _PROVENANCE_BYTES)
 
     def taken(self) -> pa.Table:
-        content = pa.concat_tables(self._pieces, promote_options="permissive").combine_chunks()
+        content = pa.concat_tables(self._pieces, promote_options="permissive")
+        if content.nbytes < _LARGE * len(self._pieces):
+            content = content.combine_chunks()
         count, lengths = self.count, [len(rows) for rows in self._rows]
         spread = pa.array(np.repeat(np.arange(len(lengths)), lengths))
         numbers = pa.array(np.concatenate([np.asarray(rows, np.int64) for rows in self._rows])).cast(pa.string())
@@ -180,20 +204,6 @@ class _Growing:
 
 def _plain(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
-
-
-def _windows(objects: Sequence[Described]) -> Iterator[Sequence[Described]]:
-    """Objects to fetch together: many small ones, few large ones."""
-    window: list[Described] = []
-    size = 0
-    for item in objects:
-        if window and (len(window) == _WINDOW or size + item["size"] > _TABLE_BYTES):
-            yield window
-            window, size = [], 0
-        window.append(item)
-        size += item["size"]
-    if window:
-        yield window
 
 
 def _only(piece: Decoded, start: int, stop: int) -> Decoded:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost
+from stream_infer.records import Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Store(Protocol):
         """The object as it stands, or None."""
         ...
 
-    def get(self, key: str, version: str | None = None) -> bytes:
+    def get(self, key: str, version: str | None = None) -> Content:
         """The content; pinned when a version is given.
 
         Raises:

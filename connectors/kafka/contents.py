@@ -13,6 +13,7 @@ from stream_infer import config
 from stream_infer.decode import decode
 from stream_infer.decode.jsonl import parse_object, to_table
 from stream_infer.errors import Lost, RejectRecord
+from stream_infer.records import Content
 
 Failures = list[tuple[int, RejectRecord]]
 Decoded = tuple[pa.Table, Sequence[int], Failures]
@@ -132,7 +133,7 @@ class _Pointers:
         return url
 
 
-def _one_row(kind: str, content: bytes, name: str, limits: config.Limits) -> pa.Table:
+def _one_row(kind: str, content: Content, name: str, limits: config.Limits) -> pa.Table:
     tables = []
     for decoded in decode(kind, content, name, limits):
         if decoded.rejects:

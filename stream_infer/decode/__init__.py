@@ -8,10 +8,11 @@ from stream_infer.config import Limits
 from stream_infer.decode import csv, image, jsonl, parquet, text
 from stream_infer.decode.base import Decoded, RowReject
 from stream_infer.decode.compression import inflated
+from stream_infer.records import Content
 
 __all__ = ["Decoded", "RowReject", "decode", "one_record", "resolve_format"]
 
-_DECODERS: dict[str, Callable[[bytes, Limits], Iterator[Decoded]]] = {
+_DECODERS: dict[str, Callable[[Content, Limits], Iterator[Decoded]]] = {
     "text": text.decode_text,
     "binary": text.decode_binary,
     "jsonl": jsonl.decode,
@@ -44,7 +45,7 @@ def one_record(kind: str, name: str) -> bool:
     return resolve_format(kind, name) in ("text", "binary", "image")
 
 
-def decode(kind: str, content: bytes, name: str, limits: Limits) -> Iterator[Decoded]:
+def decode(kind: str, content: Content, name: str, limits: Limits) -> Iterator[Decoded]:
     """The records of one object, in pieces of bounded size.
 
     Args:

@@ -9,9 +9,10 @@ import zlib
 import zstandard
 
 from stream_infer.errors import RejectRecord
+from stream_infer.records import Content
 
 
-def inflated(content: bytes, name: str, most: int) -> bytes:
+def inflated(content: Content, name: str, most: int) -> Content:
     """The content, decompressed if the name ends in ``.gz`` or ``.zst``.
 
     Raises:
@@ -19,6 +20,7 @@ def inflated(content: bytes, name: str, most: int) -> bytes:
     """
     suffix = name.lower().rsplit(".", 1)[-1]
     try:
+        result: Content
         if suffix == "gz":
             with gzip.open(io.BytesIO(content)) as stream:
                 result = stream.read(most + 1)
@@ -37,7 +39,7 @@ def inflated(content: bytes, name: str, most: int) -> bytes:
     return result
 
 
-def _complete_zstd(content: bytes) -> bool:
+def _complete_zstd(content: Content) -> bool:
     """Whether the last frame is whole: the stream reader takes a cut one for an end of file."""
     rest = content
     while rest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,14 +11,15 @@ import pyarrow.types as types
 
 from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded, RowReject, named, rows_a_piece
-from stream_infer.decode.text import BOM
+from stream_infer.decode.text import unmarked
 from stream_infer.errors import RejectRecord
+from stream_infer.records import Content
 
 
-def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
+def decode(content: Content, _limits: Limits) -> Iterator[Decoded]:
     """The header's names as columns, types inferred from the whole object. A row with too few or many fields, or that
     is not UTF-8, is rejected. ``rows`` count data rows from 0, rejected ones included, blank lines not."""
-    content = content.removeprefix(BOM)
+    content = unmarked(content)
     whole = _is_utf8(content)
     table, refused = _parsed(content, "utf8" if whole else "latin1")
     numbers = np.delete(np.arange(table.num_rows + len(refused)), sorted(refused))
@@ -33,7 +33,7 @@ def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
         yield Decoded(table.slice(start, step), rows[start : start + step], rejects if not start else [])
 
 
-def _parsed(content: bytes, encoding: str) -> tuple[pa.Table, dict[int, str]]:
+def _parsed(content: Content, encoding: str) -> tuple[pa.Table, dict[int, str]]:
     """The rows that fit the header, and why others do not, by row number."""
     refused: dict[int, str] = {}
 
@@ -44,7 +44,7 @@ def _parsed(content: bytes, encoding: str) -> tuple[pa.Table, dict[int, str]]:
 
     try:
         table = pacsv.read_csv(
-            io.BytesIO(content),
+            pa.BufferReader(content),
             # row numbers are only known without threads
             read_options=pacsv.ReadOptions(use_threads=False, encoding=encoding),
             parse_options=pacsv.ParseOptions(invalid_row_handler=note, newlines_in_values=True),
@@ -81,9 +81,9 @@ def _utf8(latin: str) -> str | None:
         return None
 
 
-def _is_utf8(content: bytes) -> bool:
+def _is_utf8(content: Content) -> bool:
     try:
-        content.decode("utf-8")
+        str(content, "utf-8")
     except UnicodeDecodeError:
         return False
     return True

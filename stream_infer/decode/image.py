@@ -13,20 +13,21 @@ from PIL import Image, ImageOps
 from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded
 from stream_infer.errors import RejectRecord
+from stream_infer.records import Content
 
 # Named, because others of Pillow's decoders run programs (EPS) or are seldom looked at.
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 IMAGE = pa.struct([("shape", pa.list_(pa.int32(), 3)), ("data", pa.large_binary())])
 
 
-def decode(content: bytes, limits: Limits) -> Iterator[Decoded]:
+def decode(content: Content, limits: Limits) -> Iterator[Decoded]:
     """One record with column ``image``: ``shape`` (height, width, 3) and ``data``, uint8 in that order."""
     pixels = to_pixels(content, limits.record_bytes)
     column = pa.array([{"shape": list(pixels.shape), "data": pixels.tobytes()}], IMAGE)
     yield Decoded(pa.table({"image": column}), range(1))
 
 
-def to_pixels(content: bytes, most: int | None = None) -> np.ndarray:
+def to_pixels(content: Content, most: int | None = None) -> np.ndarray:
     """An encoded image as RGB, upright as its EXIF orientation says, shape (height, width, 3), uint8.
 
     Raises:

@@ -10,19 +10,19 @@ import pyarrow as pa
 
 from stream_infer.config import Limits
 from stream_infer.decode.base import MOST_BYTES, MOST_ROWS, Decoded, RowReject
-from stream_infer.decode.text import BOM
-from stream_infer.records import RESERVED, content_name
+from stream_infer.decode.text import unmarked
+from stream_infer.records import RESERVED, Content, content_name
 
 _DEPTH = 64  # levels of nesting: Arrow's and Parquet's readers recurse, and take memory by the square of it
 
 
-def decode(content: bytes, _limits: Limits) -> Iterator[Decoded]:
+def decode(content: Content, _limits: Limits) -> Iterator[Decoded]:
     """The object's own keys as columns. ``rows`` are line numbers from 0."""
     documents: list[dict[str, Any]] = []
     rows: list[int] = []
     rejects: list[RowReject] = []
     size = 0
-    for row, line in enumerate(content.removeprefix(BOM).split(b"\n")):
+    for row, line in enumerate(bytes(unmarked(content)).split(b"\n")):
         if not line.strip():
             continue
         try:

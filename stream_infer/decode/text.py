@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded
 from stream_infer.errors import RejectRecord
+from stream_infer.records import Content
 
 BOM = b"\xef\xbb\xbf"
 
 
-def to_text(content: bytes) -> str:
+def unmarked(content: Content) -> Content:
+    """The content without a byte order mark."""
+    return content[len(BOM) :] if content[: len(BOM)] == BOM else content
+
+
+def to_text(content: Content) -> str:
     """UTF-8 text, without a byte order mark. Raises RejectRecord."""
     try:
-        return content.removeprefix(BOM).decode("utf-8")
+        return str(unmarked(content), "utf-8")
     except UnicodeDecodeError as error:
         raise RejectRecord(f"not UTF-8 text at byte {error.start}", reason="decode") from None
 
 
-def decode_text(content: bytes, _limits: Limits) -> Iterator[Decoded]:
+def decode_text(content: Content, _limits: Limits) -> Iterator[Decoded]:
     """One record with column ``text``."""
     yield Decoded(pa.table({"text": pa.array([to_text(content)], pa.string())}), range(1))
 
 
-def decode_binary(content: bytes, _limits: Limits) -> Iterator[Decoded]:
-    """One record with column ``bytes``."""
-    yield Decoded(pa.table({"bytes": pa.array([content], pa.large_binary())}), range(1))
+def decode_binary(content: Content, _limits: Limits) -> Iterator[Decoded]:
+    """One record with column ``bytes``, in the memory that it came in."""
+    ends = pa.py_buffer(np.array([0, len(content)], np.int64))
+    column = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(content)])
+    yield Decoded(pa.table({"bytes": column}), range(1))

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
-ENVELOPE = pa.schema([("split", pa.string()), ("outcome", pa.string()), ("rows", pa.large_binary())])
+_ROWS = pa.large_binary()
+ENVELOPE = pa.schema([("split", pa.string()), ("outcome", pa.string()), ("rows", _ROWS)])
 EMPTY = pa.table({})
 
 
@@ -90,7 +92,7 @@ class Batch:
         row = {
             "split": [self.split.to_json()],
             "outcome": [orjson.dumps(outcome).decode()],
-            "rows": [_to_ipc(self.rows) if self.rows.num_columns and self.receipt is None else None],
+            "rows": _packed(self.rows) if self.rows.num_columns and self.receipt is None else pa.nulls(1, _ROWS),
         }
         return pa.table(row, schema=ENVELOPE)
 
@@ -112,8 +114,16 @@ class Batch:
 _OUTCOME = tuple(each.name for each in fields(Batch) if each.name not in ("split", "rows", "receipt"))
 
 
-def _to_ipc(table: pa.Table) -> memoryview:
-    stream = pa.BufferOutputStream()
-    with pa.ipc.new_stream(stream, table.schema) as writer:
+def _packed(table: pa.Table) -> pa.LargeBinaryArray:
+    """The table as Arrow IPC in one cell. Copied once, into memory of just its size: rows may be large."""
+    measure = pa.MockOutputStream()
+    _write(measure, table)
+    body = pa.allocate_buffer(measure.size())
+    _write(pa.FixedSizeBufferWriter(body), table)
+    ends = pa.py_buffer(np.array([0, body.size], np.int64))
+    return pa.LargeBinaryArray.from_buffers(_ROWS, 1, [None, ends, body])
+
+
+def _write(stream: pa.NativeFile, table: pa.Table) -> None:
+    with stream, pa.ipc.new_stream(stream, table.schema) as writer:
         writer.write_table(table)
-    return memoryview(stream.getvalue())

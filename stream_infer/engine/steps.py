@@ -37,14 +37,22 @@ class Step(Protocol):
 
 
 class ReadStep:
-    """Fetch, decode, preprocess and prepare: everything that needs no device."""
+    """Fetch, decode, preprocess and prepare: everything that needs no device. Leaves only what the model reads or the
+    output carries."""
 
     name = "read"
 
     def __init__(
-        self, readers: Mapping[str, Reader], preprocess: str | None, model: Model, root: str, most_bytes: int
+        self,
+        readers: Mapping[str, Reader],
+        preprocess: str | None,
+        model: Model,
+        keep: Sequence[str],
+        root: str,
+        most_bytes: int,
     ) -> None:
         self._readers = readers
+        self._keep = tuple(keep)
         self._most_bytes = most_bytes
         self._path = preprocess
         self._model = model
@@ -76,13 +84,28 @@ class ReadStep:
                 identities = rows.column("record_id")
                 rows, failures = isolate(function, rows)
                 rejects += rejected(split, self.name, identities, failures)
-        batch.rows = rows
+        batch.rows = self._needed(rows)
         batch.rejects = rejects
         batch.losses = list(outcome.losses)
         batch.bytes_in = outcome.bytes
         batch.origins, batch.more_origins = outcome.origins[:ORIGINS], max(0, len(outcome.origins) - ORIGINS)
         batch.marks |= {"fetch": [started, prepared], "prepare": [prepared, time.time()]}
         return batch
+
+    def _needed(self, rows: pa.Table) -> pa.Table:
+        """Raises ConfigError for a column that the output is to carry and that is not there."""
+        if not rows.num_rows:
+            return rows
+        missing = sorted(set(self._keep) - set(rows.column_names))
+        if missing:
+            raise ConfigError(
+                f"sink.keep: the records have no column {missing[0]!r}; they have {', '.join(rows.column_names)}"
+            )
+        reads = self._model.reads
+        if reads is None:
+            return rows
+        wanted = reads.union(self._keep, RECORD_COLUMNS)
+        return rows.select([name for name in rows.column_names if name in wanted])
 
 
 class InferStep:
@@ -107,11 +130,6 @@ class InferStep:
             return batch
         rows = batch.rows
         carried = [name for name in rows.column_names if name in RECORD_COLUMNS or name in self._keep]
-        missing = sorted(set(self._keep) - set(rows.column_names))
-        if missing:
-            raise ConfigError(
-                f"sink.keep: the records have no column {missing[0]!r}; they have {', '.join(rows.column_names)}"
-            )
         with crash.around("infer.model"):
             inferred = run_batched(self._model, rows, self._settings)
         output = rows.select(carried).take(pa.array(np.asarray(inferred.kept)))

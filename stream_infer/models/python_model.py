@@ -19,7 +19,8 @@ class UserModel(Deferred):
 
     The class is constructed with ``model.options`` where it runs, once a process. It gets and may return pyarrow
     Tables; `infer` may also return a dict of columns (lists, numpy arrays, tensors), a data frame, or a list, which
-    becomes column ``output``. A class attribute ``prepared_columns`` names what its `prepare` adds.
+    becomes column ``output``. A class attribute ``reads`` may name the columns that its `cost` and `infer` need: then
+    what else a record has (an image that `prepare` made small, say) does not travel to the device.
 
     Raises:
         ConfigError: no such class, it has no ``infer``, or it does not take the options.
@@ -37,7 +38,7 @@ class UserModel(Deferred):
         self._name = cls.__name__
         shape = {"python": settings.python, "input": settings.input, "options": settings.options}
         self._identity = f"{self._name}@{digest(source_files(cls), None, shape)[:12]}"
-        self._prepared = frozenset(getattr(cls, "prepared_columns", ()))
+        self._reads = declared_reads(cls)
 
     def _class(self) -> type:
         return user_class(self._settings.python, self._root, self._settings.options)
@@ -54,9 +55,9 @@ class UserModel(Deferred):
         return self._identity
 
     @property
-    def prepared_columns(self) -> frozenset[str]:
-        """The class's own ``prepared_columns``, else none."""
-        return self._prepared
+    def reads(self) -> frozenset[str] | None:
+        """The class's own ``reads``, else any."""
+        return self._reads
 
     def prepare(self, records: pa.Table) -> pa.Table:
         """The user's `prepare`: a table replaces the records, anything else is added to them as columns."""
@@ -78,6 +79,14 @@ class UserModel(Deferred):
     def infer(self, batch: pa.Table) -> pa.Table:
         """The user's `infer` as a table."""
         return to_table(self._user.infer(batch), self._name)
+
+
+def declared_reads(cls: type) -> frozenset[str] | None:
+    """What a user's class says of the columns it reads. Raises ConfigError for what is no collection of names."""
+    named = getattr(cls, "reads", None)
+    if isinstance(named, str) or not all(isinstance(name, str) for name in named or ()):
+        raise ConfigError(f"model.python: {cls.__name__}.reads is {named!r}; write a tuple of column names")
+    return None if named is None else frozenset(named)
 
 
 def with_prepared(records: pa.Table, result: Any, model: str) -> pa.Table:

@@ -23,7 +23,7 @@ from stream_infer.models.base import (
     torch_dtype,
     user_class,
 )
-from stream_infer.models.python_model import with_prepared
+from stream_infer.models.python_model import declared_reads, with_prepared
 from stream_infer.records import RESERVED
 
 
@@ -58,7 +58,7 @@ class ModuleModel(Deferred):
         cls = self._class()
         self._name = cls.__name__
         self._prepares = hasattr(cls, "prepare")
-        self._prepared = frozenset(getattr(cls, "prepared_columns", ("input",) if self._prepares else ()))
+        self._reads = declared_reads(cls)
 
     def _class(self) -> type:
         import torch
@@ -84,9 +84,9 @@ class ModuleModel(Deferred):
         return self._identity
 
     @property
-    def prepared_columns(self) -> frozenset[str]:
-        """The module class's ``prepared_columns``; ``input`` where it has `prepare` and does not say."""
-        return self._prepared
+    def reads(self) -> frozenset[str] | None:
+        """The module class's own ``reads``, else any."""
+        return self._reads
 
     def prepare(self, records: pa.Table) -> pa.Table:
         """The module's own `prepare`, else the records as they are once the column is known to be whole."""

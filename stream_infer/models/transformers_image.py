@@ -50,7 +50,7 @@ class ImageModel(Deferred):
         return self._folder.identity
 
     @property
-    def prepared_columns(self) -> frozenset[str]:
+    def reads(self) -> frozenset[str]:
         """``__pixels`` and ``__pixel_shape``."""
         return frozenset({PIXELS, SHAPE})
 

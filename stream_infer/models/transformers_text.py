@@ -58,9 +58,9 @@ class TextModel(Deferred):
         return self._folder.identity
 
     @property
-    def prepared_columns(self) -> frozenset[str]:
-        """``__input_ids``, ``__token_type_ids`` and the task's own."""
-        return frozenset({IDS, TYPES}) | self._task.extra
+    def reads(self) -> frozenset[str]:
+        """``__input_ids``, ``__token_type_ids``, the task's own, and the text."""
+        return frozenset({IDS, TYPES, self._column}) | self._task.extra
 
     def prepare(self, records: pa.Table) -> pa.Table:
         """The records with their tokens. Numbers, dates and UTF-8 bytes become text; what is none, or null, raises

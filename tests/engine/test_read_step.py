@@ -32,12 +32,14 @@ class Growing:
 class Plain:
     """A model that prepares nothing."""
 
+    reads = None
+
     def prepare(self, records: pa.Table) -> pa.Table:
         return records
 
 
 def _read(reader: Growing) -> Batch:
-    step = ReadStep({"s": reader}, None, Plain(), "", MOST)  # type: ignore[arg-type, dict-item]
+    step = ReadStep({"s": reader}, None, Plain(), (), "", MOST)  # type: ignore[arg-type, dict-item]
     split = Split.of("s", {}, folder="f", records=1, bytes=1)
     return step.run(Batch(split))
 

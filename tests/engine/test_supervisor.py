@@ -55,7 +55,7 @@ def _supervisor(
     ledger.acquire("test")
     stages = plan_stages(
         settings,
-        ReadStep({"numbers": source.reader()}, None, model, HERE, 2**30),
+        ReadStep({"numbers": source.reader()}, None, model, (), HERE, 2**30),
         InferStep(model, settings.model.batch, [], "cpu"),
         WriteStep(sink),
         *cluster,

@@ -22,7 +22,7 @@ class Scripted:
     """Gives back ``row``; raises what it is told for a batch."""
 
     identity = "scripted@0"
-    prepared_columns: frozenset[str] = frozenset()
+    reads: frozenset[str] | None = None
 
     def __init__(self, error: Exception | None = None, most: int = 10**9) -> None:
         self.error = error

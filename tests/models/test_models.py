@@ -26,7 +26,7 @@ class Costly:
     """Doubles ``n``; costs ``cost``; raises on the rows it is told to."""
 
     identity = "costly@0"
-    prepared_columns: frozenset[str] = frozenset()
+    reads: frozenset[str] | None = None
 
     def __init__(self, bad: set[int]) -> None:
         self.bad = bad

@@ -23,7 +23,7 @@ CODE = """
 import numpy as np, pyarrow as pa, torch
 
 class Full:
-    prepared_columns = ("length",)
+    reads = ("length",)
     def __init__(self, factor=1):
         self.factor, self.device = factor, None
     def load(self, device):
@@ -75,7 +75,7 @@ def test_a_class_with_everything(module: str) -> None:
     model.load("cpu")
     prepared = model.prepare(pa.table({"text": ["aaa", "a", "aa"]}))
     assert model.cost(prepared).tolist() == [3, 1, 2]
-    assert model.prepared_columns == {"length"}
+    assert model.reads == {"length"}
     inferred = run_batched(model, prepared, Batch(tokens=3))
     assert inferred.columns.to_pydict() == {"scaled": [9, 3, 6]}
     assert inferred.batches == 3

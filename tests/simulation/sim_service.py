@@ -29,7 +29,7 @@ class SimModel:
     """Answers with the text turned round; does to its process what the text says."""
 
     identity = "sim@1"
-    prepared_columns: frozenset[str] = frozenset()
+    reads: frozenset[str] | None = None
 
     def __init__(self, world: World, doom: Callable[[], None]) -> None:
         self._world, self._doom = world, doom
