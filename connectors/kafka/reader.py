@@ -190,9 +190,10 @@ class KafkaReader:
             self._consumer = Consumer(
                 {
                     # a range that is planned is there: waiting at the end would only hold up the next split's fetch
-                    # (and a full queue is asked again soon: by default the client rests a second)
+                    # (and a full queue is asked again soon: by default the client rests a second); what is fetched
+                    # beyond the range's end is thrown away, so the queue is small
                     **self._link.settings(
-                        queued_max_messages_kbytes=16384, fetch_wait_max_ms=10, fetch_queue_backoff_ms=5
+                        queued_max_messages_kbytes=4096, fetch_wait_max_ms=10, fetch_queue_backoff_ms=5
                     ),
                     "group.id": f"stream-infer.{self._pipeline}.read",
                     "enable.auto.commit": False,

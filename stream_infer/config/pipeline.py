@@ -71,7 +71,7 @@ class Limits(Settings):
     decoded: Bytes = Field(default=2**30, description="most bytes of one split once decoded; a larger one is divided")
     freshness: Seconds = 1.0
     idle_after: Seconds = 600.0
-    split_records: int = Field(default=20_000, ge=1, description="most records of one split")
+    split_records: int = Field(default=50_000, ge=1, description="most records of one split")
     split_bytes: Bytes = 64 * 2**20
     split_timeout: Seconds | None = Field(
         default=600.0,

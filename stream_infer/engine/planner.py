@@ -34,7 +34,7 @@ _QUIET_SECONDS = 5.0  # longest wait without a look: bounds how late offsets and
 _BUSY_SECONDS = 0.5
 _ACKNOWLEDGE_SECONDS = 1.0
 _PAGE = 1000
-_PROBES = 4  # splits of a source whose cost nobody knows yet: what is planned keeps its size
+_PROBES = 4  # splits at a time of a source whose cost is a guess: what is planned keeps its size
 _GROUP = 64  # steps of one transaction
 
 
@@ -114,7 +114,7 @@ class Planner(threading.Thread):
     def _plan_until_stopped(self) -> None:
         while not self._halt.is_set():
             self._acknowledge()
-            room = self._backlog.room(_BUSY_SECONDS, None if self._sizer.learned else _PROBES)
+            room = self._backlog.room(_BUSY_SECONDS, _PROBES if self._sizer.probing else None)
             if not room:
                 continue
             planned = self._patiently(partial(self._plan_once, room))

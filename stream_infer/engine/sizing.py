@@ -8,7 +8,10 @@ from stream_infer.splits import Receipt
 
 TARGET_SECONDS = 1.0
 FIRST_RECORD_BYTES = 1024.0
-_FIRST_RECORDS = 512  # before any receipt
+_FIRST_RECORDS = 512  # before any receipt, where the steps share an actor because the model is cheap
+_FIRST_RECORDS_DEAR = 32
+_PROBES = 8  # receipts after which the cost is more than a guess
+_FIXED_SECONDS = 0.05  # at most, of what a split costs however few records it has: to seek, to flush
 _WEIGHT = 0.3  # of the newest receipt in the moving average
 _PATIENCE = 20  # times as long as its cost lets expect: a slow minute of the machine is no hanging
 _GROWTH = 32  # at most this much larger than the largest seen: a cost learned from a few records may be a poor guess
@@ -28,7 +31,10 @@ class SplitSizer:
         self._most_bytes = most_bytes
         self._fused = fused
         self._lock = threading.Lock()
+        self._first = _FIRST_RECORDS if fused else _FIRST_RECORDS_DEAR
         self._cost: float | None = None
+        self._least = float("inf")
+        self._seen = 0
         self._largest = 0
         self._record_bytes = FIRST_RECORD_BYTES
 
@@ -37,8 +43,10 @@ class SplitSizer:
         if not receipt.records or not receipt.seconds:
             return
         seconds = sum(receipt.seconds.values()) if self._fused else max(receipt.seconds.values())
-        cost = seconds / receipt.records
         with self._lock:
+            self._seen += 1
+            self._least = min(self._least, seconds)
+            cost = (seconds - min(_FIXED_SECONDS, 0.9 * self._least)) / receipt.records
             # Half the way at once when records grow, slowly when they shrink: memory is what must not be overrun.
             size = receipt.bytes_in / receipt.records
             self._record_bytes += (0.5 if size > self._record_bytes else 0.1) * (size - self._record_bytes)
@@ -48,9 +56,9 @@ class SplitSizer:
             self._largest = max(receipt.records, int(self._largest * 0.99))
 
     @property
-    def learned(self) -> bool:
-        """Whether a receipt has told yet what a record costs."""
-        return self._cost is not None
+    def probing(self) -> bool:
+        """Whether few receipts have told yet what a record costs: what is planned now keeps a size that is a guess."""
+        return self._seen < _PROBES
 
     def deadline(self, records: int, least: float | None) -> float | None:
         """Seconds that one try of a step of a split may take; None where ``least``, the setting, turns it off.
@@ -72,7 +80,7 @@ class SplitSizer:
         """Records of the next split, 1 … ``most``."""
         with self._lock:
             if self._cost is None:
-                return min(_FIRST_RECORDS, self._most)
+                return min(self._first, self._most)
             wanted = int(TARGET_SECONDS / max(self._cost, 1e-9))
             fitting = int(self._most_bytes / max(1.0, self._record_bytes))
-            return max(1, min(wanted, max(_FIRST_RECORDS, self._largest * _GROWTH), self._most, fitting))
+            return max(1, min(wanted, max(self._first, self._largest * _GROWTH), self._most, fitting))

@@ -98,9 +98,12 @@ class Stage:
             batch.fatal = batch.fatal or str(self._broken)
         elif self._broken is not None:
             raise self._broken
-        for step in self._steps:
-            if batch.poisoned is None and batch.fatal is None and batch.split.source != PRIMING:
-                batch = self._guarded(step, batch)
+        for number, step in enumerate(self._steps):
+            if batch.poisoned is not None or batch.fatal is not None or batch.split.source == PRIMING:
+                break
+            if not self._begun(step, batch, first=number == 0):
+                break
+            batch = self._guarded(step, batch)
         batch.ready_at = self._ended_at = time.time()
         return batch.to_envelope()
 
@@ -116,18 +119,29 @@ class Stage:
             batch.waits |= {step.name: share for step in self._steps}
             self._idle = self._backpressured = 0.0
 
-    def _guarded(self, step: Step, batch: Batch) -> Batch:
+    def _begun(self, step: Step, batch: Batch, first: bool) -> bool:
+        """Tell the gate that the step starts; False where it must not: the line stands, or the split kills its workers.
+
+        A later step of the same call could only be told what the first was. Where nobody died it does not wait until
+        the gate has noted it; else it must, or the next death would be put down to the step before.
+        """
         split = batch.split
         crash.point("gate.before")
         up = time.monotonic() - self._up
         start = Start(step.name, ORDER.index(step.name), _deadline(step, batch), self._worker, up)
-        deaths: Deaths = ray.get(self._gate.begin.remote(split.split_id, start))
+        asked = self._gate.begin.remote(split.split_id, start)
+        if not first and not batch.deaths:
+            return True
+        deaths: Deaths = ray.get(asked)
         if deaths.closed:
-            return batch  # without a receipt: the split stays planned
+            return False  # without a receipt: the split stays planned
         batch.deaths = deaths.total
-        if deaths.charged(alone=split.records <= 1 or bool(split.replay)) >= deaths_allowed(split, self._attempts):
-            batch.poisoned = reject_of(split, deaths.step, _killed(deaths))
-            return batch
+        if deaths.charged(alone=split.records <= 1 or bool(split.replay)) < deaths_allowed(split, self._attempts):
+            return True
+        batch.poisoned = reject_of(split, deaths.step, _killed(deaths))
+        return False
+
+    def _guarded(self, step: Step, batch: Batch) -> Batch:
         started, began = time.perf_counter(), time.time()
         try:
             with crash.around(step.name):

@@ -163,6 +163,7 @@ def unbounded(feed: Feed) -> Dataset:
     context.execution_no_progress_timeout_s = -1  # a quiet stream is not a stuck one
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.memory_usage_poll_interval_s = None  # a thread for each task, for a figure that nobody reads
     stats = DatasetStats(metadata={"Unbounded": []}, parent=None)
     return Dataset(LogicalPlan(_Unbounded(feed), context), context, stats)
 

@@ -50,3 +50,21 @@ def test_splits_grow_to_a_second_of_work() -> None:
         rows = sizer.records()
         sizer.learn(Receipt("i", "s", 1, {}, rows=rows, seconds={"infer": rows * 0.0005}, bytes_in=rows))
     assert 1800 <= sizer.records() <= 2200
+
+
+def test_what_every_split_costs_is_not_taken_for_the_cost_of_its_records() -> None:
+    """Or a few records that took as long as a seek and a flush would make the next splits small."""
+    sizer = SplitSizer(50_000, 64 * 2**20, fused=True)
+    assert sizer.probing
+    for _ in range(8):
+        assert sizer.records() >= 512
+        sizer.learn(Receipt("i", "s", 1, {}, rows=512, seconds={"read": 0.03 + 512 * 4e-6}, bytes_in=512))
+    assert sizer.records() == 512 * 32
+    assert not sizer.probing
+
+
+def test_a_dear_record_is_never_taken_for_a_cheap_one() -> None:
+    sizer = SplitSizer(50_000, 64 * 2**20, fused=False)
+    assert sizer.records() == 32
+    sizer.learn(Receipt("i", "s", 1, {}, rows=1, seconds={"infer": 0.2}, bytes_in=1))
+    assert sizer.records() <= 7

@@ -96,7 +96,8 @@ def test_a_source_whose_cost_is_unknown_plans_a_few_probes(tmp_path: Path) -> No
     _until(lambda: backlog.waiting == 4)
     taken = backlog.take(0)
     assert backlog.room(0.2, 4) == 0
-    planner._sizer.learn(Receipt("i", "numbers", 1, {}, rows=10, seconds={"infer": 0.001}))
+    for _ in range(8):
+        planner._sizer.learn(Receipt("i", "numbers", 1, {}, rows=10, seconds={"infer": 0.001}))
     for split in taken:
         backlog.settle(split.split_id)
     _until(lambda: backlog.waiting > 10)
