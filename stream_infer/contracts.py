@@ -281,6 +281,11 @@ class Model(Protocol):
         """Columns that `cost` and `infer` read of a prepared table; None: any. Others stay behind in the CPU stage."""
         ...
 
+    @property
+    def weights(self) -> int | None:
+        """Bytes of weights that a replica holds; None where that is not known before they are loaded."""
+        ...
+
 
 class Sink(Protocol):
     """Worker side, and the driver's for adoption; create-if-absent is its whole secret."""

@@ -26,8 +26,8 @@ from stream_infer import config
 from stream_infer.audit import Audit, audit
 from stream_infer.contracts import RejectTarget, Sink, Source
 from stream_infer.engine.cluster import connect
+from stream_infer.engine.layout import StageSpec, plan_stages
 from stream_infer.engine.publisher import Publisher, Samples
-from stream_infer.engine.stages import StageSpec, plan_stages
 from stream_infer.engine.standby import Standby, owning
 from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
 from stream_infer.engine.supervisor import Supervisor
@@ -238,16 +238,18 @@ class Pipeline:
         model = build_model(settings.model)
         readers = {source.name: source.reader() for source in sources}
         device = "cuda:0" if settings.model.gpus else "cpu"
-        cpus, gpus = connect(root)
-        if settings.model.gpus > gpus:
-            raise Fatal(f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {gpus}; write gpus: 0")
+        room = connect(root)
+        if settings.model.gpus > room.gpus:
+            raise Fatal(
+                f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {room.gpus}; write gpus: 0"
+            )
         return plan_stages(
             settings,
             ReadStep(readers, settings.preprocess, model, settings.sink.keep, root, settings.limits.decoded),
             InferStep(model, settings.model.batch, settings.sink.keep, device),
             WriteStep(sink),
-            cpus,
-            gpus,
+            room,
+            model.weights,
         )
 
 

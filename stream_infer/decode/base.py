@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
 from stream_infer.errors import RejectRecord
@@ -36,6 +37,12 @@ class Decoded:
     table: pa.Table
     rows: Sequence[int]
     rejects: list[RowReject] = field(default_factory=list)
+
+
+def one_cell(content: pa.Buffer) -> pa.LargeBinaryArray:
+    """A column of one row that holds the content where it lies: large objects are not copied."""
+    ends = pa.py_buffer(np.array([0, content.size], np.int64))
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, content])
 
 
 def named(table: pa.Table) -> pa.Table:

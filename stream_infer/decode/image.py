@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
 from stream_infer.config import Limits
-from stream_infer.decode.base import Decoded
+from stream_infer.decode.base import Decoded, one_cell
 from stream_infer.errors import RejectRecord
 from stream_infer.records import Content
 
@@ -22,8 +22,9 @@ IMAGE = pa.struct([("shape", pa.list_(pa.int32(), 3)), ("data", pa.large_binary(
 
 def decode(content: Content, limits: Limits) -> Iterator[Decoded]:
     """One record with column ``image``: ``shape`` (height, width, 3) and ``data``, uint8 in that order."""
-    pixels = to_pixels(content, limits.record_bytes)
-    column = pa.array([{"shape": list(pixels.shape), "data": pixels.tobytes()}], IMAGE)
+    pixels = np.ascontiguousarray(to_pixels(content, limits.record_bytes))
+    data = one_cell(pa.py_buffer(pixels))
+    column = pa.StructArray.from_arrays([pa.array([pixels.shape], IMAGE.field("shape").type), data], fields=list(IMAGE))
     yield Decoded(pa.table({"image": column}), range(1))
 
 
@@ -42,7 +43,8 @@ def to_pixels(content: Content, most: int | None = None) -> np.ndarray:
                     raise RejectRecord(
                         f"{image.width} x {image.height} pixels are more than limits.record_bytes", reason="too_large"
                     )
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+                ImageOps.exif_transpose(image, in_place=True)  # a copy only where there is something to turn
+                return np.asarray(image.convert("RGB"))
     except RejectRecord:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -53,11 +55,8 @@ def to_pixels(content: Content, most: int | None = None) -> np.ndarray:
         ) from None
 
 
-def to_array(cell: Mapping[str, object] | bytes) -> np.ndarray:
-    """A cell of an image column, decoded or still encoded, as RGB of shape (height, width, 3), uint8."""
-    if isinstance(cell, bytes):
-        return to_pixels(cell)
-    shape, data = cell["shape"], cell["data"]
-    assert isinstance(data, bytes)
-    assert isinstance(shape, Sequence)
-    return np.frombuffer(data, np.uint8).reshape(shape)
+def to_array(cell: pa.StructScalar | pa.BinaryScalar | pa.LargeBinaryScalar) -> np.ndarray:
+    """A cell of an image column, decoded or still encoded, as RGB of shape (height, width, 3), uint8; not copied."""
+    if not isinstance(cell, pa.StructScalar):
+        return to_pixels(cell.as_py())
+    return np.frombuffer(cell["data"].as_buffer(), np.uint8).reshape(cell["shape"].as_py())

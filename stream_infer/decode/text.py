@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 
 from stream_infer.config import Limits
-from stream_infer.decode.base import Decoded
+from stream_infer.decode.base import Decoded, one_cell
 from stream_infer.errors import RejectRecord
 from stream_infer.records import Content
 
@@ -35,6 +34,4 @@ def decode_text(content: Content, _limits: Limits) -> Iterator[Decoded]:
 
 def decode_binary(content: Content, _limits: Limits) -> Iterator[Decoded]:
     """One record with column ``bytes``, in the memory that it came in."""
-    ends = pa.py_buffer(np.array([0, len(content)], np.int64))
-    column = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(content)])
-    yield Decoded(pa.table({"bytes": column}), range(1))
+    yield Decoded(pa.table({"bytes": one_cell(pa.py_buffer(content))}), range(1))

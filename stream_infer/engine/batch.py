@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
+from stream_infer.decode.base import one_cell
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
 _ROWS = pa.large_binary()
@@ -120,8 +120,7 @@ def _packed(table: pa.Table) -> pa.LargeBinaryArray:
     _write(measure, table)
     body = pa.allocate_buffer(measure.size())
     _write(pa.FixedSizeBufferWriter(body), table)
-    ends = pa.py_buffer(np.array([0, body.size], np.int64))
-    return pa.LargeBinaryArray.from_buffers(_ROWS, 1, [None, ends, body])
+    return one_cell(body)
 
 
 def _write(stream: pa.NativeFile, table: pa.Table) -> None:

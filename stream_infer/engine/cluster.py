@@ -10,14 +10,15 @@ import psutil
 import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
+from stream_infer.engine.layout import Room
 from stream_infer.errors import ConfigError, Fatal
 
 log = logging.getLogger(__name__)
 _STARTS = 5
 
 
-def connect(root: str) -> tuple[int, int]:
-    """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns its CPUs and GPUs. For the main thread only.
+def connect(root: str) -> Room:
+    """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns what it has. For the main thread only.
 
     A local Ray ends when the thread that started it does. ``address="local"`` is said aloud: without it Ray joins
     whatever cluster left its address in the temp folder.
@@ -47,7 +48,7 @@ def connect(root: str) -> tuple[int, int]:
                 f"RAY_ADDRESS: the cluster at {cluster} cannot be joined ({reason}); start it, or unset RAY_ADDRESS"
             ) from None
     resources = ray.cluster_resources()
-    return int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    return Room(*(int(resources.get(name, least)) for name, least in (("CPU", 1), ("GPU", 0), ("memory", 0))))
 
 
 def _join(address: str, environment: dict[str, dict[str, str]]) -> None:

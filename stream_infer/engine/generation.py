@@ -12,7 +12,8 @@ import ray
 from stream_infer import crash
 from stream_infer.engine.batch import ENVELOPE, Batch
 from stream_infer.engine.gate import open_gate
-from stream_infer.engine.stages import PRIMING, StageSpec, priming_split, through
+from stream_infer.engine.layout import StageSpec
+from stream_infer.engine.stages import PRIMING, priming_split, through
 from stream_infer.engine.unbounded import Feed, blocks, unbounded
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.splits import Split

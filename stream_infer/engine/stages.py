@@ -1,4 +1,4 @@
-"""Stages: which steps run in which actors, and what happens to an error there."""
+"""Stages: what runs in an actor, and what happens to an error there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -16,10 +15,10 @@ from ray.data import ActorPoolStrategy, Dataset
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from stream_infer import crash
-from stream_infer.config import PipelineSettings
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.dividing import deaths_allowed
 from stream_infer.engine.gate import Deaths, Start
+from stream_infer.engine.layout import StageSpec
 from stream_infer.engine.steps import Step, reject_of
 from stream_infer.engine.unbounded import mapped
 from stream_infer.engine.watchdog import watched
@@ -28,27 +27,6 @@ from stream_infer.splits import Split
 
 ORDER = ("read", "infer", "write")
 PRIMING = ""  # the source name of a split that only warms the actors
-# Reading and writing mostly wait for the network: they may share a core with the model.
-_READ_CPUS = 0.25
-_WRITE_CPUS = 0.125
-
-
-@dataclass(frozen=True, slots=True)
-class StageSpec:
-    """One actor pool.
-
-    Attributes:
-        cpus: what an actor reserves.
-        threads: what torch may use in it, if the steps use torch; Ray would allow one to an actor of less than a CPU.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    min_actors: int
-    max_actors: int
-    cpus: float
-    gpus: float = 0.0
-    threads: int = 1
 
 
 class WorkerDied(StreamInferError):
@@ -200,34 +178,6 @@ def _killed(deaths: Deaths) -> StreamInferError:
         return WorkerHung(f"hung for {deaths.hung:g} s in {deaths.step}; {deaths.total} worker processes ended by it")
     memory = f", {deaths.starved} times for want of memory on its node" if deaths.starved else ""
     return WorkerDied(f"the worker process died {deaths.total} times in {deaths.step}{memory}")
-
-
-def plan_stages(
-    settings: PipelineSettings, read: Step, infer: Step, write: Step, cpus: int, gpus: int
-) -> list[StageSpec]:
-    """The actor pools of a pipeline on a cluster of so many CPUs and GPUs.
-
-    A cheap model without a device runs with read and write in one pool: it saves two hand-overs per split.
-    """
-    model = settings.model
-    fused = settings.stages == "fused" or (settings.stages == "auto" and model.kind == "python" and not model.gpus)
-    wanted = model.replicas
-    if fused:
-        each = min(model.cpus or 1, max(1, cpus))
-        most = wanted.max or max(wanted.min, int(cpus / each))
-        least = most if wanted.max is None else wanted.min
-        return [StageSpec("fused", (read, infer, write), least, most, each, model.gpus, max(1, int(each)))]
-    most = wanted.max or max(wanted.min, int(gpus / model.gpus) if model.gpus else 1)
-    helpers = max(1, cpus // 2)
-    # What reading and writing ask for is left over by the model, or the first would never be scheduled.
-    room = max(0.25, cpus - helpers * (_READ_CPUS + _WRITE_CPUS))
-    infer_cpus = min(model.cpus or 1, room / most)
-    threads = max(1, int(model.cpus or cpus / most))
-    return [
-        StageSpec("read", (read,), 1, helpers, _READ_CPUS),
-        StageSpec("infer", (infer,), wanted.min, most, infer_cpus, model.gpus, threads),
-        StageSpec("write", (write,), 1, helpers, _WRITE_CPUS),
-    ]
 
 
 def through(dataset: Dataset, spec: StageSpec, gate: ray.actor.ActorHandle, attempts: int) -> Dataset:

@@ -17,10 +17,10 @@ from stream_infer.engine.admission import Backlog
 from stream_infer.engine.committer import Committer
 from stream_infer.engine.gauges import Gauges
 from stream_infer.engine.generation import Generation
+from stream_infer.engine.layout import StageSpec
 from stream_infer.engine.planner import Planner
 from stream_infer.engine.publisher import Publisher
 from stream_infer.engine.sizing import SplitSizer
-from stream_infer.engine.stages import StageSpec
 from stream_infer.engine.storm import Storm
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger

@@ -31,6 +31,11 @@ class Deferred:
         """Nothing to load, unless a model says otherwise."""
         return
 
+    @property
+    def weights(self) -> int | None:
+        """Not known, unless a model says otherwise."""
+        return None
+
     def __getstate__(self) -> dict[str, Any]:
         return {key: None if key in self._transient else value for key, value in self.__dict__.items()}
 

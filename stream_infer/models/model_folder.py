@@ -83,6 +83,12 @@ class ModelFolder(Deferred):
             self._identity = f"{self.name}@{digest(files, folder, shape)[:12]}"
         return self._identity
 
+    @property
+    def weights(self) -> int | None:
+        """Bytes of the weights' files, None where they have not been fetched yet."""
+        folder = self._local or self._snapshot
+        return None if folder is None else sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
     def json(self, name: str) -> Any:
         """A JSON file of the folder, or None where there is none."""
         file = self.path / name

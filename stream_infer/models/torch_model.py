@@ -84,6 +84,11 @@ class ModuleModel(Deferred):
         return self._identity
 
     @property
+    def weights(self) -> int:
+        """Bytes of the safetensors file."""
+        return self._weights.stat().st_size
+
+    @property
     def reads(self) -> frozenset[str] | None:
         """The module class's own ``reads``, else any."""
         return self._reads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,11 @@ class ImageModel(Deferred):
         return self._folder.identity
 
     @property
+    def weights(self) -> int | None:
+        """Bytes of the safetensors files, None before they were fetched."""
+        return self._folder.weights
+
+    @property
     def reads(self) -> frozenset[str]:
         """``__pixels`` and ``__pixel_shape``."""
         return frozenset({PIXELS, SHAPE})
@@ -59,7 +63,7 @@ class ImageModel(Deferred):
         names = records.column_names
         default = "bytes" if "image" not in names and "bytes" in names else "image"
         column = input_column(records, self._settings.input or default, self._folder.name)
-        pictures = [self._pixels(cell.as_py()) for cell in column]
+        pictures = [self._pixels(cell) for cell in column]
         kind = pa.uint8() if self._raw() is not None else pa.float32()
         offsets = np.cumsum([0, *(picture.size for picture in pictures)])
         flat = np.concatenate([np.empty(0, kind.to_pandas_dtype()), *(picture.reshape(-1) for picture in pictures)])
@@ -128,9 +132,9 @@ class ImageModel(Deferred):
         if affine is None:
             raise Fatal(f"{self._folder.name}: its images were prepared by other code; prepare them again")
         scale, shift = (to_device(array, self._device) for array in affine)
-        return pixels.float() * scale + shift
+        return pixels.float().mul_(scale).add_(shift)
 
-    def _pixels(self, cell: Mapping[str, object] | bytes) -> np.ndarray:
+    def _pixels(self, cell: pa.Scalar) -> np.ndarray:
         picture = to_array(cell)
         return self._processed(picture, raw=self._raw() is not None)
 

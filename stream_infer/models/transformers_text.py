@@ -58,6 +58,11 @@ class TextModel(Deferred):
         return self._folder.identity
 
     @property
+    def weights(self) -> int | None:
+        """Bytes of the safetensors files, None before they were fetched."""
+        return self._folder.weights
+
+    @property
     def reads(self) -> frozenset[str]:
         """``__input_ids``, ``__token_type_ids``, the task's own, and the text."""
         return frozenset({IDS, TYPES, self._column}) | self._task.extra

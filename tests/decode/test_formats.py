@@ -84,8 +84,8 @@ def test_an_image_becomes_a_tensor() -> None:
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "PNG")
-    records, _, _ = _rows("image", sink.getvalue())
-    assert (to_array(records[0]["image"]) == pixels).all()  # type: ignore[arg-type]
+    (piece,) = decode("image", sink.getvalue(), "a.png", Limits())
+    assert (to_array(piece.table.column("image")[0]) == pixels).all()
 
 
 @pytest.mark.parametrize(

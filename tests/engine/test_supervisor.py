@@ -15,7 +15,7 @@ from numbers_kit import FolderSink, NumbersSource
 
 from stream_infer.config import PipelineSettings, parse
 from stream_infer.engine.cluster import connect
-from stream_infer.engine.stages import plan_stages
+from stream_infer.engine.layout import Room, plan_stages
 from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
 from stream_infer.engine.supervisor import Supervisor
 from stream_infer.errors import Fatal
@@ -48,7 +48,7 @@ def _settings(folder: Path, stages: str, limits: dict[str, Any] | None = None, *
 
 
 def _supervisor(
-    settings: PipelineSettings, source: NumbersSource, folder: Path, cluster: tuple[int, int], until_idle: bool
+    settings: PipelineSettings, source: NumbersSource, folder: Path, cluster: Room, until_idle: bool
 ) -> tuple[Supervisor, Ledger, FolderSink]:
     sink, model = FolderSink(folder / "out"), build_model(settings.model)
     ledger = Ledger.open(settings.ledger, {})
@@ -58,15 +58,14 @@ def _supervisor(
         ReadStep({"numbers": source.reader()}, None, model, (), HERE, 2**30),
         InferStep(model, settings.model.batch, [], "cpu"),
         WriteStep(sink),
-        *cluster,
+        cluster,
+        None,
     )
     return Supervisor(settings, ledger, [source], sink, stages, Metrics(), until_idle=until_idle), ledger, sink
 
 
 @pytest.mark.parametrize("stages", ["fused", "three"])
-def test_bad_records_are_rejected_and_their_neighbours_delivered(
-    tmp_path: Path, cluster: tuple[int, int], stages: str
-) -> None:
+def test_bad_records_are_rejected_and_their_neighbours_delivered(tmp_path: Path, cluster: Room, stages: str) -> None:
     source = NumbersSource("numbers", 100)
     settings = _settings(tmp_path, stages, raising=[7], killing=[33], hungry=[58])
     supervisor, ledger, sink = _supervisor(settings, source, tmp_path, cluster, until_idle=True)
@@ -83,7 +82,7 @@ def test_bad_records_are_rejected_and_their_neighbours_delivered(
     assert supervisor.state == "stopped"
 
 
-def test_a_record_that_hangs_is_rejected_and_its_neighbours_delivered(tmp_path: Path, cluster: tuple[int, int]) -> None:
+def test_a_record_that_hangs_is_rejected_and_its_neighbours_delivered(tmp_path: Path, cluster: Room) -> None:
     settings = _settings(tmp_path, "fused", {"split_timeout": 3, "attempts": 1}, hanging=[33])
     supervisor, ledger, sink = _supervisor(settings, NumbersSource("numbers", 60), tmp_path, cluster, until_idle=True)
     supervisor.run()
@@ -95,7 +94,7 @@ def test_a_record_that_hangs_is_rejected_and_its_neighbours_delivered(tmp_path: 
 
 @pytest.mark.parametrize("mood", ["raising", pytest.param("killing", marks=pytest.mark.chaos)])
 def test_a_storm_stops_the_line_and_a_repaired_model_does_what_was_held_back(
-    tmp_path: Path, cluster: tuple[int, int], mood: str
+    tmp_path: Path, cluster: Room, mood: str
 ) -> None:
     limits = {"attempts": 1, "storm": {"records": 20, "splits": 3}}
     source, numbers = NumbersSource("numbers", 120), list(range(120))
@@ -116,9 +115,7 @@ def test_a_storm_stops_the_line_and_a_repaired_model_does_what_was_held_back(
     assert sorted([*sink.record_ids(), *rejected]) == sorted(f"numbers/{number}" for number in numbers)
 
 
-def test_an_outage_of_the_sink_is_waited_out_and_an_idle_generation_released(
-    tmp_path: Path, cluster: tuple[int, int]
-) -> None:
+def test_an_outage_of_the_sink_is_waited_out_and_an_idle_generation_released(tmp_path: Path, cluster: Room) -> None:
     source = NumbersSource("numbers", 0)
     supervisor, ledger, sink = _supervisor(_settings(tmp_path, "fused"), source, tmp_path, cluster, until_idle=False)
     (tmp_path / "out").mkdir()

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from stream_infer.engine.batch import Batch
-from stream_infer.engine.stages import StageSpec
+from stream_infer.engine.layout import StageSpec
 from stream_infer.engine.steps import Step, reject_of
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.splits import Split

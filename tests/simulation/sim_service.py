@@ -20,7 +20,8 @@ from sim_world import START, Process, Weather, World
 
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.gate import AttemptGate
-from stream_infer.engine.stages import Stage, StageSpec
+from stream_infer.engine.layout import StageSpec
+from stream_infer.engine.stages import Stage
 from stream_infer.errors import RejectRecord
 from stream_infer.splits import Split
 

@@ -1,0 +1,96 @@
+"""The layout of a pipeline on a cluster: which steps share an actor pool, how many actors, what each of them owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from stream_infer.config import PipelineSettings
+from stream_infer.engine.steps import Step
+
+# Reading and writing mostly wait for the network: they may share a core with the model.
+_READ_CPUS: Final = 0.25
+_WRITE_CPUS: Final = 0.125
+# A model on CPUs runs faster as several replicas of few threads than as one of many: a thread that finishes its part
+# of a layer early waits for the others, in each of hundreds of layers. More threads than these are for large machines,
+# whose memory need not hold as many copies of the weights.
+_REPLICA_THREADS: Final = 4
+_REPLICAS_FIRST: Final = 4
+_PROCESS_BYTES: Final = 700 * 2**20  # a worker with torch and transformers, without weights
+_WEIGHTS_SHARE: Final = 0.5  # of the cluster's memory that all replicas together may take
+
+
+class Room(NamedTuple):
+    """What the cluster has; ``memory`` in bytes."""
+
+    cpus: int
+    gpus: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One actor pool.
+
+    Attributes:
+        cpus: what an actor reserves.
+        threads: what torch may use in it, if the steps use torch; Ray would allow one to an actor of less than a CPU.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    min_actors: int
+    max_actors: int
+    cpus: float
+    gpus: float = 0.0
+    threads: int = 1
+
+
+def plan_stages(
+    settings: PipelineSettings, read: Step, infer: Step, write: Step, room: Room, weights: int | None
+) -> list[StageSpec]:
+    """The actor pools of a pipeline in that room.
+
+    A cheap model without a device runs with read and write in one pool: it saves two hand-overs per split.
+
+    Args:
+        weights: bytes of weights that each replica holds, None where that is not known.
+    """
+    model = settings.model
+    if settings.stages == "fused" or (settings.stages == "auto" and model.kind == "python" and not model.gpus):
+        return [_fused(settings, (read, infer, write), room)]
+    wanted = model.replicas
+    on_cpus = wanted.max is None and not model.gpus
+    most = max(wanted.min, wanted.max or _replicas(settings, room, weights))
+    helpers = max(1, room.cpus // 2)
+    # What reading and writing ask for is left over by the model, or the first would never be scheduled.
+    left = max(0.25, room.cpus - helpers * (_READ_CPUS + _WRITE_CPUS))
+    infer_cpus = min(model.cpus or 1, left / most)
+    threads = max(1, int(model.cpus or room.cpus / most))
+    return [
+        StageSpec("read", (read,), 1, helpers, _READ_CPUS),
+        StageSpec("infer", (infer,), most if on_cpus else wanted.min, most, infer_cpus, model.gpus, threads),
+        StageSpec("write", (write,), 1, helpers, _WRITE_CPUS),
+    ]
+
+
+def _fused(settings: PipelineSettings, steps: tuple[Step, ...], room: Room) -> StageSpec:
+    model, wanted = settings.model, settings.model.replicas
+    each = min(model.cpus or 1, max(1, room.cpus))
+    most = wanted.max or max(wanted.min, int(room.cpus / each))
+    least = most if wanted.max is None else wanted.min
+    return StageSpec("fused", steps, least, most, each, model.gpus, max(1, int(each)))
+
+
+def _replicas(settings: PipelineSettings, room: Room, weights: int | None) -> int:
+    """How many infer actors where the settings do not say."""
+    model = settings.model
+    if model.gpus:
+        return int(room.gpus / model.gpus)
+    if weights is None:
+        return 1
+    by_cpus = (
+        room.cpus // model.cpus if model.cpus else max(min(room.cpus, _REPLICAS_FIRST), room.cpus // _REPLICA_THREADS)
+    )
+    by_memory = room.memory * _WEIGHTS_SHARE // (_PROCESS_BYTES + weights)
+    return max(1, int(min(by_cpus, by_memory)))

@@ -1,0 +1,62 @@
+"""How many actors of what size: whatever the cluster has, the pools fit into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_infer.config import PipelineSettings, parse
+from stream_infer.engine.layout import Room, StageSpec, plan_stages
+
+GIB = 2**30
+TEXT = {"kind": "transformers", "task": "feature-extraction", "path": "some/model"}
+
+
+def _settings(model: dict[str, Any]) -> PipelineSettings:
+    source = {"name": "s", "kind": "files", "url": "/in"}
+    return parse(
+        {"name": "p", "ledger": "sqlite:///l.db", "sources": [source], "model": model, "sink": {"url": "/out"}}
+    )
+
+
+def _planned(model: dict[str, Any], room: Room, weights: int | None) -> dict[str, StageSpec]:
+    step: Any = None  # a plan does not look at what the steps do
+    return {stage.name: stage for stage in plan_stages(_settings(model), step, step, step, room, weights)}
+
+
+@given(st.integers(1, 256), st.integers(0, 2000 * GIB), st.none() | st.integers(0, 200 * GIB))
+def test_replicas_on_cpus_fit_into_the_room(cpus: int, memory: int, weights: int | None) -> None:
+    planned = _planned(TEXT, Room(cpus, 0, memory), weights)
+    infer = planned["infer"]
+    assert infer.min_actors == infer.max_actors >= 1
+    assert sum(stage.max_actors * stage.cpus for stage in planned.values()) <= max(cpus, 1) + 1e-6
+    assert infer.max_actors * infer.threads <= max(cpus, infer.max_actors)
+    if infer.max_actors > 1:
+        assert weights is not None
+        assert infer.max_actors * weights <= memory / 2
+
+
+def test_small_models_get_replicas_of_few_threads() -> None:
+    sizes = {cpus: _planned(TEXT, Room(cpus, 0, 512 * GIB), 90 * 2**20)["infer"] for cpus in (1, 2, 8, 64)}
+    assert {cpus: (infer.max_actors, infer.threads) for cpus, infer in sizes.items()} == {
+        1: (1, 1),
+        2: (2, 1),
+        8: (4, 2),
+        64: (16, 4),
+    }
+
+
+def test_a_model_that_fills_the_memory_gets_one_replica_with_all_threads() -> None:
+    infer = _planned(TEXT, Room(16, 0, 64 * GIB), 28 * GIB)["infer"]
+    assert (infer.max_actors, infer.threads) == (1, 16)
+
+
+def test_settings_decide_where_they_say_something() -> None:
+    room = Room(16, 4, 64 * GIB)
+    asked = _planned({**TEXT, "replicas": {"min": 2, "max": 3}}, room, GIB)["infer"]
+    assert (asked.min_actors, asked.max_actors) == (2, 3)
+    assert _planned({**TEXT, "cpus": 8}, room, GIB)["infer"].threads == 8
+    on_gpus = _planned({**TEXT, "gpus": 1}, room, GIB)["infer"]
+    assert (on_gpus.min_actors, on_gpus.max_actors, on_gpus.gpus) == (1, 4, 1)
