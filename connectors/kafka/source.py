@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from connectors.kafka import ranges
 from connectors.kafka.ages import Ages
 from connectors.kafka.cluster import Cluster, Link, Partition, Topic
 from connectors.kafka.places import attributes, places
 from connectors.kafka.reader import KafkaReader, expired
 from connectors.kafka.rejects import RejectTopic
+from connectors.kafka.restoring import restored
 from connectors.kafka.watcher import Peek, Watcher
 from stream_infer import config, crash
 from stream_infer.contracts import Lag, Place, PlanBudget, Planned, Position
 from stream_infer.errors import Fatal, Retryable
-from stream_infer.records import KafkaCoordinate, parse_coordinate
-from stream_infer.spans import Cover, Extent, cut
+from stream_infer.records import KafkaCoordinate
+from stream_infer.spans import Extent
 from stream_infer.splits import Loss, Reject, Split
 
 log = logging.getLogger(__name__)
@@ -140,84 +141,22 @@ class KafkaSource:
 
     def bisect(self, split: Split) -> tuple[Split, Split] | None:
         """See `contracts.Source.bisect`."""
-        start, stop = split.bounds["start"], split.bounds["stop"]
-        if stop - start < 2:
-            return None
-        middle = (start + stop) // 2
-        each = split.bytes // (stop - start)
-        left, right = (
-            split.child({**split.bounds, "start": low, "stop": high}, records=high - low, bytes=each * (high - low))
-            for low, high in ((start, middle), (middle, stop))
-        )
-        return left, right
+        return ranges.bisect(split)
 
     def record_ids(self, split: Split) -> Iterator[str]:
-        bounds = split.bounds
-        for offset in range(bounds["start"], bounds["stop"]):
-            yield str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], offset))
+        return ranges.record_ids(split)
 
     def replay(self, split: Split, reject: Reject, number: int) -> Split:
         """See `contracts.Source.replay`."""
-        coordinate = parse_coordinate(reject.record_id)
-        assert isinstance(coordinate, KafkaCoordinate)
-        bounds = {**split.bounds, "start": coordinate.offset, "stop": coordinate.offset + 1, "replay": number}
-        size = split.bytes // max(1, split.records)
-        fixed = {"folder": split.folder, "lane": split.lane, "planned_at": time.time(), "parent": split.split_id}
-        return Split.of(self.name, bounds, records=1, bytes=size, **fixed)
+        return ranges.replay(split, reject, number)
 
     def extent(self, split: Split) -> Extent:
         """See `contracts.Source.extent`."""
-        return {split.bounds["position_key"]: (split.bounds["start"], split.bounds["stop"])}
+        return ranges.extent(split)
 
     def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
         """See `contracts.Source.restore`."""
-        yield from map(Planned, splits)
-        cover, by_key = Cover(), dict[str, list[Split]]()
-        for split in sorted(splits, key=lambda split: (split.bounds["position_key"], split.bounds["start"])):
-            cover.add(self.extent(split))
-            by_key.setdefault(split.bounds["position_key"], []).append(split)
-        firsts = self._firsts(by_key, cover)
-        positions: dict[str, Any] = self._untouched(by_key)
-        for key, known in by_key.items():
-            stop = cover.bounds(key)[1]
-            for low, high in (part for hole in cover.holes(key, firsts[key], stop) for part in cut(hole, most)):
-                before = bisect_right(known, low, key=lambda split: split.bounds["start"])
-                yield Planned(_between(known[max(0, before - 1)], low, high))
-            positions |= {key: stop, f"first/{key}": {"offset": firsts[key]}}
-            bounds = known[0].bounds
-            name, _, incarnation = bounds["topic"].partition("@")
-            was = positions.get(f"topic/{name}", {"incarnation": 0})["incarnation"]
-            if bounds.get("topic_id") and int(incarnation or 1) > was:
-                positions[f"topic/{name}"] = {"id": bounds["topic_id"], "incarnation": int(incarnation or 1)}
-        yield Planned(None, positions=positions)
-
-    def _firsts(self, by_key: Mapping[str, Sequence[Split]], cover: Cover) -> dict[str, int]:
-        """Where each partition was begun: as its splits say; else where it begins now, if it was to be read whole."""
-        firsts = {
-            key: min(
-                (split.bounds["first"] for split in known if "first" in split.bounds), default=cover.bounds(key)[0]
-            )
-            for key, known in by_key.items()
-        }
-        unsure = {
-            (known[0].bounds["topic"], known[0].bounds["partition"]): key
-            for key, known in by_key.items()
-            if not any("first" in split.bounds for split in known) and "@" not in known[0].bounds["topic"]
-        }
-        if unsure and self._settings.start == "earliest":
-            for place, start in self._cluster.starts(sorted(unsure)).items():
-                firsts[unsure[place]] = min(firsts[unsure[place]], start)
-        return firsts
-
-    def _untouched(self, by_key: Mapping[str, Sequence[Split]]) -> dict[str, Any]:
-        """Positions of partitions without a split, where ``start`` would skip records: the group's offset is a hint."""
-        if self._settings.start == "earliest":
-            return {}
-        topics = self._cluster.topics(self._settings.topics).values()
-        fresh = [(topic.name, number) for topic in topics for number in topic.partitions]
-        fresh = [part for part in fresh if f"{part[0]}/{part[1]}" not in by_key]
-        found = self._cluster.committed(self._group, fresh)
-        return {f"{topic}/{number}": offset for (topic, number), offset in found.items()}
+        return restored(splits, most, self._settings, self._cluster, self._group)
 
     def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
         """Let the consumer group's offsets follow the contiguous committed prefix."""
@@ -393,14 +332,6 @@ class KafkaSource:
         else:
             self._seen.pop(partition, None)
         return Planned(split, positions={key: stop})
-
-
-def _between(like: Split, start: int, stop: int) -> Split:
-    """A split for a range that nothing is left of, named as its neighbour is."""
-    bounds = {name: value for name, value in like.bounds.items() if name != "replay"}
-    bounds |= {"start": start, "stop": stop}
-    size = like.bytes // max(1, like.records) * (stop - start)
-    return Split.of(like.source, bounds, folder=like.folder, records=stop - start, bytes=size, planned_at=time.time())
 
 
 def _most(budget: PlanBudget) -> int:

@@ -58,7 +58,7 @@ _COMMITTER, _PLANNER, _ADMISSION, _STAGES, _STEPS, _GATE, _ISOLATE = (
 _DIVIDING = "stream_infer/engine/dividing.py"
 _SINK, _FOOTER = "connectors/parquet/sink.py", "connectors/parquet/footer.py"
 _LOCAL, _AFTER, _READER, _SOURCE = (f"connectors/files/{name}.py" for name in ("local", "after", "reader", "source"))
-_KSOURCE, _KREADER = "connectors/kafka/source.py", "connectors/kafka/reader.py"
+_KSOURCE, _KREADER, _KRANGES = (f"connectors/kafka/{name}.py" for name in ("source", "reader", "ranges"))
 
 LEDGER_MUTANTS = (
     Mutant(
@@ -462,7 +462,7 @@ CONNECTOR_MUTANTS = (
     ),
     Mutant(
         "an offset is lost between halves",
-        _KSOURCE,
+        _KRANGES,
         "for low, high in ((start, middle), (middle, stop))",
         "for low, high in ((start, middle), (middle + 1, stop))",
         PLAN_KAFKA,
@@ -477,7 +477,7 @@ CONNECTOR_MUTANTS = (
     ),
     Mutant(
         "a lone record is rejected under the next offset",
-        _KSOURCE,
+        _KRANGES,
         'range(bounds["start"], bounds["stop"])',
         'range(bounds["start"] + 1, bounds["stop"] + 1)',
     ),
