@@ -53,9 +53,16 @@ def parse(document: Mapping[str, Any], origin: str = "pipeline") -> PipelineSett
         return PipelineSettings.model_validate(_expanded(document, "", count()))
     except ValidationError as error:
         problems = [_sentence(item) for item in error.errors(include_url=False, include_input=False)]
-        raise ConfigError("\n".join(f"{origin}: {problem}" for problem in problems)) from None
+        raise ConfigError("\n".join(f"{origin}: {_printable(problem)}" for problem in problems)) from None
     except ConfigError as error:
-        raise ConfigError(f"{origin}: {error}") from None
+        raise ConfigError(f"{origin}: {_printable(str(error))}") from None
+
+
+def _printable(text: str) -> str:
+    """A file's own names may hold line ends, or what a terminal would obey."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 def _expanded(value: Any, path: str, counted: Iterator[int]) -> Any:
