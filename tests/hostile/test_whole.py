@@ -22,6 +22,7 @@ from stream_infer.config import Storage
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
 CANARY = "canary-7f3a9c-must-never-be-seen"
+_PATIENCE = 700  # seconds
 
 
 def _put(client: Any, bucket: str) -> dict[str, str]:
@@ -84,7 +85,11 @@ def _call(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     environment = {**os.environ, "PYTHONPATH": path, "CANARY": CANARY}
     command = [sys.executable, "-m", "ops.cli", arguments[0], str(file), *arguments[1:]]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=file.parent, env=environment)
+    given: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "timeout": _PATIENCE}
+    try:
+        return subprocess.run(command, cwd=file.parent, env=environment, **given)
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"{arguments} did not end: {(late.stderr or b'').decode()[-3000:]}")
 
 
 def test_the_whole_corpus(
