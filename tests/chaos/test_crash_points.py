@@ -22,14 +22,10 @@ def test_a_kill_of_the_driver_at_every_point(life: tuple[Life, Watch, str], ray_
     cases = [case for case in DRIVER if case.where in ("", where)]
     if only := os.environ.get("STREAM_INFER_CHAOS_ONLY"):
         cases = [case for case in cases if case.point.startswith(tuple(only.split(",")))]
-    passed = _kill_driver(it, watch, cases, ray_cluster)
-    whole(it, watch)
+    with it.joined(ray_cluster):
+        passed = [_kill_at(it, watch, case) for case in cases]
+        whole(it, watch)
     _report(it, watch, passed)
-
-
-def _kill_driver(it: Life, watch: Watch, cases: list[Case], cluster: str) -> list[str]:
-    with it.joined(cluster):
-        return [_kill_at(it, watch, case) for case in cases]
 
 
 def _kill_at(it: Life, watch: Watch, case: Case) -> str:
@@ -74,7 +70,8 @@ def _kill_workers(it: Life, points: list[str]) -> list[str]:
 def test_the_points_of_a_store_beside_the_other_database(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
     """What only one kind of store passes meets only one database above."""
     it, watch, where = life
-    passed = _kill_driver(it, watch, [case for case in DRIVER if case.where == where], ray_cluster)
+    with it.joined(ray_cluster):
+        passed = [_kill_at(it, watch, case) for case in DRIVER if case.where == where]
     passed += _kill_workers(it, WORKER_ON[where])
     whole(it, watch)
     _report(it, watch, passed)
