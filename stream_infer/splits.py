@@ -146,7 +146,8 @@ class Receipt:
         cost / padding: cost of the answered records in the model's units, and the share of what was paid, 0 … 1, that
             was padding.
         model: ``name@digest``.
-        retired: the file is the empty one that takes the name of a split to be bisected.
+        retired: the file is the empty one that takes the name of a split to be bisected, or of one that a later attempt
+            left without a row.
         poisoned: set instead of rows when the split as a whole cannot be processed: why, with no record named yet.
     """
 

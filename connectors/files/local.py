@@ -33,6 +33,7 @@ class LocalStore:
     def _walk(self, folder: bytes, prefix: str) -> Iterator[Item]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            crash.point("store.list.page")
         except FileNotFoundError:
             return
         except OSError as error:
@@ -53,7 +54,7 @@ class LocalStore:
                 raise _failed(_text(folder), error) from error
 
     def head(self, key: str) -> Item | None:
-        with _errors(key):
+        with _errors(key), crash.around("store.head"):
             try:
                 status = os.stat(_path(key))
             except (FileNotFoundError, NotADirectoryError):

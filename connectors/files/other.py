@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 
 from connectors.files.store import Item, lost
+from stream_infer import crash
 from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost, Retryable
 
@@ -49,6 +50,7 @@ class FsspecStore:
             while pending:
                 try:
                     entries = self._fs().ls(pending.pop(), detail=True)
+                    crash.point("store.list.page")
                 except FileNotFoundError:
                     continue
                 for entry in sorted(entries, key=lambda entry: str(entry["name"])):
@@ -58,7 +60,7 @@ class FsspecStore:
                         yield _item(key, entry)
 
     def head(self, key: str) -> Item | None:
-        with self._errors(key):
+        with self._errors(key), crash.around("store.head"):
             try:
                 entry = self._fs().info(self._path(key))
             except FileNotFoundError:
@@ -72,7 +74,7 @@ class FsspecStore:
         return self._read(key, (start, stop), version)
 
     def _read(self, key: str, span: tuple[int, int] | None, version: str | None) -> bytes:
-        with self._errors(key):
+        with self._errors(key), crash.around("store.get"):
             self._pinned(key, version)
             try:
                 start, stop = span or (None, None)
@@ -94,11 +96,12 @@ class FsspecStore:
         with self._errors(key), self._lock_of_memory():
             if self.head(key) is not None:
                 return False
-            self._write(key, data)
+            with crash.around("store.create"):
+                self._write(key, data)
             return True
 
     def put(self, key: str, data: bytes) -> None:
-        with self._errors(key):
+        with self._errors(key), crash.around("store.put"):
             self._write(key, data)
 
     def _write(self, key: str, data: bytes) -> None:
@@ -124,7 +127,7 @@ class FsspecStore:
             found = self.head(key)
             if found is None or (version is not None and found.version != version):
                 return False
-            with contextlib.suppress(FileNotFoundError):
+            with crash.around("store.delete"), contextlib.suppress(FileNotFoundError):
                 self._fs().rm_file(self._path(key))
             return True
 

@@ -15,7 +15,7 @@ from connectors.files.events import ObjectEvent
 from connectors.files.listing import Candidates
 from connectors.files.queues import EventQueue, open_queue
 from connectors.files.reader import FilesReader
-from connectors.files.store import Item, Store, open_store
+from connectors.files.store import Item, Store, open_store, possible
 from stream_infer import config
 from stream_infer.contracts import Lag, ObjectVersion, Place, PlanBudget, Planned, Position
 from stream_infer.decode import one_record
@@ -196,7 +196,8 @@ class FilesSource:
         self._events = []
 
     def _head(self, event: ObjectEvent) -> Item | None:
-        return next((item for key in event.keys if (item := self._store.head(key)) is not None), None)
+        asked = filter(possible, event.keys)
+        return next((item for key in asked if (item := self._store.head(key)) is not None), None)
 
     def _groups(self, budget: PlanBudget) -> Iterator[list[Item]]:
         waiting = sorted(self._candidates.waiting.values(), key=lambda entry: (entry[0].modified, entry[0].key))

@@ -15,6 +15,8 @@ from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost
 from stream_infer.records import Content
 
+_LONGEST_KEY = 1024  # bytes, in S3, Google Cloud Storage and Azure
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -30,6 +32,11 @@ class Item:
     size: int
     modified: float
     version: str
+
+
+def possible(key: str) -> bool:
+    """Whether an object can have that name. A store that is asked for what cannot be answers as if it had failed."""
+    return "\0" not in key and 0 < len(key.encode("utf-8", "surrogatepass")) <= _LONGEST_KEY
 
 
 class Store(Protocol):

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from connectors.files.store import Store, open_store
+from connectors.files.store import Store, open_store, possible
 from stream_infer import config
 from stream_infer.decode import decode
 from stream_infer.decode.jsonl import parse_object, to_table
@@ -109,6 +109,8 @@ class _Pointers:
         url = self._allowed(value)
         scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
         bucket, _, key = rest.partition("/")
+        if not possible(key):
+            raise RejectRecord("the pointer names no object that a store can hold", reason="pointer")
         root = f"{scheme}{separator}{bucket}/"
         store = self._stores.get(root)
         if store is None:

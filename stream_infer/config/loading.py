@@ -53,10 +53,17 @@ def parse(document: Mapping[str, Any], origin: str = "pipeline") -> PipelineSett
     try:
         return PipelineSettings.model_validate(_expanded(document, "", count()))
     except ValidationError as error:
-        problems = [_printable(_sentence(item)) for item in error.errors(include_url=False, include_input=False)]
-        raise ConfigError("\n".join(f"{origin}: {problem}" for problem in problems)) from None
+        problems = [_sentence(item) for item in error.errors(include_url=False, include_input=False)]
+        raise ConfigError("\n".join(f"{origin}: {_printable(problem)}" for problem in problems)) from None
     except ConfigError as error:
-        raise ConfigError(f"{origin}: {error}") from None
+        raise ConfigError(f"{origin}: {_printable(str(error))}") from None
+
+
+def _printable(text: str) -> str:
+    """A file's own names may hold line ends, or what a terminal would obey."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 def _expanded(value: Any, path: str, counted: Iterator[int]) -> Any:
@@ -92,11 +99,6 @@ def _sentence(item: Any) -> str:
         return f"{shown}: is missing; write a value for it"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return f"{shown}: {message}" if shown else message
-
-
-def _printable(text: str) -> str:
-    """What a file holds may steer a terminal, or pass for a line of its own in a log."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _known_keys() -> list[str]:

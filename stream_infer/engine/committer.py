@@ -143,7 +143,7 @@ class Committer(threading.Thread):
         for batch in group:
             self.actor_time.told(batch.seconds, batch.waits)
         self._commit(
-            [_with_seconds(batch.receipt, batch) for batch in going if batch.receipt and not batch.receipt.retired],
+            [self._final(batch, batch.receipt) for batch in going if batch.receipt and not batch.receipt.retired],
             {batch.split.split_id: batch for batch in going},
         )
         for batch in going:
@@ -154,6 +154,19 @@ class Committer(threading.Thread):
             elif batch.receipt is not None and batch.receipt.retired:
                 self.adopt(batch.split, batch.receipt)
             self._backlog.settle(batch.split.split_id)
+
+    def _final(self, batch: Batch, receipt: Receipt) -> Receipt:
+        """What to commit of an outcome.
+
+        Where no row is left there is no file, and an earlier attempt that was only taken for dead may still come with
+        rows: a model need not answer twice alike. So the name is taken first, unless this is the only attempt.
+        """
+        if receipt.file is None and (batch.split.attempt > 1 or batch.deaths):
+            with crash.around("retire"):
+                standing = self.patiently(lambda: self._sink.retire(batch.split))
+            if standing is not None:
+                return standing
+        return _with_seconds(receipt, batch)
 
     def _commit(self, receipts: Sequence[Receipt], batches: Mapping[str, Batch] | None = None) -> None:
         if not receipts:

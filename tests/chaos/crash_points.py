@@ -77,9 +77,8 @@ DRIVER = [
     *(Case(point, bad=True, replay=True, limits={"attempts": 1}) for point in _REPLAY),
     *(Case(point, bad=True, limits={"attempts": 1}) for point in _PUBLISH),
     Case("events.polled", where="s3"),
-    *(Case(point, where="s3") for point in _around("store.put", "store.head")),
-    *(Case(point) for point in _around("store.delete")),
-    Case("store.list.page", where="s3"),
+    *(Case(point, where="s3") for point in _around("store.put")),
+    *(Case(point) for point in (*_around("store.head", "store.delete"), "store.list.page")),
     *(Case(point, where="disk") for point in _around("store.replace")),
 ]
 # These end a worker; several are armed in one run, for the service goes on by itself.

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from http_proxy import FaultProxy, refused, reset, truncated
 from kafka_kit import Cluster
-from service_kit import Service, World
+from service_kit import PATIENCE, Service, World
 
 from ops.parts import S3Server
 
@@ -158,6 +158,7 @@ class Meter(threading.Thread):
     every: float = 5.0
     samples: dict[int, list[tuple[float, float, float, float, float]]] = field(default_factory=dict)
     halt: threading.Event = field(default_factory=threading.Event)
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         super().__init__(name="meter", daemon=True)
@@ -218,7 +219,7 @@ class Drill:
             live.backup(copy)
         self._put(self.copy)
         self.service.start(ready=False)
-        status = self.service.process.wait(180)
+        status = self.service.process.wait(PATIENCE)
         refused = "the ledger is older than its output" in self.service.tail()
         self._put(newest)
         self.service.start()

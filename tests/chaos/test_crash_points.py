@@ -22,10 +22,8 @@ def test_a_kill_of_the_driver_at_every_point(life: tuple[Life, Watch, str], ray_
     cases = [case for case in DRIVER if case.where in ("", where)]
     if only := os.environ.get("STREAM_INFER_CHAOS_ONLY"):
         cases = [case for case in cases if case.point.startswith(tuple(only.split(",")))]
-    passed = []
     with it.joined(ray_cluster):
-        for case in cases:
-            passed.append(_kill_at(it, watch, case))
+        passed = [_kill_at(it, watch, case) for case in cases]
         whole(it, watch)
     _report(it, watch, passed)
 
@@ -49,7 +47,13 @@ def _kill_at(it: Life, watch: Watch, case: Case) -> str:
 
 def test_kills_of_workers_at_every_point(life: tuple[Life, Watch, str]) -> None:
     it, watch, where = life
-    points = [*WORKER, *WORKER_ON[where]]
+    passed = _kill_workers(it, [*WORKER, *WORKER_ON[where]])
+    whole(it, watch)
+    _report(it, watch, passed)
+
+
+def _kill_workers(it: Life, points: list[str]) -> list[str]:
+    """Starts with all points armed that did not kill yet."""
     waiting = list(points)
     for _ in range(2 * STARTS):
         it.feed(messages=200, objects=20)
@@ -59,8 +63,18 @@ def test_kills_of_workers_at_every_point(life: tuple[Life, Watch, str]) -> None:
         if not waiting:
             break
     assert waiting == [], f"never passed: {waiting}: {it.tail()}"
+    return points
+
+
+@pytest.mark.parametrize("life", ["sqlite-disk", "postgresql-s3"], indirect=True)
+def test_the_points_of_a_store_beside_the_other_database(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
+    """What only one kind of store passes meets only one database above."""
+    it, watch, where = life
+    with it.joined(ray_cluster):
+        passed = [_kill_at(it, watch, case) for case in DRIVER if case.where == where]
+    passed += _kill_workers(it, WORKER_ON[where])
     whole(it, watch)
-    _report(it, watch, points)
+    _report(it, watch, passed)
 
 
 def test_a_second_kill_inside_the_recovery(life: tuple[Life, Watch, str]) -> None:

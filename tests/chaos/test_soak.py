@@ -76,9 +76,23 @@ def _run(world: World, faults: Faults, drill: Drill, dice: random.Random) -> dic
     load.start()
     meter.start()
     recoveries: dict[str, list[float]] = defaultdict(list)
+    try:
+        drilled = _faults(world, faults, drill, dice, recoveries)
+    finally:  # what was measured until it failed is worth as much
+        meter.halt.set()
+        report = _measured(recoveries, meter)
+        print(json.dumps(report), flush=True)
+        load.stop()
+    return {**report, "ledger_drill": drilled}
+
+
+def _faults(
+    world: World, faults: Faults, drill: Drill, dice: random.Random, recoveries: dict[str, list[float]]
+) -> dict[str, Any]:
+    """One fault after another for so long, each with its time to the next commit; what came of the ledger's drill."""
     known = faults.all()
-    began, report = time.monotonic(), {}
-    backed_up = False
+    began, backed_up = time.monotonic(), False
+    drilled: dict[str, Any] = {}
 
     def through() -> float:
         return (time.monotonic() - began) / (MINUTES * 60)
@@ -88,8 +102,8 @@ def _run(world: World, faults: Faults, drill: Drill, dice: random.Random) -> dic
         if through() > BACKUP and not backed_up:
             drill.back_up()
             backed_up = True
-        if through() > RESTORE_AT and "ledger_drill" not in report:
-            report["ledger_drill"] = drill.restore()
+        if through() > RESTORE_AT and not drilled:
+            drilled = drill.restore()
         kills = through() < KILLS_UNTIL or through() > RESTORE_AT
         name = dice.choice(sorted(known) + ["service killed"] * (2 if kills else 0))
         fault: Fault = faults.service_killed if name == "service killed" else known[name]
@@ -99,17 +113,16 @@ def _run(world: World, faults: Faults, drill: Drill, dice: random.Random) -> dic
         recoveries[name].append(_recovered(world))
         assert world.watch.troubles == []
         time.sleep(max(0.0, next_at - time.monotonic()))
-    if "ledger_drill" not in report:
-        report["ledger_drill"] = drill.restore()
-    load.stop()
-    meter.halt.set()
+    return drilled or drill.restore()
+
+
+def _measured(recoveries: dict[str, list[float]], meter: Meter) -> dict[str, Any]:
     return {
         "seed": SEED,
-        "minutes": round((time.monotonic() - began) / 60, 1),
+        "minutes": round((time.monotonic() - meter.began) / 60, 1),
         "faults": {name: len(times) for name, times in sorted(recoveries.items())},
         "seconds_from_mended_to_next_commit": {name: _spread(times) for name, times in sorted(recoveries.items())},
         "slopes": meter.slopes(warm=min(300.0, MINUTES * 6)),
-        **report,
     }
 
 

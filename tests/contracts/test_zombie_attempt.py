@@ -1,8 +1,9 @@
-"""An attempt that goes on after its split was divided: its file can never appear beside those of the pieces."""
+"""An attempt that goes on after its split was divided or refused: its file can never appear beside what was told of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,6 +93,16 @@ def _poisoned(split: Split) -> Batch:
     return Batch(split, poisoned=Reject("", "numbers", "infer", "WorkerDied", "it died", 3, 0.0))
 
 
+def _refusing(sink: ParquetSink, split: Split, deaths: int = 0) -> Batch:
+    """An attempt whose model rejects every record, up to what the driver is told."""
+    batch = Batch(split, deaths=deaths)
+    (rows,) = NumbersReader().read(split, ReadOutcome())
+    named = rows.column("record_id").to_pylist()
+    batch.rows = rows.slice(0, 0)
+    batch.rejects = [Reject(name, "numbers", "infer", "ValueError", "not now", split.attempt, 0.0) for name in named]
+    return WriteStep(sink).run(batch)
+
+
 def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: tuple[ParquetSink, Listing]) -> None:
     sink, listing = place
     late = _attempt(sink, driver.split)
@@ -121,3 +132,38 @@ def test_a_file_that_came_before_the_name_was_taken_is_adopted(
     assert driver.backlog.take(0.0) == []
     assert sorted(listing()) == sorted(f"numbers/{number}" for number in range(NUMBERS))
     assert driver.ledger.audit()["committed"] == NUMBERS
+
+
+@pytest.mark.parametrize(("attempt", "deaths"), [(2, 0), (1, 1)], ids=["another start", "another worker"])
+def test_a_late_attempt_adds_no_row_where_a_later_one_refused_all(
+    driver: _Driver, place: tuple[ParquetSink, Listing], attempt: int, deaths: int
+) -> None:
+    """A model need not answer twice alike; what was rejected may be replayed, and the late row would stand beside it."""
+    sink, listing = place
+    late = _attempt(sink, replace(driver.split, attempt=1))
+    driver.settle(_refusing(sink, replace(driver.split, attempt=attempt), deaths))
+    assert driver.ledger.audit()["rejected"] == NUMBERS
+    batch = late()
+    assert batch.receipt is not None
+    assert batch.receipt.retired
+    assert listing() == []
+
+
+def test_rows_that_came_before_a_refusal_was_told_are_adopted(
+    driver: _Driver, place: tuple[ParquetSink, Listing]
+) -> None:
+    sink, listing = place
+    refusal = _refusing(sink, replace(driver.split, attempt=2))
+    _attempt(sink, replace(driver.split, attempt=1))()
+    driver.settle(refusal)
+    assert sorted(listing()) == sorted(f"numbers/{number}" for number in range(NUMBERS))
+    audit = driver.ledger.audit()
+    assert (audit["committed"], audit["rejected"]) == (NUMBERS, 0)
+
+
+def test_the_only_attempt_needs_no_name_for_what_it_refused(
+    driver: _Driver, place: tuple[ParquetSink, Listing]
+) -> None:
+    driver.settle(_refusing(place[0], replace(driver.split, attempt=1)))
+    assert driver.ledger.audit()["rejected"] == NUMBERS
+    assert place[0].find(driver.split) is None

@@ -234,10 +234,12 @@ _VALUES = st.recursive(
 @settings(max_examples=300)
 @example(path="sources.0.after", value={"\x1e": None})
 @given(path=st.sampled_from([case[0] for case in CASES if case[0]]), value=_VALUES)
+@example(path="sources.0.after", value={"\x1e": None})
+@example(path="model", value={"\x1b[2J\nstream-infer: all is well": None, "\ud800": 1})
 def test_any_value_anywhere_is_taken_or_told(path: str, value: Any) -> None:
     said = _refusal(_broken(path, value))
     assert SECRET not in said
-    assert all(line.startswith("p.yaml: ") for line in said.splitlines()), said
+    assert all(line.startswith("p.yaml: ") and line.isprintable() for line in said.splitlines()), said
 
 
 def _refusal(document: dict[str, Any]) -> str:

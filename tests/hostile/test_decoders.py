@@ -100,6 +100,7 @@ def test_a_pointer_reaches_nothing_but_its_folder(value: bytes) -> None:
     assert len(rows) + len(failures) == 1
     assert all(root == "s3://in/" for root in opened)
     assert all((os.path.normpath(f"/{key}") + "/").startswith("/allowed/") for key in asked), asked
+    assert all("\0" not in key and len(key.encode()) <= 1024 for key in asked), "no store holds it; some fail of it"
 
 
 class _Opened(dict):  # type: ignore[type-arg]

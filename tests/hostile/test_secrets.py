@@ -94,6 +94,7 @@ def test_stores_and_brokers_that_refuse_tell_no_secret(
         ],
         sink={"url": f"s3://{bucket}/out/", "storage": storage},
         serve={"port": port},
+        telemetry={"otlp": "http://127.0.0.1:1", "headers": {"authorization": "Bearer ${CANARY}"}},
     )
     process = _start(file, "run")
     try:

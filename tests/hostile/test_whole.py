@@ -15,12 +15,14 @@ import duckdb
 import pytest
 import yaml
 from confluent_kafka import Producer
+from otlp_kit import Receiver
 
 from stream_infer.config import Storage
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
 CANARY = "canary-7f3a9c-must-never-be-seen"
+_PATIENCE = 700  # seconds
 
 
 def _put(client: Any, bucket: str) -> dict[str, str]:
@@ -55,7 +57,9 @@ def _send(servers: str, topics: dict[str, str], allowed: str) -> int:
     return len(given)
 
 
-def _pipeline(folder: Path, servers: str, topics: dict[str, str], bucket: str, storage: dict[str, Any]) -> Path:
+def _pipeline(
+    folder: Path, servers: str, topics: dict[str, str], bucket: str, storage: dict[str, Any], otlp: str
+) -> Path:
     kafka = [
         {"name": kind, "kind": "kafka", "servers": servers, "topics": [topic], "format": kind,
          "options": {"sasl.password": "${CANARY}"},
@@ -70,6 +74,7 @@ def _pipeline(folder: Path, servers: str, topics: dict[str, str], bucket: str, s
         "sink": {"url": f"s3://{bucket}/out/", "storage": storage},
         "limits": {"record_bytes": corpus.RECORD_BYTES, "attempts": 2, "decoded": "256MiB"},
         "serve": None,
+        "telemetry": {"otlp": otlp, "headers": {"authorization": "${CANARY}"}},
     }
     file = folder / "pipeline.yaml"
     file.write_text(yaml.safe_dump(settings))
@@ -80,7 +85,11 @@ def _call(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     environment = {**os.environ, "PYTHONPATH": path, "CANARY": CANARY}
     command = [sys.executable, "-m", "ops.cli", arguments[0], str(file), *arguments[1:]]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=file.parent, env=environment)
+    given: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "timeout": _PATIENCE}
+    try:
+        return subprocess.run(command, cwd=file.parent, env=environment, **given)
+    except subprocess.TimeoutExpired as late:
+        pytest.fail(f"{arguments} did not end: {(late.stderr or b'').decode()[-3000:]}")
 
 
 def test_the_whole_corpus(
@@ -95,10 +104,10 @@ def test_the_whole_corpus(
     topics = {kind: kafka_topic() for kind in ("text", "jsonl", "image", "pointer")}
     fates = _put(s3_client, bucket)
     count = _send(kafka, topics, f"s3://{bucket}/allowed/")
-    file = _pipeline(tmp_path, kafka, topics, bucket, s3.model_dump(exclude_defaults=True))
-    before = {path.name for path in tmp_path.iterdir()}
-
-    run = _call(file, "run", "--until-idle")
+    with Receiver() as traces:
+        file = _pipeline(tmp_path, kafka, topics, bucket, s3.model_dump(exclude_defaults=True), traces.url)
+        before = {path.name for path in tmp_path.iterdir()}
+        run = _call(file, "run", "--until-idle")
 
     said = run.stdout + run.stderr
     assert run.returncode == 0, said[-3000:]
@@ -116,9 +125,12 @@ def test_the_whole_corpus(
     assert [name for name in rows if f"/{topics['pointer']}/" in name] == [max(_of(topics["pointer"], of_kafka))]
     made = {path.name for path in tmp_path.iterdir()} - before
     assert made <= {"ledger.db", "ledger.db-wal", "ledger.db-shm", "mirror"}, "something was executed"
-    told = said + listed + _call(file, "status", "--json").stdout + _dump(tmp_path)
+    spans = [str(span) for span in traces.spans()]
+    assert len(spans) > 10
+    assert all(headers["authorization"] == CANARY for headers in traces.headers)  # there, and nowhere else
+    told = said + listed + _call(file, "status", "--json").stdout + _dump(tmp_path) + "".join(spans)
     assert CANARY not in told.replace("${CANARY}", "")
-    print(f"\n{len(fates)} files, {count} messages: {len(rows)} rows, {len(rejected)} rejects")
+    print(f"\n{len(fates)} files, {count} messages: {len(rows)} rows, {len(rejected)} rejects, {len(spans)} spans")
 
 
 def _files_met_their_fate(fates: dict[str, str], rows: list[str], rejected: list[str]) -> None:

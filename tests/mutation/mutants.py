@@ -17,6 +17,7 @@ FOLDER = "tests/connectors/test_files_folder.py"
 STORE = "tests/connectors/test_files_store.py"
 SINK = "tests/contracts/test_sink_contract.py"
 DURABLE = "tests/mutation/test_order_of_effects.py"
+ZOMBIE = "tests/contracts/test_zombie_attempt.py"
 SIM = ""  # the simulation alone
 
 
@@ -231,6 +232,27 @@ ENGINE_MUTANTS = (
         "if False:",
     ),
     Mutant("adopting does not check for retired", _COMMITTER, "        if receipt.retired:\n", "        if False:\n"),
+    Mutant(
+        "what a later start refused leaves its name free",
+        _COMMITTER,
+        "(batch.split.attempt > 1 or batch.deaths)",
+        "batch.deaths",
+        ZOMBIE,
+    ),
+    Mutant(
+        "what a later worker refused leaves its name free",
+        _COMMITTER,
+        "(batch.split.attempt > 1 or batch.deaths)",
+        "batch.split.attempt > 1",
+        ZOMBIE,
+    ),
+    Mutant(
+        "a row that came before a refusal is forgotten",
+        _COMMITTER,
+        "            if standing is not None:\n                return standing\n        return _with",
+        "        return _with",
+        ZOMBIE,
+    ),
     Mutant("pieces are planned and never offered", _COMMITTER, "            self._backlog.offer(planned)\n", ""),
     Mutant(
         "a group commits all but its last receipt",

@@ -75,6 +75,7 @@ class Database:
 
         def on_connect(raw: sqlite3.Connection, _record: object) -> None:
             raw.execute("PRAGMA synchronous=OFF")
+            writes.pop(id(raw), None)  # of a closed connection that had the same address: chance would tell the history
             self._raw[id(engine)].append(raw)
 
         def on_begin(connection: Connection) -> None:
