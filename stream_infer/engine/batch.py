@@ -26,6 +26,7 @@ class Batch:
     Attributes:
         rows: records after ``read``; provenance, kept and model columns after ``infer``.
         received: records that ``read`` took in.
+        oldest: event time of the oldest of them, as the records themselves say it, seconds since the epoch.
         seconds: busy seconds by step.
         marks: start and end of each step and part of one, seconds since the epoch: what spans are made of.
         waits: actor-seconds by step, idle and backpressured, that passed before this split; see `stages.Stage`.
@@ -44,6 +45,7 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     received: int | None = None
+    oldest: float | None = None
     bytes_in: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     marks: dict[str, list[float]] = field(default_factory=dict)
