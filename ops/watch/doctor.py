@@ -144,6 +144,13 @@ RULES: tuple[Rule, ...] = (
         "lengthen the retention of the topic, or keep objects until they are committed",
     ),
     Rule(
+        "stage fails",
+        "warn",
+        symptoms.stage_fails,
+        "{stage} waits for {outside} at times: {share} of its tries within the last minute failed",
+        "each is made again and nothing is lost, but it takes its time: look after {outside} and the network to it",
+    ),
+    Rule(
         "slow ledger",
         "warn",
         symptoms.slow_ledger,

@@ -32,6 +32,9 @@ class Stage(Model):
     split_seconds: float | None = Field(default=None, description="mean time of a split")
     waits: int = Field(default=0, description="splits that wait there for something outside")
     waits_for: str | None = Field(default=None, description="what that something said last")
+    failed: int = Field(default=0, description="tries that failed for something outside, and were made again")
+    failed_share: float | None = Field(default=None, description="those of all its tries")
+    failed_for: str | None = Field(default=None, description="what failed most: store, kafka, …")
 
 
 class Source(Model):
