@@ -32,6 +32,7 @@ class Batch:
         waits: actor-seconds by step, idle and backpressured, that passed before this split; see `stages.Stage`.
         ready_at: when the split became ready for the stage that it enters next, seconds since the epoch.
         deaths: of workers by this split so far.
+        retries: tries of its steps that failed and were made again.
         origins: ``traceparent`` of the records' producers, `ORIGINS` of them at most.
         more_origins: how many there were beyond that.
         poisoned: why the split as a whole cannot go on; the steps that follow pass it through.
@@ -52,6 +53,7 @@ class Batch:
     waits: dict[str, list[float]] = field(default_factory=dict)
     ready_at: float = 0.0
     deaths: int = 0
+    retries: int = 0
     origins: list[str] = field(default_factory=list)
     more_origins: int = 0
     inferences: int = 0
