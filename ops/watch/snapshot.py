@@ -26,7 +26,7 @@ class Stage(Model):
     max_actors: int = Field(default=0, description="most actors its pool may have")
     busy: float | None = Field(default=None, description="share of actor time at work")
     backpressured: float | None = Field(
-        default=None, description="share of actor time held back by the stage behind it"
+        default=None, description="share of actor time without work although a split was ready"
     )
     idle: float | None = Field(default=None, description="share of actor time with nothing to do")
     split_seconds: float | None = Field(default=None, description="mean time of a split")
