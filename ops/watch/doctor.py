@@ -65,7 +65,7 @@ RULES: tuple[Rule, ...] = (
         "no service runs: the ledger was last taken at {since}",
         "start it: stream-infer run FILE; it goes on where the last one stopped",
     ),
-    Rule("stopped", "bad", symptoms.in_state("stopped"), "the service has stopped", "start it again: nothing is lost"),
+    Rule("stopped", "bad", symptoms.stopped, "the service has stopped", "start it again: nothing is lost"),
     Rule(
         "storm",
         "bad",

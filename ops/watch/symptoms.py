@@ -38,6 +38,11 @@ def in_state(*states: str) -> Sees:
     return sees
 
 
+def stopped(s: Snapshot) -> Iterator[Facts]:
+    if s.state == "stopped" and not s.storm:  # which has its own rule, and starting again alone does not help
+        yield {}
+
+
 def storm(s: Snapshot) -> Iterator[Facts]:
     if s.storm:
         yield {"why": _reason(s.trouble or "every record fails")}

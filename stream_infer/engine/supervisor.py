@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _WARM_SECONDS = 600.0
 _FENCED_SECONDS = 60.0  # for what is in flight when another instance owns the ledger: that one does it anyway
+_STORM_SECONDS = 60.0  # that a line which stands can still be seen: several scrapes of its metrics, a look at its page
 _PUBLISH_SECONDS = 60.0  # for rejects that wait at the end; a target that fails by then is told by the next start
 # A split of one record is rejected for killing its worker only on the gate's word. The durable count also grows when
 # the whole service is killed, which is not the record's fault, so there it takes this many times the limit.
@@ -130,6 +131,8 @@ class Supervisor:
             self._committer.patiently(
                 self._ledger.forgive
             )  # or it would be poisoned after a few starts that change nothing
+            if not self._until_idle:
+                self._stop.wait(_STORM_SECONDS)
             raise Fatal(self._storm.sentence(self._ledger.audit()["in_flight"]))
 
     def status(self) -> dict[str, object]:

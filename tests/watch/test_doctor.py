@@ -154,6 +154,11 @@ def test_a_try_that_fails_now_and_then_is_no_news() -> None:
         assert [finding.rule for finding in examine(well(stages=[rare]))] == ["well"]
 
 
+def test_a_service_that_a_storm_stopped_is_not_just_started_again() -> None:
+    stood = well(state="stopped", storm=True, trouble="1,000 of 1,000 fail")
+    assert [finding.rule for finding in examine(stood)] == ["storm"]
+
+
 def test_the_worst_is_told_first() -> None:
     bad = well(recent=Recent(commit_seconds=5.0), sources=[source("inbox", failure="gone")])
     assert [finding.severity for finding in examine(bad)] == ["bad", "warn"]
