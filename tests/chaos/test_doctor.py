@@ -1,4 +1,4 @@
-"""Six staged troubles against the real service: the doctor names each, and is content again when it is over.
+"""Seven staged troubles against the real service: the doctor names each, and is content again when it is over.
 
 Its words are printed: ``pytest -m chaos -s tests/chaos/test_doctor.py``. The page is photographed on the way; with
 ``STREAM_INFER_PICTURES=docs/images`` the pictures are kept there.
@@ -189,6 +189,26 @@ def test_a_store_that_is_away_is_named(ward: Ward, browser: Browser) -> None:
     ward.photograph(browser, "page-trouble", "light")
     ward.proxy.mend()
     ward.pace.write_text("0")
+    ward.is_content()
+
+
+def test_a_store_that_comes_and_goes_is_named(ward: Ward) -> None:
+    over = threading.Event()
+
+    def flap() -> None:
+        while not over.wait(0.5):
+            ward.proxy.cut()
+            over.wait(0.7)
+            ward.proxy.mend()
+
+    thread = threading.Thread(target=flap)
+    thread.start()
+    try:
+        ward.put("near", 1000)
+        ward.says("stage fails", "read waits for S3 at times", "of its tries")
+    finally:
+        over.set()
+        thread.join()
     ward.is_content()
 
 
