@@ -163,7 +163,7 @@ def test_a_service_that_is_well_is_told_so(ward: Ward, browser: Browser) -> None
     thread = threading.Thread(target=feed)
     thread.start()
     try:
-        ward.service.until(lambda: ward.service.status()["recent"]["committed"] > 2500, "at work", 300)
+        ward.service.until(lambda: ward.service.status()["records"]["committed"] > 1000, "at work", 300)
         ward.says("well", "all is well")
         ward.photograph(browser, "page-*", "light", "dark", "phone")
     finally:
