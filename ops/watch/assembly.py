@@ -256,7 +256,9 @@ def _gpus(window: Window | None) -> list[shown.Gpu]:
 def shown_split(item: Mapping[str, Any]) -> shown.Split:
     """One row of `ledger.Ledger.recent`."""
     names = shown.Split.model_fields.keys() - {"what"}
-    return shown.Split(what=what(item["bounds"]), **{name: item[name] for name in names})
+    # the first try is counted durably only when there is a second
+    attempts = {"attempts": max(item["attempts"], int(item["committed_at"] is not None))}
+    return shown.Split(what=what(item["bounds"]), **{name: item[name] for name in names} | attempts)
 
 
 def what(bounds: Mapping[str, Any]) -> str:
