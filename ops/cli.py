@@ -65,6 +65,7 @@ def run(
     from ops.service import serving
     from stream_infer.pipeline import Pipeline
 
+    tame_ray()
     pipeline = Pipeline(settings)
     _drain_on_signal(pipeline)
     with contextlib.closing(pipeline), serving(pipeline):

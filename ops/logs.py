@@ -51,15 +51,18 @@ def log_to(console: Console, kind: Literal["auto", "json", "text"], redact: Call
 
 
 def tame_ray() -> None:
-    """From now on Ray speaks through our log, and only of errors. To be called once Ray is imported.
+    """From now on Ray speaks through our log, and only of errors.
 
+    To be called once Ray is imported, and again once Ray Data is: that one sets up a console of its own.
     Whatever Ray writes on stdout about dying workers, which the service outlives and tells of in its own words, becomes
     a debug line. Ray prints until the process has ended, so stdout stays replaced.
     """
-    ray = logging.getLogger("ray")
-    ray.handlers.clear()
-    ray.propagate = True
-    sys.stdout = _Chatter()
+    for logger in map(logging.getLogger, ("ray", "ray.data")):
+        logger.handlers = [each for each in logger.handlers if not isinstance(each, logging.StreamHandler)]
+        logger.propagate = True
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    if not isinstance(sys.stdout, _Chatter):
+        sys.stdout = _Chatter()
 
 
 class _Redacting(logging.Formatter):

@@ -21,7 +21,7 @@ class PlanBudget:
     """How much may be planned now.
 
     Attributes:
-        splits: most splits to yield.
+        splits: most splits to yield; with 0 a source only looks what there is.
         records / bytes: most of either in one split.
         record_bytes: size of a record as learned so far, for sources that do not know it.
         freshness: seconds a record may wait to share a split with others; 0 plans at once.

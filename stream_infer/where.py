@@ -95,7 +95,9 @@ def _whereabouts(
     state = _WORDS[split["state"]] if reason is None else "rejected"
     if state == "committed" and exact is not None and (gone := _loss_of(ledger, parse_coordinate(exact))):
         state, reason = "lost", gone.reason
-    return Whereabouts(record, state, split["split_id"], split["source"], split["file"], split["attempts"], reason)
+    # the first try is counted durably only when there is a second
+    attempts = max(split["attempts"], int(split["state"] in ("committed", "rejected")))
+    return Whereabouts(record, state, split["split_id"], split["source"], split["file"], attempts, reason)
 
 
 def _loss_of(ledger: Ledger, coordinate: KafkaCoordinate | ObjectCoordinate) -> Loss | None:

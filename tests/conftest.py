@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -13,6 +18,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ops.parts import PartMissing, S3Server, start_kafka, start_postgres, start_s3
+from ops.parts.process import Server, free_port
 from stream_infer.config import Storage
 
 # a shared machine is slow at times; that is no failure
@@ -20,6 +26,7 @@ hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_RAY_STARTS = 5  # Ray gives up on a node after 30 s, too soon for a machine under load
 _REQUIRED = os.environ.get("STREAM_INFER_REQUIRE_PARTS") == "1"
 
 
@@ -103,3 +110,42 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=found, args=[*sandbox, "--disable-dev-shm-usage"])
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Ray cluster of one node: that of ``STREAM_INFER_CHAOS_RAY``, or one of its own.
+
+    Starting a Ray of its own is two thirds of a local start's work.
+    """
+    if standing := os.environ.get("STREAM_INFER_CHAOS_RAY"):
+        yield standing
+        return
+    # said aloud, and inherited by all that joins: a token that only lies in the home folder is not sent by those
+    os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    port, ray = free_port(), str(Path(sys.executable).with_name("ray"))
+    temp = Path("/tmp") / f"stream-infer-chaos-{os.getpid()}"  # Ray's sockets need a short path
+    head = ["start", "--head", f"--port={port}", f"--temp-dir={temp}", "--num-cpus=4", "--include-dashboard=false"]
+    more = ["--object-store-memory=200000000", "--disable-usage-stats", "--block"]
+    server = Server([ray, *head, *more], tmp_path_factory.mktemp("ray") / "ray.log", port, 180)
+    try:
+        for _ in range(_RAY_STARTS):
+            server.start()
+            if _well(server, [ray, "health-check", f"--address=127.0.0.1:{port}"]):
+                break
+            server.stop()
+        else:
+            pytest.fail("no Ray cluster starts here")
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop()
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def _well(server: Server, check: list[str]) -> bool:
+    """True as soon as the cluster answers, False when it ended instead."""
+    while server.process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):  # it would wait for ever for a cluster that ended meanwhile
+            if not subprocess.run(check, capture_output=True, check=False, timeout=60).returncode:
+                return True
+    return False

@@ -59,7 +59,7 @@ class FilesSource:
         self._candidates.look(position, budget.now, budget.records)
         self._candidates.put_back(budget.now)
         self._ripe_at = float("inf")
-        for group in self._groups(budget):
+        for group in self._groups(budget) if budget.splits else ():
             yield self._step(group, budget)
             for item in group:
                 self._candidates.planned(self._candidates.identity(item))

@@ -213,10 +213,12 @@ class KafkaReader:
             raise self._link.failure("timed out")
         low, high = marks
         if low <= at:
-            raise Retryable(
-                f"{place.topic}/{place.partition} ends at {high}, before offset {at} that was planned",
-                dependency="kafka",
+            why = (
+                f"ends at {high}, before offset {at} that was planned"
+                if high < at
+                else f"refused offset {at} of {high}"
             )
+            raise Retryable(f"{place.topic}/{place.partition} {why}", dependency="kafka")
         resumed = min(low, split.bounds["stop"])
         if self._settings.on_expired == "stop":
             raise Fatal(expired(self._settings.name, f"{split.bounds['topic']}/{place.partition}", at, resumed))

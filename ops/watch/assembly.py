@@ -139,7 +139,7 @@ def _stages(live: Mapping[str, Any], window: Window | None) -> list[shown.Stage]
             if window is not None:
                 figures["actors"] = int(window.now(m.ACTORS, stage=name))
                 figures["split_seconds"] = window.mean(m.SPLIT_SECONDS, stage=name)
-                figures |= shares.get(name, {})
+                figures |= shares.get(name, {}) | _failures(window, name)
             found.append(
                 shown.Stage(
                     name=name,
@@ -150,6 +150,17 @@ def _stages(live: Mapping[str, Any], window: Window | None) -> list[shown.Stage]
                 )
             )
     return found
+
+
+def _failures(window: Window, stage: str) -> dict[str, Any]:
+    """Tries of the last minute that failed for something outside. One that succeeds is told with its split."""
+    failures = window.grown_by(m.DEPENDENCY_ERRORS, stage=stage)
+    failed = sum(failures.values())
+    if not failed:
+        return {}
+    tries = failed + window.grown(m.SPLIT_SECONDS, "_count", stage=stage)
+    most = max(failures, key=lambda labels: failures[labels])
+    return {"failed": int(failed), "failed_share": failed / tries, "failed_for": most[1]}
 
 
 def _shares(window: Window, fused: bool) -> dict[str, dict[str, float]]:
@@ -245,7 +256,9 @@ def _gpus(window: Window | None) -> list[shown.Gpu]:
 def shown_split(item: Mapping[str, Any]) -> shown.Split:
     """One row of `ledger.Ledger.recent`."""
     names = shown.Split.model_fields.keys() - {"what"}
-    return shown.Split(what=what(item["bounds"]), **{name: item[name] for name in names})
+    # the first try is counted durably only when there is a second
+    attempts = {"attempts": max(item["attempts"], int(item["committed_at"] is not None))}
+    return shown.Split(what=what(item["bounds"]), **{name: item[name] for name in names} | attempts)
 
 
 def what(bounds: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ RULES: tuple[Rule, ...] = (
         "no service runs: the ledger was last taken at {since}",
         "start it: stream-infer run FILE; it goes on where the last one stopped",
     ),
-    Rule("stopped", "bad", symptoms.in_state("stopped"), "the service has stopped", "start it again: nothing is lost"),
+    Rule("stopped", "bad", symptoms.stopped, "the service has stopped", "start it again: nothing is lost"),
     Rule(
         "storm",
         "bad",
@@ -142,6 +142,13 @@ RULES: tuple[Rule, ...] = (
         symptoms.losses,
         "{records} of {sources} were gone before they could be read: named losses",
         "lengthen the retention of the topic, or keep objects until they are committed",
+    ),
+    Rule(
+        "stage fails",
+        "warn",
+        symptoms.stage_fails,
+        "{stage} waits for {outside} at times: {share} of its tries within the last minute failed",
+        "each is made again and nothing is lost, but it takes its time: look after {outside} and the network to it",
     ),
     Rule(
         "slow ledger",

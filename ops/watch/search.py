@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
 
 from stream_infer import config
 from stream_infer.errors import ConfigError
@@ -44,9 +46,13 @@ def _candidates(settings: config.PipelineSettings, ledger: Ledger, name: str) ->
 
 
 def _objects(url: str, key: str) -> Iterator[str]:
-    """A key as it stands in the bucket, and as it stands under the source's own prefix."""
-    base = url if "://" in url else f"file://{url}"
-    scheme, _, rest = base.partition("://")
+    """A key as it stands in the bucket or on the disk, and as it stands under the source's own prefix."""
+    scheme, _, rest = url.rpartition("://")
+    if scheme in ("", "file"):  # a folder may be named from where one stands, and so may its files
+        folder = Path(unquote(f"/{rest.partition('/')[2]}") if scheme else rest).expanduser().absolute()
+        yield f"file://{Path(key).expanduser().absolute()}"
+        yield f"file://{folder / key.lstrip('/')}"
+        return
     bucket = rest.partition("/")[0]
     yield f"{scheme}://{bucket}/{key.lstrip('/')}"
-    yield f"{base.rstrip('/')}/{key.lstrip('/')}"
+    yield f"{url.rstrip('/')}/{key.lstrip('/')}"

@@ -26,12 +26,15 @@ class Stage(Model):
     max_actors: int = Field(default=0, description="most actors its pool may have")
     busy: float | None = Field(default=None, description="share of actor time at work")
     backpressured: float | None = Field(
-        default=None, description="share of actor time held back by the stage behind it"
+        default=None, description="share of actor time without work although a split was ready"
     )
     idle: float | None = Field(default=None, description="share of actor time with nothing to do")
     split_seconds: float | None = Field(default=None, description="mean time of a split")
     waits: int = Field(default=0, description="splits that wait there for something outside")
     waits_for: str | None = Field(default=None, description="what that something said last")
+    failed: int = Field(default=0, description="tries that failed for something outside, and were made again")
+    failed_share: float | None = Field(default=None, description="those of all its tries")
+    failed_for: str | None = Field(default=None, description="what failed most: store, kafka, …")
 
 
 class Source(Model):

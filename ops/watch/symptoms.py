@@ -15,6 +15,7 @@ BUSY = 0.8  # a stage this busy has no time left
 BLOCKED = 0.3  # a stage held back this much waits for the one behind it
 SLOW_COMMIT = 1.0  # seconds of a ledger transaction
 SOME_REJECTS, MANY_REJECTS = 0.01, 0.2  # of the records of the last minute
+FAILED_TRIES, FAILED_SHARE = 5, 0.1  # tries of a stage in the last minute that failed
 QUIET = 60.0  # seconds without new work after which a source is called quiet
 STUCK = 120.0  # seconds without a commit while work is there
 BEHIND = 60.0  # seconds to catch up, and of age, below which a busy stage is no news
@@ -35,6 +36,11 @@ def in_state(*states: str) -> Sees:
             }
 
     return sees
+
+
+def stopped(s: Snapshot) -> Iterator[Facts]:
+    if s.state == "stopped" and not s.storm:  # which has its own rule, and starting again alone does not help
+        yield {}
 
 
 def storm(s: Snapshot) -> Iterator[Facts]:
@@ -68,6 +74,14 @@ def stage_waits(s: Snapshot) -> Iterator[Facts]:
                 "outside": outside(why),
                 "why": why,
             }
+
+
+def stage_fails(s: Snapshot) -> Iterator[Facts]:
+    """It gets through, but not at the first try."""
+    for stage in s.stages:
+        share = stage.failed_share or 0.0
+        if not stage.waits and stage.failed >= FAILED_TRIES and share >= FAILED_SHARE:
+            yield {"stage": stage.name, "outside": _failing(s, stage), "share": words.percent(share)}
 
 
 def commit_waits(s: Snapshot) -> Iterator[Facts]:
@@ -191,6 +205,14 @@ def _reason(text: str) -> str:
     return words.clipped(text).rstrip(". ")
 
 
+def _failing(s: Snapshot, stage: Stage) -> str:
+    """What a stage's failed tries were about, by the metric's label and where the stage reads or writes."""
+    if stage.failed_for == "store":
+        places = [s.sink] if stage.name == "write" else [item.place for item in s.sources if item.kind == "files"]
+        return "S3" if places and all(place.startswith("s3://") for place in places) else "the store"
+    return outside(_DEPENDENCIES.get(stage.failed_for or "", ""))
+
+
 def outside(why: str) -> str:
     """What the words of a dependency failure are about: S3, Kafka, …"""
     for pattern, name in _OUTSIDE:
@@ -199,6 +221,7 @@ def outside(why: str) -> str:
     return "something outside"
 
 
+_DEPENDENCIES = {"kafka": "kafka", "ledger": "ledger", "queue": "queue", "hub": "model hub"}
 _OUTSIDE = (
     (r"(?i)\bs3://", "S3"),
     (r"(?i)\b(gs|az|abfs|https?)://", "the store"),

@@ -147,5 +147,7 @@ def _rejects(s: Snapshot) -> RenderableType:
     table.add_column("", justify="right", no_wrap=True)
     for reject in s.rejects[:5]:
         why = f"{reject.error} in {reject.stage}: {reject.reason}"
-        table.add_row(Text(reject.record_id), Text(why), f"{words.seconds(s.at - reject.rejected_at)} ago")
+        table.add_row(
+            Text(words.coordinate(reject.record_id, 48)), Text(why), f"{words.seconds(s.at - reject.rejected_at)} ago"
+        )
     return table

@@ -80,9 +80,9 @@ class Watcher:
     async def listen(self) -> AsyncIterator[Published]:
         """Snapshots as they come, until `stop`; those that come while the caller is busy are skipped."""
         mine = (asyncio.get_running_loop(), asyncio.Event())
+        seen = self._latest.number if self._latest is not None else 0  # that may be from when somebody listened last
         self._listeners.add(mine)
         self._asked.set()
-        seen = 0
         try:
             while not self._stop.is_set():
                 latest = self._latest
@@ -98,6 +98,7 @@ class Watcher:
     def _run(self) -> None:
         number = 0
         while not self._stop.is_set():
+            self._asked.clear()  # before it is looked who asks: who does so from here on ends the rest below
             wanted = bool(self._listeners) or time.monotonic() - self._asked_at < _INTEREST_SECONDS
             try:
                 with self._turn:
@@ -112,7 +113,6 @@ class Watcher:
             if wanted:
                 self._stop.wait(_LOOK_SECONDS)
             else:
-                self._asked.clear()
                 self._asked.wait(_REST_SECONDS)
 
     def _wake(self) -> None:

@@ -88,6 +88,13 @@ def clipped(text: str, most: int = 200) -> str:
     return f"{line[: most - tail - 1]}…{line[-tail:]}"
 
 
+def coordinate(record_id: str, most: int) -> str:
+    """A record's name where there is little room: what tells it from its neighbours stays, and `where` understands it."""
+    if record_id.startswith("kafka://"):
+        return clipped(record_id.split("/", 3)[3], most)
+    return clipped(record_id, most)
+
+
 def place(url: str) -> str:
     """A URL as it may be shown: without credentials, query or fragment."""
     if "://" not in url:

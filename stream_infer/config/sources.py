@@ -80,7 +80,7 @@ class KafkaSource(SourceSettings):
     """All partitions of the topics, those added later too."""
 
     kind: Literal["kafka"]
-    servers: str
+    servers: str = Field(min_length=1, description="HOST:PORT, several with commas")
     topics: list[str] = Field(min_length=1)
     start: str = Field(default="earliest", description="earliest, latest or an ISO 8601 timestamp")
     format: Literal["text", "binary", "jsonl", "image", "pointer"] = "text"

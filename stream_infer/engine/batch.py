@@ -28,11 +28,13 @@ class Batch:
     Attributes:
         rows: records after ``read``; provenance, kept and model columns after ``infer``.
         received: records that ``read`` took in.
+        oldest: event time of the oldest of them, as the records themselves say it, seconds since the epoch.
         seconds: busy seconds by step.
         marks: start and end of each step and part of one, seconds since the epoch: what spans are made of.
         waits: actor-seconds by step, idle and backpressured, that passed before this split; see `stages.Stage`.
         ready_at: when the split became ready for the stage that it enters next, seconds since the epoch.
         deaths: of workers by this split so far.
+        retries: tries of its steps that failed and were made again.
         origins: ``traceparent`` of the records' producers, `ORIGINS` of them at most.
         more_origins: how many there were beyond that.
         poisoned: why the split as a whole cannot go on; the steps that follow pass it through.
@@ -46,12 +48,14 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     received: int | None = None
+    oldest: float | None = None
     bytes_in: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     marks: dict[str, list[float]] = field(default_factory=dict)
     waits: dict[str, list[float]] = field(default_factory=dict)
     ready_at: float = 0.0
     deaths: int = 0
+    retries: int = 0
     origins: list[str] = field(default_factory=list)
     more_origins: int = 0
     inferences: int = 0

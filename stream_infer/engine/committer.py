@@ -181,7 +181,8 @@ class Committer(threading.Thread):
             self._sizers[split.source].learn(receipt)
             batch = (batches or {}).get(split.split_id)
             begun = batch.marks["read"][0] if batch is not None and "read" in batch.marks else None
-            figures.committed(self._metrics, split, receipt, begun)
+            oldest = None if batch is None else batch.oldest
+            figures.committed(self._metrics, split, receipt, begun, oldest)
             self.on_settled(split)
             if batch is not None:
                 self._trace(batch, began, receipt)

@@ -75,6 +75,7 @@ class Planner(threading.Thread):
         self._drained = threading.Event()
         self._planned_all = threading.Event()
         self._acknowledged_at = 0.0
+        self._looked_at = 0.0
         self._position = ledger.position(source.name)
         self._metrics = metrics or Metrics([source.name])
         self._prefix: Mapping[str, int] | None = None
@@ -116,6 +117,7 @@ class Planner(threading.Thread):
             self._acknowledge()
             room = self._backlog.room(_BUSY_SECONDS, _PROBES if self._sizer.probing else None)
             if not room:
+                self._look_anyway()
                 continue
             planned = self._patiently(partial(self._plan_once, room))
             if planned is None:
@@ -124,6 +126,11 @@ class Planner(threading.Thread):
                 if self._until_idle and not self.lag.unsettled and not self.lag.records:
                     return
                 self._rest(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
+
+    def _look_anyway(self) -> None:
+        """What waits stays known while nothing more may be planned: behind an outage it grows for hours."""
+        if time.monotonic() - self._looked_at >= _QUIET_SECONDS:
+            self._patiently(partial(self._plan_new, 0))
 
     def _plan_once(self, room: int) -> int:
         steps = self._replay_once(max(1, room // 2))
@@ -146,6 +153,7 @@ class Planner(threading.Thread):
         return len(again)
 
     def _plan_new(self, room: int) -> int:
+        self._looked_at = time.monotonic()
         limits = self._limits
         freshness = 0.0 if self._until_idle else limits.freshness
         budget = PlanBudget(

@@ -157,6 +157,7 @@ class Stage:
         for attempt in range(1, self._attempts + 1):
             try:
                 done = waiting(one_try)
+                done.retries += next(tries) - 1
                 if told:
                     self._gate.waits.remote(batch.split.split_id, None)
                 return done

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stream_infer import config, crash
 from stream_infer.contracts import ORIGINS, Model, Reader, ReadOutcome, Sink
@@ -78,6 +79,7 @@ class ReadStep:
         rejects = list(outcome.rejects)
         rows = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
         batch.received = rows.num_rows + len(rejects) + sum(loss.records for loss in outcome.losses)
+        batch.oldest = oldest_event(rows)
         prepared = time.time()
         for function in (self._preprocess, self._model.prepare):
             if function is not None and rows.num_rows:
@@ -161,6 +163,12 @@ class WriteStep:
         rows = stamped(batch.rows, batch.split.split_id, batch.model)
         batch.receipt = self._sink.write(batch.split, rows, batch.to_receipt())
         return batch
+
+
+def oldest_event(rows: pa.Table) -> float | None:
+    """Event time of the oldest record, where any has one."""
+    moment = pc.min(rows.column("event_time")).as_py() if "event_time" in rows.column_names else None
+    return None if moment is None else float(moment.timestamp())
 
 
 def stamped(rows: pa.Table, split_id: str, model: str) -> pa.Table:

@@ -6,7 +6,6 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +21,7 @@ from stream_infer.engine.planner import Planner
 from stream_infer.engine.publisher import Publisher
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.engine.storm import Storm
+from stream_infer.engine.waits import Waits
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _WARM_SECONDS = 600.0
 _FENCED_SECONDS = 60.0  # for what is in flight when another instance owns the ledger: that one does it anyway
+_STORM_SECONDS = 60.0  # that a line which stands can still be seen: several scrapes of its metrics, a look at its page
 _PUBLISH_SECONDS = 60.0  # for rejects that wait at the end; a target that fails by then is told by the next start
 # A split of one record is rejected for killing its worker only on the gate's word. The durable count also grows when
 # the whole service is killed, which is not the record's fault, so there it takes this many times the limit.
@@ -97,14 +98,13 @@ class Supervisor:
         pools = [[step.name for step in stage.steps] for stage in stages]
         self._gauges = Gauges(metrics, self._backlog, self.planners, self._committer.actor_time, pools)
         self._committer.on_settled = self._gauges.settled
-        self._failures_told: Counter[tuple[str, str]] = Counter()
+        self._waits = Waits(metrics, self._backlog)
         metrics.before_scrape(self._gauges.refresh)
         self._stop = threading.Event()
         self._generation: Generation | None = None
         self._generations = 0
         self._failures = 0
         self._busy_at = time.monotonic()
-        self._stalled: tuple[str, ...] = ()  # what workers wait for at the moment
 
     def stop(self) -> None:
         """Stop planning, finish what is in flight, commit, and let `run` return."""
@@ -131,6 +131,8 @@ class Supervisor:
             self._committer.patiently(
                 self._ledger.forgive
             )  # or it would be poisoned after a few starts that change nothing
+            if not self._until_idle:
+                self._stop.wait(_STORM_SECONDS)
             raise Fatal(self._storm.sentence(self._ledger.audit()["in_flight"]))
 
     def status(self) -> dict[str, object]:
@@ -143,14 +145,14 @@ class Supervisor:
             "trouble": self._storm.stands
             or self.trouble
             or self._committer.trouble
-            or next(iter(self._stalled), None)
+            or next(iter(self._waits.told), None)
             or next(filter(None, rejects.values()), None),
             "rejects": rejects,
             "generation": generation.number if generation else None,
             "waiting_splits": self._backlog.waiting,
             "in_flight_splits": self._backlog.in_flight,
             "in_flight_bytes": self._backlog.in_flight_bytes,
-            "stalled": list(self._stalled),
+            "stalled": list(self._waits.told),
             "storm": self._storm.stands is not None,
             "stages": [
                 {"steps": [step.name for step in stage.steps], "max_actors": stage.max_actors} for stage in self._stages
@@ -170,7 +172,7 @@ class Supervisor:
         while not self._stop.is_set() and self._storm.stands is None:
             self._raise_failures()
             self._watch_generation()
-            self._watch_workers()
+            self._waits.look(self._generation)
             self._tell_gauges()
             if self._until_idle and self._all_done():
                 return
@@ -235,19 +237,6 @@ class Supervisor:
             self._busy_at = time.monotonic()
         elif time.monotonic() - self._busy_at > self.settings.limits.idle_after:
             self._release(generation, "idle")
-
-    def _watch_workers(self) -> None:
-        """What splits in flight wait for: a failing store or broker is met by the workers, which nobody reads."""
-        waits = self._generation.waiting() if self._generation is not None else {}
-        failures = Counter(self._generation.failures if self._generation is not None else {})
-        for (step, dependency), count in (failures - self._failures_told).items():
-            self.metrics.add(m.DEPENDENCY_ERRORS, count, step, dependency)
-        self._failures_told = failures
-        stalled = tuple(sorted(set(waits.values())))
-        for why in stalled:
-            if why not in self._stalled:
-                log.warning("a worker waits: %s", why)
-        self._stalled = stalled
 
     def _release(self, generation: Generation, end: str) -> None:
         log.info("generation %d ends: %s", generation.number, end, extra={"generation": generation.number})

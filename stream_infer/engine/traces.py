@@ -32,5 +32,5 @@ def trace_of(
         origins=batch.origins,
         more_origins=batch.more_origins,
         error=None if why is None else f"{why.error} in {why.stage}: {why.reason}",
-        retried=split.attempt > 1 or batch.deaths > 0,
+        retried=split.attempt > 1 or batch.deaths > 0 or batch.retries > 0,
     )

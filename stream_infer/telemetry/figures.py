@@ -12,11 +12,15 @@ from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 
-def committed(metrics: Metrics, split: Split, receipt: Receipt, begun: float | None = None) -> None:
+def committed(
+    metrics: Metrics, split: Split, receipt: Receipt, begun: float | None = None, oldest: float | None = None
+) -> None:
     """Count one split that its receipt made final.
 
     Args:
         begun: when its reading began, where this instance saw it; a file that an earlier one left was not read here.
+        oldest: event time of its oldest record, where it was read here. The planner only knows when it first heard of
+            a split's records, which behind a backlog is long after they came to be.
     """
     source = split.source
     received = receipt.records if receipt.received is None else receipt.received
@@ -32,7 +36,8 @@ def committed(metrics: Metrics, split: Split, receipt: Receipt, begun: float | N
     for step, seconds in receipt.seconds.items():
         metrics.observe(m.SPLIT_SECONDS, seconds, step)
     if split.event_at is not None:
-        waited = max(0.0, (receipt.written_at or time.time()) - split.event_at)
+        event_at = split.event_at if oldest is None else min(oldest, split.event_at)
+        waited = max(0.0, (receipt.written_at or time.time()) - event_at)
         metrics.observe(m.END_TO_END_SECONDS, waited, source, trace_id=split.trace_id)
     if begun is not None and split.planned_at:
         waited = max(0.0, begun - split.planned_at)

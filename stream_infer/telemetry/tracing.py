@@ -224,7 +224,7 @@ def _outcome(trace: SplitTrace) -> dict[str, str | int]:
         "stream_infer.source": split.source,
         "stream_infer.split_id": split.split_id,
         "stream_infer.attempt": split.attempt,
-        "messaging.batch.message_count": split.records,
+        _counted(trace): split.records,
     }
     if trace.more_origins:
         found["stream_infer.links.omitted"] = trace.more_origins
@@ -235,9 +235,14 @@ def _outcome(trace: SplitTrace) -> dict[str, str | int]:
             "stream_infer.lost": sum(loss.records for loss in receipt.losses),
             "stream_infer.model": receipt.model,
             "stream_infer.file": receipt.file or "",
-            "messaging.batch.message_count": receipt.records,
+            _counted(trace): receipt.records,
         }
     return found
+
+
+def _counted(trace: SplitTrace) -> str:
+    """What the number of records is called: the conventions know messages only."""
+    return "messaging.batch.message_count" if "messaging.system" in trace.attributes else "stream_infer.records"
 
 
 def _link(traceparent: str) -> Link | None:

@@ -1,14 +1,9 @@
-"""Where the chaos suite lives: ledgers and stores of both kinds, and a Ray cluster that stands."""
+"""Where the chaos suite lives: ledgers and stores of both kinds."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,51 +13,9 @@ from sqlalchemy import create_engine
 from watch import Watch, of_bucket, of_folder
 
 from benchmarks.rows.ledger import fill
-from ops.parts.process import Server, free_port
 from stream_infer.config import Storage
 from stream_infer.ledger import Ledger, schema
 from stream_infer.ledger.store import parse_url
-
-_STARTS = 5  # Ray gives up on a node after 30 s, too soon for a machine under load
-
-
-@pytest.fixture(scope="session")
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a Ray cluster of one node: that of ``STREAM_INFER_CHAOS_RAY``, or one of its own.
-
-    Starting a Ray of its own is two thirds of a local start's work.
-    """
-    if standing := os.environ.get("STREAM_INFER_CHAOS_RAY"):
-        yield standing
-        return
-    # said aloud, and inherited by all that joins: a token that only lies in the home folder is not sent by those
-    os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
-    port, ray = free_port(), str(Path(sys.executable).with_name("ray"))
-    temp = Path("/tmp") / f"stream-infer-chaos-{os.getpid()}"  # Ray's sockets need a short path
-    head = ["start", "--head", f"--port={port}", f"--temp-dir={temp}", "--num-cpus=4", "--include-dashboard=false"]
-    more = ["--object-store-memory=200000000", "--disable-usage-stats", "--block"]
-    server = Server([ray, *head, *more], tmp_path_factory.mktemp("ray") / "ray.log", port, 180)
-    try:
-        for _ in range(_STARTS):
-            server.start()
-            if _well(server, [ray, "health-check", f"--address=127.0.0.1:{port}"]):
-                break
-            server.stop()
-        else:
-            pytest.fail("no Ray cluster starts here")
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop()
-        shutil.rmtree(temp, ignore_errors=True)
-
-
-def _well(server: Server, check: list[str]) -> bool:
-    """True as soon as the cluster answers, False when it ended instead."""
-    while server.process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):  # it would wait for ever for a cluster that ended meanwhile
-            if not subprocess.run(check, capture_output=True, check=False, timeout=60).returncode:
-                return True
-    return False
 
 
 @pytest.fixture(params=["sqlite-s3", "postgresql-disk"])

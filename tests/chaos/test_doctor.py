@@ -1,4 +1,4 @@
-"""Six staged troubles against the real service: the doctor names each, and is content again when it is over.
+"""Seven staged troubles against the real service: the doctor names each, and is content again when it is over.
 
 Its words are printed: ``pytest -m chaos -s tests/chaos/test_doctor.py``. The page is photographed on the way; with
 ``STREAM_INFER_PICTURES=docs/images`` the pictures are kept there.
@@ -41,7 +41,8 @@ class Digest:
 _SCREENS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": {"width": 1200, "height": 860}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 860}},
-    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+    "low": {"color_scheme": "light", "viewport": {"width": 1200, "height": 640}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 1560}},
 }
 
 
@@ -86,12 +87,13 @@ class Ward:
         for item in said:
             print(f"\n[{item['severity']}] {item['sentence']}\n    → {item['advice']}")
 
-    def photograph(self, browser: Browser, name: str, *screens: str) -> None:
+    def photograph(self, browser: Browser, name: str, severity: str, *screens: str) -> None:
         for screen in screens:
             page = browser.new_page(**_SCREENS[screen])
+            page.set_default_timeout(120_000)
             page.goto(self.service.url)
-            page.wait_for_selector("html.live .verdict")
-            page.screenshot(path=self.pictures / f"{name.replace('*', screen)}.png", full_page=screen == "phone")
+            page.wait_for_selector(f"html.live .verdict.{severity}")
+            page.screenshot(path=self.pictures / f"{name.replace('*', screen)}.png")
             page.close()
 
     def is_content(self) -> None:
@@ -163,9 +165,9 @@ def test_a_service_that_is_well_is_told_so(ward: Ward, browser: Browser) -> None
     thread = threading.Thread(target=feed)
     thread.start()
     try:
-        ward.service.until(lambda: ward.service.status()["recent"]["committed"] > 2500, "at work", 300)
+        ward.service.until(lambda: ward.service.status()["records"]["committed"] > 1000, "at work", 300)
         ward.says("well", "all is well")
-        ward.photograph(browser, "page-*", "light", "dark", "phone")
+        ward.photograph(browser, "page-*", "well", "light", "dark", "phone")
     finally:
         over.set()
         thread.join()
@@ -186,7 +188,7 @@ def test_a_store_that_is_away_is_named(ward: Ward, browser: Browser) -> None:
     ward.proxy.cut()
     ward.says("source waits", "source inbox", "S3")
     ward.says("stage waits", "read waits for S3")
-    ward.photograph(browser, "page-trouble", "light")
+    ward.photograph(browser, "page-trouble", "bad", "low")
     ward.proxy.mend()
     ward.pace.write_text("0")
     ward.is_content()
@@ -217,6 +219,26 @@ def test_a_slow_ledger_is_named(ward: Ward) -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_a_store_that_comes_and_goes_is_named(ward: Ward) -> None:
+    over = threading.Event()
+
+    def flap() -> None:
+        while not over.wait(0.5):
+            ward.proxy.cut()
+            over.wait(0.7)
+            ward.proxy.mend()
+
+    thread = threading.Thread(target=flap)
+    thread.start()
+    try:
+        ward.put("near", 1000)
+        ward.says("stage fails", "read waits for S3 at times", "of its tries")
+    finally:
+        over.set()
+        thread.join()
+    ward.is_content()
 
 
 def test_a_producer_that_stopped_is_named(ward: Ward) -> None:

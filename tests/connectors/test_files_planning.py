@@ -71,7 +71,9 @@ def _source(store: Any, queue: EventQueue | None = None, **more: Any) -> FilesSo
 
 
 writes = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 3)), max_size=6)
-moves = st.lists(st.tuples(writes, st.sampled_from(["list", "events", "again", "restart", "fail"])), max_size=12)
+moves = st.lists(
+    st.tuples(writes, st.sampled_from(["list", "events", "again", "restart", "fail", "full"])), max_size=12
+)
 
 
 @given(history=moves, records=st.integers(1, 5), splits=st.integers(1, 4))
@@ -87,11 +89,12 @@ def test_every_version_that_stands_is_claimed_once(history: Any, records: int, s
             source = _source(bucket, queue, discover={"poll": 0})
         bucket.fails = how == "fail" and bool(bucket.items)
         try:
-            steps = plan(source, claims, records=records, splits=splits)
+            room = 0 if how == "full" else splits
+            steps = plan(source, claims, records=records, splits=room)
         except Retryable:
             assert bucket.fails
             continue
-        assert len(steps) <= splits
+        assert len(steps) <= room
         assert all(step.split and 0 < step.split.records == len(step.objects) <= records for step in steps)
     bucket.fails = False
     while plan(source, claims, records=records, splits=splits):
@@ -111,6 +114,16 @@ def test_splits_keep_to_their_budget_and_to_the_order(sizes: list[int], most: in
         assert step.split is not None
         assert step.split.bytes == sum(item.size for item in step.objects)
         assert len(step.objects) == 1 or (step.split.bytes <= most and len(step.objects) <= records)
+
+
+def test_without_room_for_a_split_it_is_still_known_what_waits() -> None:
+    bucket, claims = Bucket(), Claims()
+    for number in range(50):
+        bucket.put(str(number), 1)
+    source = _source(bucket)
+    assert plan(source, claims, splits=0) == []
+    position: Any = claims
+    assert source.lag(position).records == 50
 
 
 def test_the_same_objects_make_the_same_split() -> None:

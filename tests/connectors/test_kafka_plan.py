@@ -113,6 +113,16 @@ def test_a_long_partition_does_not_starve_the_others() -> None:
     assert (lag.records, lag.by_key["t/0"], lag.by_key["t/1"]) == (9990, 9990, 0)
 
 
+def test_without_room_for_a_split_it_is_still_known_what_waits() -> None:
+    cluster, positions = FakeCluster([20]), Positions()
+    source = source_of(cluster)
+    assert len(splits_of(plan(source, positions, replace(BUDGET, splits=1)))) == 1
+    cluster.logs["t", 0] = (0, 500)
+    assert splits_of(plan(source, positions, replace(BUDGET, splits=0))) == []
+    assert source.lag(positions).records == 490
+    assert [place.end for place in source.places({"t/0": 0})] == [500]
+
+
 def test_bytes_bound_a_split_too() -> None:
     found = splits_of(plan(source_of(FakeCluster([10])), Positions(), replace(BUDGET, bytes=4000, record_bytes=1000.0)))
     assert [split.records for split in found] == [4, 4, 2]

@@ -1,4 +1,4 @@
-"""One message, followed from its producer's traceparent through the spans to its row."""
+"""One message, followed from its producer's traceparent through the spans to its row; with ``-s`` its way is printed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from kafka import KafkaProducer
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_kit import Receiver
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -47,6 +48,22 @@ def test_from_the_producer_s_span_to_the_row(kafka: str, kafka_topic: Callable[.
     others = {other["trace_id"] for other in rows if other["split_id"] == row["split_id"]} - {TRACE}
     assert others == {root.trace_id.hex()}  # a message without a trace has its split's
     assert len(rows) == 10
+    print(f"\n{_told(root, children, attributes, row)}")
+
+
+def _told(root: Span, children: list[Span], attributes: dict[str, Any], row: dict[str, Any]) -> str:
+    """The way of the message, for people (``pytest -s``)."""
+    lines = [
+        f"message {row['record_id']} with traceparent 00-{TRACE}-{SPAN}-01",
+        f"span {root.name!r} {root.span_id.hex()} of trace {root.trace_id.hex()}, linked to {SPAN}:",
+        *(f"  {name}: {value}" for name, value in sorted(attributes.items())),
+        *(
+            f"  {child.name}: {(child.end_time_unix_nano - child.start_time_unix_nano) / 1e6:.1f} ms"
+            for child in sorted(children, key=lambda child: child.start_time_unix_nano)
+        ),
+        f"row in {attributes['stream_infer.file']}: split {row['split_id']}, trace_id {row['trace_id']}",
+    ]
+    return "\n".join(lines)
 
 
 def _produce(servers: str, topic: str) -> None:

@@ -24,7 +24,9 @@ from stream_infer.engine.gate import AttemptGate, Start
 from stream_infer.engine.planner import Planner
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.engine.storm import Storm
+from stream_infer.errors import Retryable
 from stream_infer.ledger import Ledger
+from stream_infer.splits import Split
 from stream_infer.telemetry.metrics import Metrics
 
 
@@ -131,6 +133,26 @@ def test_a_killing_record_is_isolated_within_log2_n_and_attempts_deaths(data: st
         assert {reject.record_id for reject in workers.ledger.rejects()} == {f"numbers/{number}" for number in bad}
         assert workers.ledger.audit()["in_flight"] == 0
         workers.ledger.close()
+
+
+def test_tries_that_failed_are_counted_in_the_batch() -> None:
+    fails = [Retryable("away"), Retryable("away"), ValueError("odd")]
+
+    class Failing:
+        name = "read"
+
+        def setup(self) -> None:
+            return
+
+        def run(self, batch: Batch) -> Batch:
+            if fails:
+                raise fails.pop(0)
+            return batch
+
+    with _without_ray():
+        stage = stages.Stage((Failing(),), _handle(_gate()), 3, 1)
+        split = Split.of("s", {}, folder="f", records=1, bytes=1)
+        assert Batch.from_envelope(stage(Batch(split).to_envelope())).retries == 3
 
 
 def _gate(*starving: str) -> AttemptGate:

@@ -44,6 +44,20 @@ def _read(reader: Growing) -> Batch:
     return step.run(Batch(split))
 
 
+def test_a_split_knows_when_its_oldest_record_came_to_be() -> None:
+    class Dated(Growing):
+        def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
+            for seconds in ([30, None], [20, 40]):
+                moments = pa.array([None if each is None else each * 1_000_000 for each in seconds])
+                yield pa.table({"event_time": moments.cast(pa.timestamp("us", tz="UTC")), "record_id": ["a", "b"]})
+
+    batch = _read(Dated(1))
+    assert batch.oldest == 20.0
+    assert Batch.from_envelope(batch.to_envelope()).oldest == 20.0
+    assert _read(Growing(1)).oldest is None
+    assert _read(Growing(0)).oldest is None
+
+
 def test_a_split_within_the_limit_is_read_whole() -> None:
     assert _read(Growing(2)).rows.num_rows == 16
 

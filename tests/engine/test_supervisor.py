@@ -21,6 +21,7 @@ from stream_infer.engine.supervisor import Supervisor
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
 from stream_infer.models import build_model
+from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 HERE = str(Path(__file__).parent)
@@ -113,6 +114,30 @@ def test_a_storm_stops_the_line_and_a_repaired_model_does_what_was_held_back(
     rejected = {reject.record_id for reject in ledger.rejects()}
     assert len(rejected) == counts["rejected"]
     assert sorted([*sink.record_ids(), *rejected]) == sorted(f"numbers/{number}" for number in numbers)
+
+
+def test_a_line_that_stands_can_be_seen_until_it_is_told_to_end(tmp_path: Path, cluster: Room) -> None:
+    settings = _settings(tmp_path, "fused", {"attempts": 1, "storm": {"records": 20}}, raising=list(range(120)))
+    source = NumbersSource("numbers", 120)
+    supervisor, _, _ = _supervisor(settings, source, tmp_path, cluster, until_idle=False)
+    told: list[str] = []
+
+    def run() -> None:
+        try:
+            supervisor.run()
+        except Fatal as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    _until(lambda: supervisor.state == "stopped")
+    thread.join(2.0)
+    assert thread.is_alive()
+    assert supervisor.status()["storm"]
+    assert supervisor.metrics.value(m.STORM_STOPPED) == 1
+    supervisor.stop()
+    thread.join(30)
+    assert "everything fails" in told[0]
 
 
 def test_an_outage_of_the_sink_is_waited_out_and_an_idle_generation_released(tmp_path: Path, cluster: Room) -> None:

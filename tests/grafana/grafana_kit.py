@@ -15,9 +15,11 @@ import pytest
 
 from grafana.build import BOARDS, HERE
 from grafana.records import RECORDS
+from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import METRICS
 
 _NAME = re.compile(r"(?<![\w$])([a-zA-Z_:][\w:]*)(?![\w:])(\{[^}]*\})?(\s*\()?")
+EXEMPLARS = f"{m.END_TO_END_SECONDS.full_name}_bucket"
 _WORDS = {"by", "on", "and", "or", "unless", "bool", "without", "ignoring", "offset"}
 
 

@@ -52,11 +52,19 @@ class Proof:
             assert not any("<error" in text for text in annotations.values()), annotations
             self.fired[alert["labels"]["alertname"]] = annotations["summary"]
 
-    def until_fired(self, *names: str, seconds: float = 400) -> None:
-        """Return when these alerts have been seen to fire."""
+    def until_fired(self, *names: str, lives: Callable[[], bool] = lambda: True, seconds: float = 400) -> None:
+        """Return when these alerts have been seen to fire; fails at once where the service no longer lives."""
         wanted = {f"StreamInfer{name}" for name in names}
         assert wanted <= NAMES
-        until(lambda: self.look() or wanted <= self.fired.keys(), f"fired: {sorted(wanted)}", seconds, self._told)
+
+        def fired() -> bool:
+            self.look()
+            assert lives() or wanted <= self.fired.keys(), (
+                f"the service ended before {sorted(wanted)} fired; {self._told()}"
+            )
+            return wanted <= self.fired.keys()
+
+        until(fired, f"fired: {sorted(wanted)}", seconds, self._told)
 
     def _told(self) -> str:
         return f"fired so far: {sorted(self.fired)}"

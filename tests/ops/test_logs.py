@@ -25,6 +25,8 @@ from stream_infer.splits import Split
 log_to(Console(stderr=True), sys.argv[1], lambda text: text.replace("hunter2", "***"))
 import ray
 tame_ray()
+import ray.data
+tame_ray()
 log = logging.getLogger("stream_infer.engine.committer")
 log.warning("split %s is divided", "abc", extra=Split.of("s", {}, folder="f", records=1, bytes=1).fields())
 try:
@@ -33,6 +35,7 @@ except ValueError:
     log.exception("the committer failed")
 logging.getLogger("ray").warning("a hint nobody needs")
 logging.getLogger("ray.data").error("something is broken")
+logging.getLogger("ray.data._internal.progress").warning("another hint nobody needs")
 logging.getLogger("urllib3").info("chatter")
 print("(raylet) A worker died or was killed while executing a task")
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,12 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+from ops.watch.search import search
+from stream_infer.contracts import ObjectVersion, Planned
+from stream_infer.pipeline import Pipeline
+from stream_infer.records import ObjectCoordinate
+from stream_infer.splits import Split
 
 _CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -56,6 +63,23 @@ def test_where_is_an_object_by_url_or_key(tmp_path: Path, name: str) -> None:
     with served(settings(tmp_path).model_copy(update={"sources": _plain(tmp_path)})) as url:
         (fate,) = ask(f"{url}/api/v1/where?name={quote(name)}").json
         assert (fate["state"], fate["record"]) == ("in_flight", "s3://in/docs/a.txt?version=v1#0")
+
+
+@pytest.mark.parametrize("url", ["docs", "{}/docs", "file://{}/docs/"])
+@pytest.mark.parametrize("name", ["{}/docs/a b.txt", "docs/a b.txt", "a b.txt", "file://{}/docs/a b.txt"])
+def test_where_is_a_file_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = settings(tmp_path)
+    stream, inbox = chosen.sources
+    moved = inbox.model_copy(update={"url": url.format(tmp_path)})
+    with closing(Pipeline(chosen.model_copy(update={"sources": [stream, moved]}))) as pipeline:
+        pipeline.ledger().acquire("test")
+        item = {"key": f"{tmp_path}/docs/a b.txt".lstrip("/"), "version": "v1", "size": 3}
+        split = Split.of("inbox", {"objects": [item]}, folder="d", records=1, bytes=3, planned_at=3.0)
+        claim = ObjectVersion(str(ObjectCoordinate("file", "", item["key"], "v1")).partition("#")[0], 3, 0.0)
+        pipeline.ledger().plan("inbox", [Planned(split, objects=(claim,))])
+        (found,) = search(pipeline.settings, pipeline.ledger(), name.format(tmp_path))
+    assert (found.state, found.split_id) == ("in_flight", split.split_id)
 
 
 def _plain(folder: Path) -> list[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -75,6 +76,20 @@ def test_all_listeners_get_one_writers_snapshots_and_a_slow_one_the_newest(tmp_p
     assert late[1].number >= seen[-1].number
     assert any(late[0] is item for item in seen) or late[0].number > seen[0].number
     assert seen[0].json is seen[0].json  # made once, for all
+
+
+def test_who_comes_later_is_told_of_now_and_not_of_then(tmp_path: Path) -> None:
+    async def first(watcher: Watcher) -> Published:
+        listening = watcher.listen()
+        told = await anext(listening)
+        await listening.aclose()  # type: ignore[attr-defined]
+        return told
+
+    with _watched(tmp_path) as (_, watcher):
+        before = _listening(first(watcher))
+        at = time.time()
+        after = _listening(first(watcher))
+    assert before.snapshot.at < at < after.snapshot.at
 
 
 def test_listeners_are_let_go_when_it_stops(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -76,6 +77,26 @@ def test_a_committed_split_is_conserved() -> None:
     assert metrics.value(m.RECORDS_REJECTED, "s", "read", "decode") == 3
     assert metrics.value(m.RECORDS_LOST, "s", "expired") == 2
     assert f'trace_id="{split.trace_id}"' in generate_latest(metrics.registry).decode()
+
+
+@pytest.mark.parametrize(
+    ("event_at", "oldest", "waited"),
+    [(90.0, 30.0, 70.0), (30.0, 90.0, 70.0), (90.0, None, 10.0), (200.0, None, 0.0)],
+)
+def test_the_wait_of_a_split_is_that_of_its_oldest_record(event_at: float, oldest: float | None, waited: float) -> None:
+    metrics = Metrics(["s"])
+    split = Split.of("s", {"n": 1}, folder="f", records=9, bytes=9, event_at=event_at)
+    figures.committed(metrics, split, Receipt(split.split_id, "s", 1, {}, rows=9, written_at=100.0), None, oldest)
+    text = generate_latest(metrics.registry).decode()
+    assert f'{m.END_TO_END_SECONDS.full_name}_sum{{source="s"}} {waited}' in text
+
+
+def test_a_replay_has_no_wait() -> None:
+    """Its record was in time, and rejected; when somebody has it tried again says nothing of the service."""
+    metrics = Metrics(["s"])
+    split = Split.of("s", {"n": 1, "replay": 1}, folder="f", records=1, bytes=9)
+    figures.committed(metrics, split, Receipt(split.split_id, "s", 1, {}, rows=1, written_at=100.0), None, 1.0)
+    assert f'{m.END_TO_END_SECONDS.full_name}_count{{source="s"}} 0.0' in generate_latest(metrics.registry).decode()
 
 
 def test_gauges_that_are_read_are_fresh_in_each_scrape() -> None:

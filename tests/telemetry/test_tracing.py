@@ -63,6 +63,17 @@ def test_a_split_is_a_span_with_a_child_for_each_step_and_links_to_its_producers
     assert receiver.headers[0]["authorization"] == "Bearer t"
 
 
+def test_objects_are_no_messages(receiver: Receiver) -> None:
+    tracer = Tracer(Telemetry(otlp=receiver.url), "p", Metrics())
+    tracer.settled(trace_of(_batch(), {"aws.s3.bucket": "in"}, (110.0, 111.0)))
+    tracer.close()
+    (root,) = [span for span in receiver.spans() if not span.parent_span_id]
+    attributes = receiver.attributes(root)
+    assert attributes["stream_infer.records"] == 10
+    assert not [name for name in attributes if name.startswith("messaging.")]
+    assert (root.name, root.kind) == ("process s", 1)  # INTERNAL
+
+
 def test_more_links_than_the_sdk_keeps_by_itself(receiver: Receiver) -> None:
     tracer = Tracer(Telemetry(otlp=receiver.url), "p", Metrics())
     tracer.settled(_trace(_batch(origins=[f"00-{n + 1:032x}-{n + 1:016x}-01" for n in range(ORIGINS)])))
@@ -88,7 +99,7 @@ def test_a_share_is_sampled_and_what_was_slow_or_tried_again_always_is() -> None
     tracer.close()
     kept = {span.context.trace_id for span in exporter.spans if span.context}
     assert 20 < len(kept) < 80
-    for values, sent in (({}, 0), ({"deaths": 1}, 8)):
+    for values, sent in (({}, 0), ({"deaths": 1}, 8), ({"retries": 1}, 8)):
         exporter = _Kept()
         tracer = Tracer(Telemetry(sample=0, slow=9), "p", Metrics(), exporter=exporter)
         tracer.settled(_trace(_batch(**values)))

@@ -63,6 +63,13 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"recent": Recent(lost=7), "sources": [source("stream", lost=7)]},
         ["7 records of stream were gone", "retention"],
     ),
+    "stage fails": (
+        {
+            "stages": [stage("read", 0.6, failed=41, failed_share=0.41, failed_for="store")],
+            "sources": [source("inbox", kind="files", place="s3://in/docs/")],
+        },
+        ["read waits for S3 at times: 41 % of its tries", "look after S3"],
+    ),
     "slow ledger": ({"recent": Recent(commit_seconds=2.1)}, ["ledger commits take 2.1 s"]),
     "read is slow for the gpu": (
         {**FAR, "bottleneck": "read", "stages": [stage("read", 0.97)], "gpus": [Gpu(name="0", utilization=0.12)]},
@@ -129,6 +136,27 @@ def test_a_busy_stage_is_news_where_records_grow_old() -> None:
 def test_a_pool_that_may_still_grow_is_not_told_to_grow() -> None:
     growing = well(**FAR, bottleneck="infer", stages=[stage("infer", 0.99, actors=1, max_actors=4)])
     assert "may grow to 4" in examine(growing)[0].advice
+
+
+@pytest.mark.parametrize(
+    ("failed_for", "named"),
+    [("kafka", "Kafka"), ("store", "the store"), ("queue", "the event queue"), ("other", "something outside")],
+)
+def test_what_failed_is_named(failed_for: str, named: str) -> None:
+    failing = stage("read", 0.6, failed=10, failed_share=0.2, failed_for=failed_for)
+    (finding,) = [found for found in examine(well(stages=[failing])) if found.rule == "stage fails"]
+    assert f"read waits for {named} at times" in finding.sentence
+
+
+def test_a_try_that_fails_now_and_then_is_no_news() -> None:
+    for failed, share in ((4, 0.5), (50, 0.05)):
+        rare = stage("read", 0.6, failed=failed, failed_share=share, failed_for="store")
+        assert [finding.rule for finding in examine(well(stages=[rare]))] == ["well"]
+
+
+def test_a_service_that_a_storm_stopped_is_not_just_started_again() -> None:
+    stood = well(state="stopped", storm=True, trouble="1,000 of 1,000 fail")
+    assert [finding.rule for finding in examine(stood)] == ["storm"]
 
 
 def test_the_worst_is_told_first() -> None:

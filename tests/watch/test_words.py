@@ -49,3 +49,11 @@ def test_a_long_line_keeps_both_ends() -> None:
     assert line.startswith("begin")
     assert line.endswith("end")
     assert len(line) == 50
+
+
+def test_a_record_keeps_what_tells_it_from_its_neighbours() -> None:
+    assert words.coordinate("kafka://6WiSonYrTmS2DvQTXpVxRA/tickets/0/17", 40) == "tickets/0/17"
+    long = words.coordinate(f"s3://in/{'deep/' * 30}a.txt?version=1#7", 40)
+    assert len(long) == 40
+    assert long.startswith("s3://in/")
+    assert long.endswith("version=1#7")

@@ -1,0 +1,45 @@
+"""What workers wait for: a failing store or broker is met by them, where nobody reads, and told here."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.generation import Generation
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Waits:
+    """For one thread.
+
+    Attributes:
+        told: what is waited for at the moment, each sentence once.
+    """
+
+    def __init__(self, metrics: Metrics, backlog: Backlog) -> None:
+        self.told: tuple[str, ...] = ()
+        self._metrics = metrics
+        self._backlog = backlog
+        self._failures: Counter[tuple[str, str]] = Counter()
+
+    def look(self, generation: Generation | None) -> None:
+        """Count the failures since the last look, and log what was not waited for then."""
+        waits = generation.waiting() if generation is not None else {}
+        failures = Counter(generation.failures if generation is not None else {})
+        for (step, dependency), count in (failures - self._failures).items():
+            self._metrics.add(m.DEPENDENCY_ERRORS, count, step, dependency)
+        self._failures = failures
+        self._log({why: split_id for split_id, why in waits.items() if why not in self.told})
+        self.told = tuple(sorted(set(waits.values())))
+
+    def _log(self, fresh: dict[str, str]) -> None:
+        if not fresh:
+            return
+        splits = {split.split_id: split for split in self._backlog.snapshot()[1]}
+        for why, split_id in fresh.items():
+            about = splits[split_id].fields() if split_id in splits else {"split": split_id}
+            log.warning("a worker waits: %s", why, extra=about)

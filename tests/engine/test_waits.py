@@ -1,0 +1,49 @@
+"""What workers wait for is counted, and logged once with the split it holds up."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from stream_infer.engine.admission import Backlog
+from stream_infer.engine.waits import Waits
+from stream_infer.splits import Split
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.metrics import Metrics
+
+WHY = "read: s3://in/a.txt: the store failed: 503"
+
+
+@dataclass
+class Execution:
+    """Has what is asked of `engine.generation.Generation`."""
+
+    waits: dict[str, str] = field(default_factory=dict)
+    failures: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def waiting(self) -> dict[str, str]:
+        return self.waits
+
+
+def test_a_wait_is_logged_once_and_its_failures_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, backlog, split = Metrics(["s"]), Backlog(1, 8, 8), Split.of("s", {}, folder="f", records=1, bytes=1)
+    backlog.offer([split])
+    backlog.take(0)
+    waits, execution = Waits(metrics, backlog), Execution()
+    running: Any = execution
+    with caplog.at_level(logging.WARNING):
+        waits.look(running)
+        execution.waits = {split.split_id: WHY, "of nobody": "write: s3://out: 503"}
+        for failures in (2, 5):
+            execution.failures = {("read", "store"): failures}
+            waits.look(running)
+    assert waits.told == (WHY, "write: s3://out: 503")
+    assert metrics.value(m.DEPENDENCY_ERRORS, "read", "store") == 5
+    assert [record.getMessage() for record in caplog.records] == [f"a worker waits: {why}" for why in waits.told]
+    assert caplog.records[0].__dict__.items() >= split.fields().items()
+    assert caplog.records[1].__dict__["split"] == "of nobody"
+    waits.look(None)
+    assert waits.told == ()
