@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from connectors.files.store import Store, open_store
+from connectors.files.opening import open_store
+from connectors.files.store import Store
 from stream_infer import config, crash
 from stream_infer.errors import ConfigError, Lost
 

@@ -13,9 +13,10 @@ from connectors.files.after import after_action
 from connectors.files.counting import count_apart
 from connectors.files.events import ObjectEvent
 from connectors.files.listing import Candidates
+from connectors.files.opening import open_store
 from connectors.files.queues import EventQueue, open_queue
 from connectors.files.reader import FilesReader
-from connectors.files.store import Item, Store, open_store, possible
+from connectors.files.store import Item, Store, possible
 from stream_infer import config
 from stream_infer.contracts import Lag, ObjectVersion, Place, PlanBudget, Planned, Position
 from stream_infer.decode import one_record

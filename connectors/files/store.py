@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote
 
-from stream_infer.config import Storage
-from stream_infer.errors import ConfigError, Lost
+from stream_infer.errors import Lost
 from stream_infer.records import Content
 
 _LONGEST_KEY = 1024  # bytes, in S3, Google Cloud Storage and Azure
@@ -100,28 +97,3 @@ def lost(url: str, reason: str) -> Lost:
     """The error for an object whose planned version is gone."""
     what = "was replaced by another version" if reason == "superseded" else "is not there any more"
     return Lost(f"{url} {what}", reason=reason)
-
-
-def open_store(url: str, storage: Storage) -> Store:
-    """The store that a URL such as ``s3://bucket/in/`` or ``/data/in`` names.
-
-    Raises:
-        ConfigError: nothing here can open such a URL.
-    """
-    from connectors.files.local import LocalStore
-    from connectors.files.objects import ObjectStore
-    from connectors.files.other import FsspecStore
-
-    # urlsplit would cut a key at "?" or "#"; both are legal in keys and paths
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return LocalStore(str(Path(url).expanduser().absolute()))
-    if scheme == "file":
-        return LocalStore(unquote("/" + rest.partition("/")[2]))
-    bucket, _, root = rest.partition("/")
-    if not bucket:
-        raise ConfigError(f"{url!r} names no bucket; write {scheme}://BUCKET/PREFIX/")
-    kind = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az"}.get(scheme)
-    if kind is not None:
-        return ObjectStore(kind, bucket, root.strip("/"), storage)
-    return FsspecStore(scheme, bucket, root.strip("/"), storage)

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from connectors.files.store import Store, open_store, possible
+from connectors.files.opening import open_store
+from connectors.files.store import Store, possible
 from stream_infer import config
 from stream_infer.decode import decode
 from stream_infer.decode.jsonl import parse_object, to_table

@@ -12,7 +12,8 @@ from itertools import islice
 
 import pyarrow as pa
 
-from connectors.files.store import Item, Store, open_store, url_of
+from connectors.files.opening import open_store
+from connectors.files.store import Item, Store, url_of
 from connectors.parquet import footer
 from connectors.parquet.rejects import RejectFolder
 from stream_infer import config, crash

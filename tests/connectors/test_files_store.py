@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.files.store import Store, open_store
+from connectors.files.opening import open_store
+from connectors.files.store import Store
 from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost, RejectRecord, Retryable
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from http_proxy import Answer, FaultProxy, error_in_ok, refused, shortened
 
+from connectors.files.opening import open_store
 from connectors.files.reader import FilesReader
-from connectors.files.store import Store, open_store
+from connectors.files.store import Store
 from stream_infer import config
 from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import Retryable

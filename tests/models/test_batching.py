@@ -23,6 +23,7 @@ class Scripted:
 
     identity = "scripted@0"
     reads: frozenset[str] | None = None
+    weights: int | None = None
 
     def __init__(self, error: Exception | None = None, most: int = 10**9) -> None:
         self.error = error

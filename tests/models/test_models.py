@@ -27,6 +27,7 @@ class Costly:
 
     identity = "costly@0"
     reads: frozenset[str] | None = None
+    weights: int | None = None
 
     def __init__(self, bad: set[int]) -> None:
         self.bad = bad

@@ -35,6 +35,7 @@ import stream_infer.pipeline
 from connectors.files import FilesSource
 from connectors.kafka import KafkaSource
 from connectors.parquet import ParquetSink
+from stream_infer.engine.layout import Room
 from stream_infer.errors import Fatal, Fenced, Retryable
 from stream_infer.pipeline import Pipeline
 
@@ -238,7 +239,7 @@ class Play(Happenings):
             (stream_infer.pipeline, "build_model", lambda _: SimModel(world, self._doom)),
             (stream_infer.pipeline, "build_source", source),
             (stream_infer.pipeline, "build_sink", ParquetSink.from_config),
-            (stream_infer.pipeline, "connect", lambda _: (self.case.setup["actors"], 0)),
+            (stream_infer.pipeline, "connect", lambda _: Room(self.case.setup["actors"], 0, 2**34)),
         ]
 
 

@@ -31,6 +31,7 @@ class SimModel:
 
     identity = "sim@1"
     reads: frozenset[str] | None = None
+    weights: int | None = None
 
     def __init__(self, world: World, doom: Callable[[], None]) -> None:
         self._world, self._doom = world, doom
