@@ -1,6 +1,6 @@
 """The real service under load and a real Prometheus: every expression is answered, and every alert is made to fire.
 
-Windows and waits of the rules are a twentieth of the committed ones. The summary is printed:
+Windows and waits of the rules are a twentieth of the committed ones (see `APART`). The summary is printed:
 ``pytest -s -m chaos tests/grafana/test_answers.py``.
 """
 
