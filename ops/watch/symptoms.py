@@ -141,7 +141,9 @@ def _behind(s: Snapshot) -> str:
 
 
 def _blocked(s: Snapshot, stage: Stage) -> str:
-    held = [other.name for other in s.stages if other is not stage and (other.backpressured or 0.0) >= BLOCKED]
+    """The stages before it that wait for it; one behind it may be late for other reasons."""
+    before = s.stages[: s.stages.index(stage)]
+    held = [other.name for other in before if (other.backpressured or 0.0) >= BLOCKED]
     return f", {' and '.join(held)} {'is' if len(held) == 1 else 'are'} blocked" if held else ""
 
 

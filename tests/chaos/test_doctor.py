@@ -195,7 +195,7 @@ def test_a_store_that_is_away_is_named(ward: Ward, browser: Browser) -> None:
 
 
 def test_rejects_are_named_with_their_reason(ward: Ward) -> None:
-    ward.send(300, lambda number: b"raise" if number % 3 == 0 else b"message %d" % number)
+    ward.send(1500, lambda number: b"raise" if number % 3 == 0 else b"message %d" % number)
     ward.says("many rejects", "infer/ValueError of stream")
 
 

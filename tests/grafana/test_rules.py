@@ -92,6 +92,14 @@ def test_hastened_rules_are_the_same_rules() -> None:
                 assert int(shorter[0]) == max(5, long // 60)
 
 
+def test_an_alert_may_be_hastened_less_than_the_others() -> None:
+    by_name = {
+        rule["alert"]: rule for rule in rules.hastened(60, apart={"StreamInferRestarts": 2})["groups"][1]["rules"]
+    }
+    assert "[900s]" in by_name["StreamInferRestarts"]["expr"]
+    assert "[15s]" in by_name["StreamInferRecordsLost"]["expr"]
+
+
 def test_promtool_finds_no_fault_in_what_is_exported() -> None:
     metrics = Metrics(["inbox"], "model")
     metrics.info(m.BUILD_INFO, "1", "3.11", "2.60")

@@ -123,6 +123,12 @@ def test_quiet_is_no_trouble() -> None:
     assert "nothing waits" in findings[0].sentence
 
 
+def test_only_what_stands_before_a_busy_stage_is_blocked_by_it() -> None:
+    stages = [stage("read", 0.2, 0.75), stage("infer", 0.98), stage("write", 0.1, 0.6)]
+    (finding,) = [found for found in examine(well(**FAR, bottleneck="infer", stages=stages)) if "infer" in found.rule]
+    assert "infer is busy 98 %, read is blocked, 90,050" in finding.sentence
+
+
 def test_a_busy_stage_without_a_backlog_is_no_news() -> None:
     busy = well(bottleneck="infer", stages=[stage("infer", 0.99)])
     assert [finding.rule for finding in examine(busy)] == ["well"]
