@@ -193,15 +193,12 @@ def _cluster(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     port, ray = free_port(), str(Path(sys.executable).with_name("ray"))
     with tempfile.TemporaryDirectory(prefix="si-", dir="/tmp") as temp:  # Ray's sockets need a short path
         head = ["start", "--head", f"--port={port}", f"--temp-dir={temp}", "--include-dashboard=false", "--block"]
-        given = {**os.environ, **environment}
-        server = Server(
-            [ray, *head, "--num-cpus=4", "--disable-usage-stats"], folder / "ray.log", port, 180, dict(environment)
-        )
+        log = folder / "ray.log"
+        given = {**environment, "PYTHONUNBUFFERED": "1"}
+        server = Server([ray, *head, "--num-cpus=4", "--disable-usage-stats"], log, port, 180, given)
         try:
             server.start()
-            until(
-                lambda: not subprocess.call([ray, "health-check", f"--address=127.0.0.1:{port}"], env=given), _PATIENCE
-            )
+            until(lambda: "Ray runtime started" in log.read_text(errors="replace"), _PATIENCE)
             yield f"127.0.0.1:{port}"
         finally:
             server.stop()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_RAY_STARTED = "Ray runtime started"  # as `ray start` says it
 _RAY_STARTS = 5  # Ray gives up on a node after 30 s, too soon for a machine under load
 _REQUIRED = os.environ.get("STREAM_INFER_REQUIRE_PARTS") == "1"
 
@@ -127,13 +127,15 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     temp = Path("/tmp") / f"stream-infer-chaos-{os.getpid()}"  # Ray's sockets need a short path
     head = ["start", "--head", f"--port={port}", f"--temp-dir={temp}", "--num-cpus=4", "--include-dashboard=false"]
     more = ["--object-store-memory=200000000", "--disable-usage-stats", "--block"]
-    server = Server([ray, *head, *more], tmp_path_factory.mktemp("ray") / "ray.log", port, 180)
+    log = tmp_path_factory.mktemp("ray") / "ray.log"
+    server = Server([ray, *head, *more], log, port, 180, {"PYTHONUNBUFFERED": "1"})
     try:
         for _ in range(_RAY_STARTS):
             server.start()
-            if _well(server, [ray, "health-check", f"--address=127.0.0.1:{port}"]):
+            if _stands(server, log):
                 break
             server.stop()
+            log.unlink()
         else:
             pytest.fail("no Ray cluster starts here")
         yield f"127.0.0.1:{port}"
@@ -142,10 +144,10 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def _well(server: Server, check: list[str]) -> bool:
-    """True as soon as the cluster answers, False when it ended instead."""
+def _stands(server: Server, log: Path) -> bool:
+    """True as soon as the node has started, False when it ended instead. Its GCS answers long before."""
     while server.process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):  # it would wait for ever for a cluster that ended meanwhile
-            if not subprocess.run(check, capture_output=True, check=False, timeout=60).returncode:
-                return True
+        if _RAY_STARTED in log.read_text(errors="replace"):
+            return True
+        time.sleep(0.2)
     return False

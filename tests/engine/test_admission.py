@@ -36,6 +36,17 @@ def test_bytes_and_count_are_never_exceeded_and_everything_leaves(
     assert backlog.in_flight_bytes == 0
 
 
+def test_what_a_failed_execution_held_is_given_back_once() -> None:
+    backlog = Backlog(100, 2, 100)
+    offered = [Split.of("s", {"n": n}, folder="f", records=1, bytes=60) for n in range(3)]
+    backlog.offer(offered)
+    (first,) = backlog.take(0)
+    assert backlog.returned() == [first]
+    assert (backlog.in_flight, backlog.in_flight_bytes, backlog.returned()) == (0, 0, [])
+    assert backlog.take(0) == [offered[1]]  # there is room again, for as much as before
+    assert backlog.in_flight_bytes == 60
+
+
 @given(st.lists(st.tuples(st.integers(1, 50_000), st.floats(1e-6, 10), st.integers(1, 10**6)), max_size=30))
 def test_a_split_never_exceeds_its_limits(receipts: list[tuple[int, float, int]]) -> None:
     sizer = SplitSizer(20_000, 64 * 2**20, fused=False)

@@ -21,7 +21,7 @@ import yaml
 from ops.parts.process import free_port
 from stream_infer.config import Storage
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
 CANARY = "canary+7f3a9c/must=never:be@seen"
 FORMS = (CANARY, quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode(), repr(CANARY)[1:-1])
@@ -98,7 +98,7 @@ def test_stores_and_brokers_that_refuse_tell_no_secret(
     )
     process = _start(file, "run")
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 400  # Ray may need five starts on a machine under load
         told = ""
         while '"trouble"' not in told or told.count("wait") + told.count("fail") + told.count("refuse") < 2:
             assert time.monotonic() < deadline, told
