@@ -123,6 +123,17 @@ def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: t
     assert driver.ledger.audit()["committed"] == NUMBERS
 
 
+def test_a_name_that_was_taken_before_a_crash_is_divided_by_the_next_start(
+    driver: _Driver, place: tuple[ParquetSink, Listing]
+) -> None:
+    sink, _ = place
+    sink.retire(driver.split)
+    found = sink.find(driver.split)
+    assert found is not None
+    driver.committer.adopt(driver.split, found)
+    assert len(driver.backlog.take(0.0)) == 16
+
+
 def test_a_file_that_came_before_the_name_was_taken_is_adopted(
     driver: _Driver, place: tuple[ParquetSink, Listing]
 ) -> None:

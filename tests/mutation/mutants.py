@@ -231,7 +231,13 @@ ENGINE_MUTANTS = (
         "if standing is not None and not standing.retired:",
         "if False:",
     ),
-    Mutant("adopting does not check for retired", _COMMITTER, "        if receipt.retired:\n", "        if False:\n"),
+    Mutant(
+        "adopting does not check for retired",
+        _COMMITTER,
+        "        if receipt.retired:\n",
+        "        if False:\n",
+        ZOMBIE,
+    ),
     Mutant(
         "what a later start refused leaves its name free",
         _COMMITTER,
