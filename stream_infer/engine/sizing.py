@@ -8,8 +8,8 @@ from stream_infer.splits import Receipt
 
 TARGET_SECONDS = 1.0
 FIRST_RECORD_BYTES = 1024.0
-_FIRST_RECORDS = 512  # before any receipt, where the steps share an actor because the model is cheap
-_FIRST_RECORDS_DEAR = 32
+FIRST_RECORDS = 512  # before any receipt
+FIRST_RECORDS_DEAR = 32  # the same, of a model with weights
 _PROBES = 8  # receipts after which the cost is more than a guess
 _FIXED_SECONDS = 0.05  # at most, of what a split costs however few records it has: to seek, to flush
 _WEIGHT = 0.3  # of the newest receipt in the moving average
@@ -23,15 +23,16 @@ class SplitSizer:
     Args:
         most: most records of one split, the setting ``limits.split_records``.
         most_bytes: most input bytes of one split, ``limits.split_bytes``.
+        first: records of a split before any receipt.
         fused: the steps share one actor, so their seconds add up; else the slowest of them decides.
     """
 
-    def __init__(self, most: int, most_bytes: int, *, fused: bool) -> None:
+    def __init__(self, most: int, most_bytes: int, *, first: int = FIRST_RECORDS, fused: bool) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._fused = fused
         self._lock = threading.Lock()
-        self._first = _FIRST_RECORDS if fused else _FIRST_RECORDS_DEAR
+        self._first = first
         self._cost: float | None = None
         self._least = float("inf")
         self._seen = 0

@@ -19,7 +19,7 @@ from stream_infer.engine.generation import Generation
 from stream_infer.engine.layout import StageSpec
 from stream_infer.engine.planner import Planner
 from stream_infer.engine.publisher import Publisher
-from stream_infer.engine.sizing import SplitSizer
+from stream_infer.engine.sizing import FIRST_RECORDS, FIRST_RECORDS_DEAR, SplitSizer
 from stream_infer.engine.storm import Storm
 from stream_infer.engine.waits import Waits
 from stream_infer.errors import Fatal, Retryable
@@ -73,10 +73,9 @@ class Supervisor:
         actors = sum(stage.max_actors for stage in stages)
         limits = settings.limits
         self._backlog = Backlog(limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
-        fused = len(stages) == 1
-        self._sizers = {
-            source.name: SplitSizer(limits.split_records, limits.split_bytes, fused=fused) for source in sources
-        }
+        most = limits.split_records, limits.split_bytes
+        sizing = {"first": FIRST_RECORDS if settings.model.kind == "python" else FIRST_RECORDS_DEAR}
+        self._sizers = {source.name: SplitSizer(*most, **sizing, fused=len(stages) == 1) for source in sources}
         self._storm = Storm(limits.storm)
         by_name = {source.name: source for source in sources}
         self._committer = Committer(ledger, sink, by_name, self._backlog, self._sizers, metrics, self._storm, tracer)

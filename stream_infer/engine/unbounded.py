@@ -1,10 +1,11 @@
 """The endless source of a Ray Data execution: the only module that touches Ray Data's private parts.
 
-Checked against Ray 2.60.0; `tests/engine/test_unbounded.py` names that version. Five things of Ray are used that it
+Checked against Ray 2.60.0; `tests/engine/test_unbounded.py` names that version. Six things of Ray are used that it
 does not promise: a logical operator may be registered in ``Planner._DEFAULT_PLAN_FNS``; the scheduling loop calls
 ``refresh_state`` of each operator once a step; an operator that has not completed keeps the execution alive; map
-operators keep block statistics in ``_output_blocks_stats``, which would grow for ever here; and actor pools say their
-size in ``_actor_pool.num_running_actors()``.
+operators keep block statistics in ``_output_blocks_stats``, which would grow for ever here; actor pools say their
+size in ``_actor_pool.num_running_actors()``; and the loop waits ``WAIT_FOR_TASK_COMPLETION_TIMEOUT_S`` for ALL running
+tasks before it looks at those that are done.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset
+from ray.data._internal.execution import streaming_executor_state
 from ray.data._internal.execution.interfaces import BlockEntry, PhysicalOperator, RefBundle
 from ray.data._internal.execution.operators.input_data_buffer import InputDataBuffer
 from ray.data._internal.logical.interfaces import LogicalOperator, LogicalPlan, SourceOperator
@@ -31,6 +33,7 @@ _IDLE_SECONDS = 0.5  # how often an idle loop looks at Ray's own housekeeping (a
 _BUSY_SECONDS = 0.02  # work is in flight but no task runs: actors are starting
 _COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
+_TURN_SECONDS = 0.02  # of the loop while tasks run: Ray's 0.1 s would be added to every hand-over between stages
 
 
 class Feed:
@@ -158,6 +161,7 @@ def _plan_unbounded(logical: _Unbounded, _inputs: list[PhysicalOperator], contex
 def unbounded(feed: Feed) -> Dataset:
     """A dataset of whatever is pushed into the feed, until the feed is closed."""
     Planner._DEFAULT_PLAN_FNS.setdefault(_Unbounded, _plan_unbounded)
+    streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = _TURN_SECONDS
     context = DataContext.get_current().copy()
     context.target_max_block_size = None  # one block in, one block out
     context.execution_no_progress_timeout_s = -1  # a quiet stream is not a stuck one

@@ -75,7 +75,7 @@ def test_what_every_split_costs_is_not_taken_for_the_cost_of_its_records() -> No
 
 
 def test_a_dear_record_is_never_taken_for_a_cheap_one() -> None:
-    sizer = SplitSizer(50_000, 64 * 2**20, fused=False)
+    sizer = SplitSizer(50_000, 64 * 2**20, first=32, fused=False)
     assert sizer.records() == 32
     sizer.learn(Receipt("i", "s", 1, {}, rows=1, seconds={"infer": 0.2}, bytes_in=1))
     assert sizer.records() <= 7
