@@ -7,6 +7,8 @@ import threading
 from stream_infer.splits import Receipt
 
 TARGET_SECONDS = 1.0
+_MOST_SECONDS = 4.0  # under a backlog: a model's batches are better when more records are there to choose from
+_SHARES = 16  # of the backlog, that one split may be: the last splits are small, so that all actors end together
 FIRST_RECORD_BYTES = 1024.0
 FIRST_RECORDS = 512  # before any receipt
 FIRST_RECORDS_DEAR = 32  # the same, of a model with weights
@@ -77,11 +79,16 @@ class SplitSizer:
         with self._lock:
             return max(1.0, self._record_bytes)
 
-    def records(self) -> int:
-        """Records of the next split, 1 … ``most``."""
+    def records(self, waiting: int = 0) -> int:
+        """Records of the next split, 1 … ``most``.
+
+        Args:
+            waiting: how many are known to wait.
+        """
         with self._lock:
             if self._cost is None:
                 return min(self._first, self._most)
-            wanted = int(TARGET_SECONDS / max(self._cost, 1e-9))
+            seconds = min(_MOST_SECONDS, max(TARGET_SECONDS, waiting * self._cost / _SHARES))
+            wanted = int(seconds / max(self._cost, 1e-9))
             fitting = int(self._most_bytes / max(1.0, self._record_bytes))
             return max(1, min(wanted, max(self._first, self._largest * _GROWTH), self._most, fitting))

@@ -33,7 +33,11 @@ _IDLE_SECONDS = 0.5  # how often an idle loop looks at Ray's own housekeeping (a
 _BUSY_SECONDS = 0.02  # work is in flight but no task runs: actors are starting
 _COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
-_TURN_SECONDS = 0.02  # of the loop while tasks run: Ray's 0.1 s would be added to every hand-over between stages
+# How long the loop waits while tasks run. Ray's own 0.1 s is added to every hand-over between stages: too long for few
+# splits that somebody waits for, and for many short ones, which end sooner; each turn takes milliseconds of a core.
+_TURN_SECONDS = (0.02, 0.1)
+_FEW = 2  # blocks in the execution
+_TURNS = 5  # between two blocks that come out
 
 
 class Feed:
@@ -46,6 +50,8 @@ class Feed:
         self._changed = threading.Condition()
         self._closed = False
         self._open = 0
+        self._done_at = time.monotonic()
+        self._pace = 0.0  # seconds between two blocks that come out, a moving mean
 
     def push(self, block: pa.Table) -> None:
         """Add one block. The execution wakes at once."""
@@ -62,6 +68,14 @@ class Feed:
         """One block came out at the other end."""
         with self._changed:
             self._open -= 1
+            now = time.monotonic()
+            self._pace += 0.2 * (now - self._done_at - self._pace)
+            self._done_at = now
+
+    def turn(self) -> float:
+        """Seconds that the scheduling loop may wait for running tasks before it looks at those that are done."""
+        shortest, longest = _TURN_SECONDS
+        return shortest if self._open <= _FEW else min(longest, max(shortest, self._pace / _TURNS))
 
     def close(self) -> None:
         """No more blocks: the execution ends when those that are in it have come out."""
@@ -137,6 +151,7 @@ class _UnboundedBuffer(InputDataBuffer):
             statistics = getattr(operator, "_output_blocks_stats", None)
             if statistics is not None and len(statistics) > _STATISTICS_KEPT:
                 statistics.clear()
+        streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = self._feed.turn()
         if not running:
             self._feed.rest()
 
@@ -161,7 +176,6 @@ def _plan_unbounded(logical: _Unbounded, _inputs: list[PhysicalOperator], contex
 def unbounded(feed: Feed) -> Dataset:
     """A dataset of whatever is pushed into the feed, until the feed is closed."""
     Planner._DEFAULT_PLAN_FNS.setdefault(_Unbounded, _plan_unbounded)
-    streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = _TURN_SECONDS
     context = DataContext.get_current().copy()
     context.target_max_block_size = None  # one block in, one block out
     context.execution_no_progress_timeout_s = -1  # a quiet stream is not a stuck one

@@ -79,3 +79,13 @@ def test_a_dear_record_is_never_taken_for_a_cheap_one() -> None:
     assert sizer.records() == 32
     sizer.learn(Receipt("i", "s", 1, {}, rows=1, seconds={"infer": 0.2}, bytes_in=1))
     assert sizer.records() <= 7
+
+
+def test_splits_are_longer_under_a_backlog_and_short_again_at_its_end() -> None:
+    sizer = SplitSizer(50_000, 64 * 2**20, fused=False)
+    for _ in range(30):
+        sizer.learn(Receipt("i", "s", 1, {}, rows=50, seconds={"infer": 0.05 + 50 * 0.02}, bytes_in=50))
+    sizes = [sizer.records(waiting) for waiting in (10**6, 1600, 400, 0)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert 190 <= sizes[0] <= 210
+    assert 45 <= sizes[3] <= 55
