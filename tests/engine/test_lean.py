@@ -41,7 +41,14 @@ def test_an_execution_brings_no_helpers_and_sees_the_whole_machine() -> None:
     cpus, _, names = ran.stdout.strip().splitlines()[-1].partition(" ")
     assert int(cpus) >= 1
     assert "raylet" in names
-    for helper in ("monitor.py", "dashboard.py", "_StatsActor", "ActorLocationTracker", "Autoscaling", "UsageCollection"):
+    for helper in (
+        "monitor.py",
+        "dashboard.py",
+        "_StatsActor",
+        "ActorLocationTracker",
+        "Autoscaling",
+        "UsageCollection",
+    ):
         assert helper not in names, names
 
 
@@ -49,7 +56,10 @@ def test_an_execution_brings_no_helpers_and_sees_the_whole_machine() -> None:
     ("owner", "names"),
     [
         (lean._NODE, ["start_monitor", "start_api_server", "start_log_monitor"]),
-        (lean._STATS, ["update_execution_metrics", "register_dataset_to_stats_actor", "gen_dataset_id_from_stats_actor"]),
+        (
+            lean._STATS,
+            ["update_execution_metrics", "register_dataset_to_stats_actor", "gen_dataset_id_from_stats_actor"],
+        ),
         (lean._OPERATOR, ["get_or_create_actor_location_tracker", "get_actor_locations"]),
         (lean._AUTOSCALER, ["DefaultAutoscalingCoordinator"]),
     ],
