@@ -156,13 +156,7 @@ class TokenClassification(TextTask):
     extra = frozenset({OFFSETS})
     entity = pa.list_(
         pa.struct(
-            [
-                ("entity", pa.string()),
-                ("score", pa.float32()),
-                ("start", pa.int32()),
-                ("end", pa.int32()),
-                ("word", pa.string()),
-            ]
+            {"entity": pa.string(), "score": pa.float32(), "start": pa.int32(), "end": pa.int32(), "word": pa.string()}
         )
     )
 
