@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.kit import DIGEST, Kit, produce, start, status, until
+from benchmarks.kit import DIGEST, Kit, produce, ready, start, until
 from benchmarks.results import Result
 from ops.parts.process import free_port, stop
 
@@ -47,7 +47,7 @@ def _ready(kit: Kit, name: str, env: dict[str, str]) -> float:
     with file.with_suffix(".log").open("wb") as log:
         process = start(file, stdout=log, stderr=log, env=env)
     try:
-        return until(lambda: bool(status(port).get("ready")), 60, 0.05)
+        return until(lambda: ready(port), 60, 0.05)
     finally:
         stop(process, 60)
 
@@ -57,7 +57,7 @@ def _killed(kit: Kit) -> float:
     file = _file(kit, "killed", port)
     with file.with_suffix(".log").open("wb") as log:
         process = start(file, stdout=log, stderr=log)
-        until(lambda: bool(status(port).get("ready")), 120)
+        until(lambda: ready(port), 120)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         killed = time.perf_counter()

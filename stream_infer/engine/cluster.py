@@ -25,7 +25,7 @@ def connect(root: str) -> Room:
     whatever cluster left its address in the temp folder.
 
     Args:
-        root: folder whose modules the workers can import.
+        root: folder whose modules the processes of a local Ray can import.
 
     Raises:
         ConfigError: no cluster answers there, or it refuses.
@@ -33,17 +33,15 @@ def connect(root: str) -> Room:
     """
     if not ray.is_initialized():
         cluster = os.environ.get("RAY_ADDRESS")
-        path = {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-        if cluster is None:
-            # inherited by every process: with a runtime environment the workers that Ray starts ahead were of no use
-            os.environ.update(path)
+        if cluster is None:  # inherited by every process
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
             if cluster:
-                _join(cluster, {"env_vars": path})
+                _join(cluster)
             else:
                 with without_servers():
-                    _start("local", None)
+                    _start("local")
                 without_helpers()
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             reason = str(error).splitlines()[0]
@@ -54,18 +52,17 @@ def connect(root: str) -> Room:
     return Room(*(int(resources.get(name, least)) for name, least in (("CPU", 1), ("GPU", 0), ("memory", 0))))
 
 
-def _join(address: str, environment: dict[str, dict[str, str]]) -> None:
-    """Ray shows its token to a cluster that it finds by itself, never to one that is named, though `ray start` asks for it."""
-    try:
-        _start(address, environment)
-    except ConnectionError:
-        ray.shutdown()
-        if not maybe_enable_token_auth_if_token_available(warn_if_disabled=False):
-            raise
-        _start(address, environment)
+def _join(address: str) -> None:
+    """Ray shows its token to a cluster that it finds by itself, never to one that is named, though `ray start` asks for it.
+
+    No runtime environment is asked for: with one, the workers that the cluster has at hand would be of no use. What the
+    workers import of the user's they find by the folder that the steps bring.
+    """
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    _start(address)
 
 
-def _start(address: str, environment: dict[str, dict[str, str]] | None) -> None:
+def _start(address: str) -> None:
     """``ray.init``, again where Ray's own processes took longer than Ray waits for them.
 
     That is fixed in Ray (15 s for the ports of an agent, 30 s for the node) and too short on a machine under load.
@@ -79,7 +76,6 @@ def _start(address: str, environment: dict[str, dict[str, str]] | None) -> None:
                 include_dashboard=False,
                 logging_level=logging.WARNING,
                 log_to_driver=False,
-                runtime_env=environment,
             )
         except Exception as error:
             if "timed out during startup" not in str(error):  # a bare Exception: its text is all there is

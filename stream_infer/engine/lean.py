@@ -57,7 +57,8 @@ class WholeMachine:
 @contextmanager
 def without_servers() -> Iterator[None]:
     """Meanwhile ``ray.init`` starts no monitor of an autoscaler or of logs, and no dashboard."""
-    old = [_replace(_NODE, name, _nothing) for name in ("start_monitor", "start_api_server", "start_log_monitor")]
+    instead = {"start_monitor": _nothing, "start_log_monitor": _nothing, "start_api_server": _any_port}
+    old = [_replace(_NODE, name, value) for name, value in instead.items()]
     try:
         yield
     finally:
@@ -86,6 +87,12 @@ def _replace(owner: str, name: str, value: Any) -> tuple[str, Any] | None:
         return None
     setattr(place, name, value)
     return name, old
+
+
+def _any_port(node: Any, **_: Any) -> None:
+    """Called before the node's agent is started. Its port is fixed otherwise: a second Ray on a machine, and one that
+    starts while the agent of a killed one still lives, would wait seconds for it."""
+    node._ray_params.dashboard_agent_listen_port = 0
 
 
 def _nothing(*_: Any, **__: Any) -> None:

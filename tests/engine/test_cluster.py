@@ -25,7 +25,7 @@ def test_a_local_ray_that_is_slow_to_start_is_started_again(monkeypatch: pytest.
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
-    cluster._start("local", None)
+    cluster._start("local")
     assert calls == ["local", "shutdown"] * slow_starts + ["local"]
 
 
@@ -36,7 +36,7 @@ def test_one_that_never_starts_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     with pytest.raises(Fatal, match="did not start in 5 tries"):
-        cluster._start("local", None)
+        cluster._start("local")
 
 
 def test_what_a_failed_start_left_running_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +51,22 @@ def test_what_a_failed_start_left_running_is_ended(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     try:
-        cluster._start("local", None)
+        cluster._start("local")
         assert left[0].wait(10) < 0
         assert own.poll() is None
     finally:
         own.kill()
+
+
+def test_a_named_cluster_is_shown_the_token_at_once_and_asked_for_no_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the token each try to join lasts until Ray gives up; with an environment no worker at hand would do."""
+    calls: list[Any] = []
+    monkeypatch.setattr(cluster, "maybe_enable_token_auth_if_token_available", lambda **_: calls.append("token"))
+    monkeypatch.setattr(ray, "init", lambda **options: calls.append(options))
+    cluster._join("10.0.0.1:6379")
+    token, options = calls
+    assert token == "token"
+    assert options["address"] == "10.0.0.1:6379"
+    assert options.get("runtime_env") is None
