@@ -51,7 +51,10 @@ def main() -> None:
 def _measured(name: str, quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         try:
-            return ROWS[name](Kit(Path(folder), stack, quick))
+            when = report.here()
+            found = ROWS[name](Kit(Path(folder), stack, quick))
+            found.measured = when
+            return found
         except Exception as error:  # a row that fails is shown as such; the others are still measured
             reason = " ".join((getattr(error, "stderr", None) or str(error) or type(error).__name__).split())
             failed = Result(name, name, "")

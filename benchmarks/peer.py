@@ -21,11 +21,11 @@ def rate(result: Result, name: str, *arguments: str) -> float | None:
         python = _environment(name)
         job = [str(python), str(HERE / "peers" / name / "job.py"), *arguments]
         ran = subprocess.run(job, capture_output=True, text=True, timeout=_SECONDS, check=True, cwd=HERE / "peers")
-        answer = json.loads(ran.stdout.strip().splitlines()[-1])
+        answer = json.loads(next(line for line in reversed(ran.stdout.splitlines()) if line.startswith("{")))
         return float(answer["records"]) / float(answer["seconds"])
     except subprocess.TimeoutExpired:
         result.stated(f"peer {name}", "no figure", f"not done after {_SECONDS} s")
-    except (subprocess.CalledProcessError, ValueError, KeyError, IndexError, OSError) as error:
+    except (subprocess.CalledProcessError, ValueError, KeyError, StopIteration, OSError) as error:
         tail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         result.stated(f"peer {name}", "no figure", _told(tail[-1] if tail else "it failed"))
     return None

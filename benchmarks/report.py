@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -43,7 +45,7 @@ def write(results: Sequence[Result], quick: bool) -> None:
         if result.bars:
             (HERE / "charts" / f"{result.name}.svg").write_text(bar_chart(result))
             parts += [f"![{result.title}](charts/{result.name}.svg)", ""]
-        parts += [f"- {note}" for note in result.notes] + ([""] if result.notes else [])
+        parts += [f"- {note}" for note in filter(None, [*result.notes, result.measured])] + [""]
     (HERE / "RESULTS.md").write_text("\n".join(parts).rstrip() + "\n")
 
 
@@ -56,11 +58,33 @@ def load(path: Path | None = None) -> list[Result]:
     return [Result(**{**row, "checks": [Check(**check) for check in row["checks"]]}) for row in rows]
 
 
-def _about() -> str:
+def here() -> str:
+    """What a reader must know of this machine at this moment, to compare a row with another one."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    return (
+        f"at commit {commit.stdout.strip() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPUs; just before, two "
+        f"processes did {_side_by_side():.2f} times the work of one"
+    )
+
+
+def _side_by_side() -> float:
+    """How much more two busy processes do than one: 2 on two idle cores, little over 1 on two threads of one core."""
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(_busy, range(2)))
+        alone = pool.submit(_busy, 0).result()
+        return 2 * alone / max(pool.map(_busy, range(2)))
+
+
+def _busy(value: int) -> float:
+    started = time.perf_counter()
+    for number in range(3_000_000):
+        value = (31 * value + number) & 0xFFFFFFFF
+    return time.perf_counter() - started
+
+
+def _about() -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
     return (
-        f"`make bench` at commit {commit.stdout.strip() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}, "
-        f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {versions}. Machines are shared and noisy: "
-        "read the ratios, each taken beside its yardstick in one run."
+        f"Python {platform.python_version()}, {versions}. Machines are shared and noisy: read the ratios, each taken beside its "
+        "yardstick in one run. Each row says when it was measured."
     )

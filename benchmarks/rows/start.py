@@ -21,7 +21,7 @@ def measure(kit: Kit) -> Result:
     result = Result("start", "Start: command → ready", "s")
     local = [_ready(kit, f"start-{number}", {}) for number in range(1 if kit.quick else 3)]
     best = sorted(local)[len(local) // 2]
-    held = "starting Ray's own processes and two workers takes about 20 CPU-seconds, shared by 2 cores"
+    held = "Ray's own processes, two workers and the imports of all take 8 to 10 CPU-seconds, shared by 2 cores"
     result.at_most("command → ready, local Ray, median", best, 8, "s", held)
     result.stated("SIGKILL → first new row", f"{_killed(kit):.1f} s")
     result.bars = {"stream-infer, local Ray": best}
