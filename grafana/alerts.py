@@ -199,6 +199,15 @@ ALERTS: Final = (
         "a broker, store or database that fails again and again",
     ),
     Alert(
+        "StreamInferWorkersDie",
+        f"{NOW.increase(m.WORKER_DEATHS, *TARGET, 'stage', 'cause', over='15m')} > 3",
+        "0m",
+        "warning",
+        "{{ $labels.instance }}: workers end in {{ $labels.stage }} ({{ $labels.cause }})",
+        "About {{ $value | humanize }} worker processes ended at work in 15 minutes. What they had is tried again.",
+        "records or a model that crash, hang or exhaust the memory of workers",
+    ),
+    Alert(
         "StreamInferNotReady",
         f"{total(m.READY, NOW.of(m.READY), *TARGET, how='max')} < 1 unless "
         f"{total(m.STANDBY, NOW.of(m.STANDBY), *TARGET, how='max')} > 0",

@@ -11,6 +11,7 @@ from stream_infer.contracts import Place
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.planner import Planner
 from stream_infer.splits import Split
+from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.figures import ActorTime
 from stream_infer.telemetry.gpu import Gpus
@@ -77,7 +78,7 @@ class Gauges:
     def _instance(self) -> None:
         self._metrics.set(m.READY, self.state in ("ready", "resting"))
         self._metrics.set(m.GENERATION, self.generation)
-        for step in m.STAGES:
+        for step in labels.STAGES:
             self._metrics.set(m.ACTORS, self.actors.get(step, 0), step)
 
     def _rested(self, busy: bool) -> None:

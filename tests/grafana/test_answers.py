@@ -25,7 +25,8 @@ from stream_infer.telemetry.gpu import Gpus
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 TIMES = 20
-APART = {"StreamInferRestarts": 3}  # how long a start of the service takes is the machine's affair
+# how long a start of the service or of a worker takes is the machine's affair
+APART = {"StreamInferRestarts": 3, "StreamInferWorkersDie": 3}
 RULES = rules.hastened(TIMES, apart=APART)
 EVERYTHING = [*proof_kit.of_panels(), *proof_kit.of_records(), *proof_kit.of_alerts()]
 
@@ -75,6 +76,8 @@ def test_every_expression_is_answered_and_every_alert_fires(it: Troubled, proof:
     _is_well(it, proof, receiver)
     with it.spoilt_messages(), it.store_flapping(), it.the("miscounting"):
         fires("FreshnessBurnsFast", "FreshnessBurnsSlowly", "Rejects", "DependencyErrors", "ConservationBroken")
+    it.load.kill()
+    fires("WorkersDie")
     with it.locked_ledger():
         fires("LedgerSlow")
     with it.store_away(), it.the("hanging"):

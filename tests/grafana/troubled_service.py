@@ -22,7 +22,7 @@ from ops.parts import Proxy
 PARTITIONS = 4
 _BUCKET = "seen-in"
 _MODEL = """
-import hashlib, pathlib, time
+import hashlib, os, pathlib, time
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
@@ -41,6 +41,8 @@ class Digest:
             time.sleep(0.1)
         texts = batch.column("text").to_pylist()
         time.sleep(0.002 * len(texts))
+        if any(text.startswith("kill") for text in texts):
+            os._exit(1)
         for text in texts:
             if text.startswith("raise") or (HERE / "failing").exists():
                 raise ValueError("cannot take " + text)
@@ -72,6 +74,10 @@ class Load(threading.Thread):
             text = f"raise {text}" if self.spoilt and number % 4 == 0 else text
             at = int((time.time() - (600 if self.spoilt else 0)) * 1000)
             self._producer.send(self._topic, text.encode(), partition=number % PARTITIONS, timestamp_ms=at)
+
+    def kill(self) -> None:
+        """A message that ends the process which takes it."""
+        self._producer.send(self._topic, b"kill", partition=0)
 
     def end(self) -> None:
         self._over.set()
