@@ -42,11 +42,11 @@ def top(file: Path, console: Console, *, once: bool) -> None:
     """
     client = Client(config.load(file))
     if once or not console.is_terminal:
-        console.print(picture(Snapshot.model_validate(client.get("/api/v1/status"))))
+        console.print(picture(Snapshot.model_validate(client.get("/api/v1/status")), console.width))
         return
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         for snapshot in client.snapshots():
-            live.update(_fitted(picture(snapshot), console), refresh=True)
+            live.update(_fitted(picture(snapshot, console.width), console), refresh=True)
         raise Fatal("the service has ended")
 
 

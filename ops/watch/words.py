@@ -44,6 +44,11 @@ def seconds(value: float | None) -> str:
     return f"{hours / 24:.0f} d"
 
 
+def ago(value: float) -> str:
+    """``12 s ago``; what was within this second is ``just now``."""
+    return "just now" if value < 1 else f"{seconds(value)} ago"
+
+
 def size(value: float | None) -> str:
     """``1.5 MiB``."""
     if value is None:

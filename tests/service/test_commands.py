@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -164,13 +165,22 @@ def test_the_terminals_picture_names_the_bottleneck_and_fits() -> None:
         sources=[source("stream", failure="topic was made again"), source("inbox", trouble="s3://in: 503")],
     )
     troubled = troubled.model_copy(update={"findings": examine(troubled)})
-    for width in (60, 80, 120):
+    for width in (40, 60, 80, 120):
         console = Console(width=width, file=io.StringIO())
-        console.print(picture(troubled))
+        console.print(picture(troubled, width))
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert max(map(len, text.splitlines())) <= width
         assert "waits for S3" in " ".join(text.replace("│", " ").split())
-        assert "bottleneck" in text or width == 60
+        assert "infer ◀" in text if width < 76 else "◀ bottleneck" in text
+        for named in ("read", "infer", "stream", "inbox"):
+            assert re.search(rf"^ {named} ", text, re.M), (width, named)
+        assert "…" not in text
+
+
+def test_an_advice_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
+    away = well(sources=[source("a", trouble="s3://in: 503"), source("b", trouble="s3://in: 503")])
+    Console(width=200).print(picture(away.model_copy(update={"findings": examine(away)})))
+    assert capsys.readouterr().out.count("look after S3") == 1
 
 
 def test_a_sparkline_is_as_high_as_its_greatest() -> None:

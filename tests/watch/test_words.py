@@ -17,6 +17,11 @@ def test_figures_are_short_and_have_their_unit() -> None:
     times = {0: "0 s", 0.12: "120 ms", 4.21: "4.2 s", 61: "61 s", 200: "3 min", 7500: "2 h 5 min", 7200: "2 h"}
     times |= {400_000: "5 d", math.inf: "never", None: "—"}
     assert {value: words.seconds(value) for value in times} == times
+    assert {value: words.ago(value) for value in (0.3, -2.0, 12.4)} == {
+        0.3: "just now",
+        -2.0: "just now",
+        12.4: "12 s ago",
+    }
     sizes = {0: "0 B", 1536: "1.5 KiB", 200 * 2**20: "200 MiB", None: "—"}
     assert {value: words.size(value) for value in sizes} == sizes
     shares = {0: "0 %", 0.004: "< 1 %", 0.98: "98 %", 1: "100 %", None: "—"}
