@@ -165,7 +165,7 @@ _DRIVER = (
 _GPUS = (
     lines(
         "GPU at work",
-        "Share of the last second in which the GPU worked.",
+        "Share of the last second in which the GPU worked. Of the driver's machine: Ray's own dashboard has those of other nodes.",
         "percentunit",
         Query(
             total(m.GPU_UTILIZATION_RATIO, D.of(m.GPU_UTILIZATION_RATIO), "instance", "gpu", how="max"),

@@ -67,6 +67,7 @@ class Gauges:
             self._rested(bool(in_flight))
             metrics = self._metrics
             metrics.set(m.WAITING_SPLITS, len(waiting))
+            metrics.set(m.PLANNED_RECORDS, sum(split.records for split in waiting))
             metrics.set(m.IN_FLIGHT_SPLITS, len(in_flight))
             metrics.set(m.IN_FLIGHT_BYTES, sum(split.bytes for split in in_flight))
             metrics.set(m.IN_FLIGHT_RECORDS, sum(split.records for split in in_flight))

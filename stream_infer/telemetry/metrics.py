@@ -6,16 +6,15 @@ values: no record, key, split or error text ever is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Final
 
 import prometheus_client as prometheus
-from prometheus_client.metrics_core import Metric as PrometheusMetric
-from prometheus_client.registry import Collector
 
 from stream_infer.telemetry import labels as by
 from stream_infer.telemetry.declared import PREFIX, Label, Metric
+from stream_infer.telemetry.refreshing import Refreshing
 
 RECORDS_RECEIVED = Metric(
     "counter",
@@ -143,6 +142,7 @@ IN_FLIGHT_LIMIT_BYTES = Metric(
 )
 IN_FLIGHT_SPLITS = Metric("gauge", "in_flight_splits", "Splits in the execution.", (), "splits")
 WAITING_SPLITS = Metric("gauge", "waiting_splits", "Planned splits that wait for admission.", (), "splits")
+PLANNED_RECORDS = Metric("gauge", "planned_records", "Records of splits that wait for admission.", (), "records")
 LAG_RECORDS = Metric(
     "gauge", "lag_records", "Records of a partition behind the committed position.", by.PLACE, "records"
 )
@@ -184,7 +184,11 @@ DRAIN_ETA_SECONDS = Metric(
     "seconds",
 )
 GPU_UTILIZATION_RATIO = Metric(
-    "gauge", "gpu_utilization_ratio", "Share of the last second in which the GPU worked, 0 … 1.", (by.GPU,), "ratio"
+    "gauge",
+    "gpu_utilization_ratio",
+    "Share of the last second in which a GPU of the driver's machine worked, 0 … 1.",
+    (by.GPU,),
+    "ratio",
 )
 GPU_MEMORY_USED_BYTES = Metric("gauge", "gpu_memory_used_bytes", "GPU memory in use.", (by.GPU,), "bytes")
 GPU_MEMORY_TOTAL_BYTES = Metric("gauge", "gpu_memory_total_bytes", "GPU memory there is.", (by.GPU,), "bytes")
@@ -220,7 +224,7 @@ class Metrics:
         self.registry = prometheus.CollectorRegistry()
         self.model = model
         self._refresh: list[Callable[[], None]] = []
-        self.registry.register(_Refreshing(self._refresh))  # first, so that what follows is fresh
+        self.registry.register(Refreshing(self._refresh))  # first, so that what follows is fresh
         known = {"source": tuple(sources), "model": (model,) if model else ()}
         self._made = {metric.name: self._make(metric, known) for metric in METRICS if metric.prefix == PREFIX}
         prometheus.ProcessCollector(registry=self.registry)
@@ -282,18 +286,6 @@ class Metrics:
         if not metric.labels:
             return made
         return made.labels(*map(_bounded, metric.labels, values))
-
-
-class _Refreshing(Collector):
-    """Collects nothing itself."""
-
-    def __init__(self, calls: Sequence[Callable[[], None]]) -> None:
-        self._calls = calls
-
-    def collect(self) -> Iterator[PrometheusMetric]:
-        for call in tuple(self._calls):
-            call()
-        return iter(())
 
 
 def _bounded(label: Label, value: str) -> str:
