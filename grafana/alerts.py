@@ -16,6 +16,7 @@ _PAGE: Final = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
 _TICKET: Final = ((3.0, "1d", "2h"), (1.0, "3d", "6h"))
 _LEDGER_SECONDS: Final = 1.0
 _REJECTED_SHARE: Final = 0.01
+_DEATHS: Final = 10  # to find one record that kills takes fewer
 _WHO: Final = "{{ $labels.source }} of {{ $labels.instance }}"
 _WHERE: Final = "{{ $labels.source }} {{ $labels.topic }}/{{ $labels.partition }} of {{ $labels.instance }}"
 
@@ -200,7 +201,7 @@ ALERTS: Final = (
     ),
     Alert(
         "StreamInferWorkersDie",
-        f"{NOW.increase(m.WORKER_DEATHS, *TARGET, 'stage', 'cause', over='15m')} > 3",
+        f"{NOW.increase(m.WORKER_DEATHS, *TARGET, 'stage', 'cause', over='15m')} > {_DEATHS}",
         "0m",
         "warning",
         "{{ $labels.instance }}: workers end in {{ $labels.stage }} ({{ $labels.cause }})",

@@ -178,8 +178,8 @@ CASES = (
     case("source down for a moment", {SOURCE_UP: f"1x9 0x3 1x{LONG}"}, m13=NONE, m20=NONE),
     case("store fails", {OUTSIDE_ERRORS: growing(2)}, m15=NONE, m30={"DependencyErrors"}),
     case("store fails now and then", {OUTSIDE_ERRORS: growing(0.2)}, m60=NONE),
-    case("workers die", {DEATHS: growing(1, 10)}, m10=NONE, m16={"WorkersDie"}),
-    case("a worker dies", {DEATHS: until(0, 10, 2)}, m15=NONE, m30=NONE),
+    case("workers die", {DEATHS: growing(1, 10)}, m20=NONE, m25={"WorkersDie"}),
+    case("a record kills", {DEATHS: until(0, 10, 9)}, m15=NONE, m30=NONE),
     case("not ready", {READY: until(1, 10, 0)}, m24=NONE, m26={"NotReady"}),
     case("standby", {READY: steady(0), STANDBY: steady(1)}, m60=NONE),
     case(

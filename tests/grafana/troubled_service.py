@@ -76,8 +76,9 @@ class Load(threading.Thread):
             self._producer.send(self._topic, text.encode(), partition=number % PARTITIONS, timestamp_ms=at)
 
     def kill(self) -> None:
-        """A message that ends the process which takes it."""
-        self._producer.send(self._topic, b"kill", partition=0)
+        """A few messages, each of which ends the process that takes it."""
+        for number in range(PARTITIONS):
+            self._producer.send(self._topic, b"kill", partition=number)
 
     def end(self) -> None:
         self._over.set()
