@@ -42,7 +42,16 @@ def _environment(name: str) -> Path:
         subprocess.run(
             [uv, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True, capture_output=True
         )
-        install = [uv, "pip", "install", "-q", "--require-hashes", "-r", HERE / "peers" / name / "requirements.txt"]
+        install = [
+            uv,
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "--require-hashes",
+            "-r",
+            HERE / "peers" / name / "requirements.txt",
+        ]
         subprocess.run(
             install, check=True, capture_output=True, text=True, env={**os.environ, "VIRTUAL_ENV": str(folder)}
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -66,6 +67,7 @@ def run(
     from stream_infer.pipeline import Pipeline
 
     tame_ray()
+    gc.freeze()  # what was imported stays: no collection has to look at it again
     pipeline = Pipeline(settings)
     _drain_on_signal(pipeline)
     with contextlib.closing(pipeline), serving(pipeline):

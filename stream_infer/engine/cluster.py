@@ -11,6 +11,7 @@ import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from stream_infer.engine.layout import Room
+from stream_infer.engine.lean import without_helpers, without_servers
 from stream_infer.errors import ConfigError, Fatal
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,9 @@ def connect(root: str) -> Room:
             if cluster:
                 _join(cluster, {"env_vars": path})
             else:
-                _start("local", None)
+                with without_servers():
+                    _start("local", None)
+                without_helpers()
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(

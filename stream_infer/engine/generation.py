@@ -53,7 +53,7 @@ class Generation:
         self._thread.start()
 
     def warm(self, timeout: float) -> None:
-        """Return when a priming split has come through every stage.
+        """Return when a priming split has come through every stage and the gate answers.
 
         Raises:
             Retryable: it did not within ``timeout`` seconds, or the execution failed.
@@ -61,7 +61,8 @@ class Generation:
         """
         self._feed.push(Batch(priming_split(self.number)).to_envelope())
         deadline = time.monotonic() + timeout
-        while not self._primed.wait(0.1):
+        gate = self._gate.waiting.remote()
+        while not (self._primed.wait(0.1) and ray.wait([gate], timeout=0.1)[0]):
             if isinstance(self.failure, Fatal):
                 raise self.failure
             if self.ended.is_set():
