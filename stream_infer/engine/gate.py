@@ -148,7 +148,7 @@ class AttemptGate:
             self._lives.pop(split_id, None)
             self._waiting.pop(split_id, None)
 
-    def told(self) -> Told:
+    def waiting(self) -> Told:
         """What workers wait for, and what went wrong with them so far."""
         return Told(dict(self._waiting), dict(self._failures), dict(self._deaths))
 

@@ -93,7 +93,7 @@ class Generation:
                 self._waits = {}
             self._asked = None
         if self._asked is None and not self.ended.is_set():
-            self._asked = self._gate.told.remote()
+            self._asked = self._gate.waiting.remote()
         return self._waits
 
     def hold(self) -> None:

@@ -108,7 +108,7 @@ def test_a_button_replays_a_reject_and_again_when_it_fails_again(tmp_path: Path,
         ledger = pipeline.ledger()
         ((asked, split),) = ledger.replayable("stream", 10)
         assert asked.reject.record_id == BAD
-        again = Split.of("stream", {**split.bounds, "start": 7, "stop": 8, "replay": 1}, "d", records=1, bytes=1)
+        again = Split.of("stream", {**split.bounds, "start": 7, "stop": 8, "replay": 1}, folder="d", records=1, bytes=1)
         ledger.replay("stream", [(asked, again)])
         reject = Reject(BAD, "stream", "read", "UnicodeDecodeError", "still no text", 1, 5.0)
         ledger.commit([Receipt(again.split_id, "stream", 1, again.bounds, rejects=(reject,))])
