@@ -158,6 +158,7 @@ def rejects(
 ) -> None:
     """List the records that could not be processed, show why, or have them processed again."""
     from ops import rejects as views
+    from ops.watch import words
 
     chosen = views.chosen(source, error, since, until, records or (), state)
     with contextlib.closing(_pipeline(file)) as pipeline:
@@ -176,7 +177,7 @@ def rejects(
         return
     for item in found:
         out.print(views.in_words(item), highlight=False, markup=False)
-    out.print(f"{len(found)} rejects" if found else "no rejects", style="dim")
+    out.print(words.count(len(found), "reject") if found else "no rejects", style="dim")
 
 
 @app.command()

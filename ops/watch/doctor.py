@@ -65,6 +65,13 @@ RULES: tuple[Rule, ...] = (
         "no service runs: {past}",
         "start it: stream-infer run FILE; it goes on where the last one stopped",
     ),
+    Rule(
+        "silent",
+        "bad",
+        symptoms.in_state("silent"),
+        "{why}",
+        "its machine may be overloaded, or it hangs: look at its log and ask again; a restart loses nothing",
+    ),
     Rule("stopped", "bad", symptoms.stopped, "the service has stopped", "start it again: nothing is lost"),
     Rule(
         "storm",

@@ -169,7 +169,7 @@ class Snapshot(Model):
     """The service at one moment."""
 
     pipeline: str
-    state: str = Field(default="starting", description="as `Pipeline.live` says it; or `not running`")
+    state: str = Field(default="starting", description="as `Pipeline.live` says it; or `not running`, or `silent`")
     ready: bool = False
     since: float | None = Field(default=None, description="when it came into this state")
     at: float

@@ -37,7 +37,7 @@ def picture(s: Snapshot, width: int = 120) -> RenderableType:
         _flow(s),
     ]
     if s.rejects:
-        parts += ["", _rejects(s)]
+        parts += ["", _rejects(s, width)]
     return Group(*parts)
 
 
@@ -146,14 +146,18 @@ def spark(history: list[float]) -> str:
     return "".join(_BARS[min(7, int(value / top * 7.99))] if top else _BARS[0] for value in last)
 
 
-def _rejects(s: Snapshot) -> RenderableType:
+def _rejects(s: Snapshot, width: int) -> RenderableType:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
     table.add_column("rejects", no_wrap=True, overflow="ellipsis", ratio=2)
     table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=3)
     table.add_column("", justify="right", no_wrap=True)
     for reject in s.rejects[:5]:
         why = f"{reject.error} in {reject.stage}: {reject.reason}"
-        table.add_row(Text(words.coordinate(reject.record_id, 48)), Text(why), words.ago(s.at - reject.rejected_at))
+        table.add_row(
+            Text(words.coordinate(reject.record_id, max(12, (width - 16) * 2 // 5))),
+            Text(why),
+            words.ago(s.at - reject.rejected_at),
+        )
     return table
 
 

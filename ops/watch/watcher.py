@@ -171,8 +171,12 @@ def stored(pipeline: Pipeline) -> Stored:
     return Stored(ledger.status(), ledger.recent(_SHOWN_SPLITS), rejects)
 
 
-def without_service(pipeline: Pipeline) -> Snapshot:
-    """The snapshot of a pipeline that does not run: what its ledger knows."""
-    live = {"state": "not running", "ready": False}
+def without_service(pipeline: Pipeline, silent: str | None = None) -> Snapshot:
+    """The snapshot of a pipeline that does not run: what its ledger knows.
+
+    Args:
+        silent: why a service that is there is not asked.
+    """
+    live = {"state": "silent" if silent else "not running", "ready": False, "trouble": silent}
     snapshot = assemble(pipeline.settings, live, stored(pipeline), None, [], time.time())
     return snapshot.model_copy(update={"findings": doctor.examine(snapshot)})

@@ -10,6 +10,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -140,6 +141,20 @@ def _read_until(terminal: int, wanted: bytes) -> bytes:
                 break
     assert wanted in shown
     return shown
+
+
+def test_a_service_that_is_there_and_says_nothing_is_no_service_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ops.watch import client
+    from ops.watch.commands import doctor
+
+    monkeypatch.setattr(client, "_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        findings, told_by = doctor(_file(tmp_path, port=silent.getsockname()[1]))
+    assert findings[0].rule == "silent"
+    assert "did not answer within 0.2 s" in findings[0].sentence
+    assert told_by.startswith("the ledger")
 
 
 def test_the_note_of_a_port_comes_and_goes(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ def _rejecting(share: float) -> Recent:
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "not running": ({"state": "not running"}, ["no service runs", "last taken at"]),
+    "silent": (
+        {"state": "silent", "trouble": "the service of tickets at http://b:1 did not answer within 10 s"},
+        ["the service of tickets at http://b:1 did not answer within 10 s", "overloaded"],
+    ),
     "stopped": ({"state": "stopped"}, ["has stopped"]),
     "storm": ({"storm": True, "trouble": "1,000 of 1,000 fail: bad model."}, ["everything fails: 1,000", "bad model"]),
     "source stopped": (
