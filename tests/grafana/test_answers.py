@@ -74,6 +74,7 @@ def test_every_expression_is_answered_and_every_alert_fires(it: Troubled, proof:
         proof.until_fired(*names, lives=lambda: it.service.alive)
 
     _is_well(it, proof, receiver)
+    print(f"\n{proof.report()}")
     with it.spoilt_messages(), it.store_flapping(), it.the("miscounting"):
         fires("FreshnessBurnsFast", "FreshnessBurnsSlowly", "Rejects", "DependencyErrors", "ConservationBroken")
     it.load.kill()

@@ -149,15 +149,15 @@ class Troubled:
 
     @contextlib.contextmanager
     def store_flapping(self) -> Iterator[None]:
-        """The store goes and comes again and again."""
+        """The store goes and comes again and again; it stays long enough to be listed, or nothing would be read."""
         over = threading.Event()
 
         def flap() -> None:
             while not over.is_set():
                 self.inputs.proxy.cut()
-                over.wait(1.5)
+                over.wait(2.0)
                 self.inputs.proxy.mend()
-                over.wait(1.0)
+                over.wait(4.0)
 
         with _beside(flap, over):
             yield

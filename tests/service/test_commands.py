@@ -115,7 +115,10 @@ def test_top_shows_the_picture_once_where_there_is_no_terminal(
 
 def test_top_lives_on_a_terminal_and_ctrl_c_leaves_it_clean(tmp_path: Path) -> None:
     file = _file(tmp_path)
-    with _serving(file):
+    # a shell that runs the tests in the background has it ignored, and what they start would ignore it too
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _serving(file), contextlib.ExitStack() as after:
+        after.callback(signal.signal, signal.SIGINT, heard)
         ours, theirs = pty.openpty()
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "40", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "ops.cli", "top", str(file)]
