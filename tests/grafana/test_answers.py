@@ -74,9 +74,11 @@ def test_every_expression_is_answered_and_every_alert_fires(it: Troubled, proof:
         proof.until_fired(*names, lives=lambda: it.service.alive)
 
     _is_well(it, proof, receiver)
-    print(f"\n{proof.report()}")
-    with it.spoilt_messages(), it.store_flapping(), it.the("miscounting"):
-        fires("FreshnessBurnsFast", "FreshnessBurnsSlowly", "Rejects", "DependencyErrors", "ConservationBroken")
+    print(f"\n{proof.report()}", flush=True)
+    with it.spoilt_messages(), it.the("miscounting"):
+        fires("FreshnessBurnsFast", "FreshnessBurnsSlowly", "Rejects", "ConservationBroken")
+    with it.store_flapping():
+        fires("DependencyErrors")
     it.load.kill()
     fires("WorkersDie")
     with it.locked_ledger():

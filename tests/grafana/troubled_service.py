@@ -155,9 +155,9 @@ class Troubled:
         def flap() -> None:
             while not over.is_set():
                 self.inputs.proxy.cut()
-                over.wait(2.0)
+                over.wait(0.5)
                 self.inputs.proxy.mend()
-                over.wait(4.0)
+                over.wait(1.5)
 
         with _beside(flap, over):
             yield
