@@ -16,6 +16,7 @@ _PAGE: Final = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
 _TICKET: Final = ((3.0, "1d", "2h"), (1.0, "3d", "6h"))
 _LEDGER_SECONDS: Final = 1.0
 _REJECTED_SHARE: Final = 0.01
+_DEATHS: Final = 10  # to find one record that kills takes fewer
 _WHO: Final = "{{ $labels.source }} of {{ $labels.instance }}"
 _WHERE: Final = "{{ $labels.source }} {{ $labels.topic }}/{{ $labels.partition }} of {{ $labels.instance }}"
 
@@ -197,6 +198,15 @@ ALERTS: Final = (
         "{{ $labels.instance }}: {{ $labels.stage }} keeps waiting for {{ $labels.error_type }}",
         "{{ $value | humanize }} failures were waited out in 15 minutes.",
         "a broker, store or database that fails again and again",
+    ),
+    Alert(
+        "StreamInferWorkersDie",
+        f"{NOW.increase(m.WORKER_DEATHS, *TARGET, 'stage', 'cause', over='15m')} > {_DEATHS}",
+        "0m",
+        "warning",
+        "{{ $labels.instance }}: workers end in {{ $labels.stage }} ({{ $labels.cause }})",
+        "About {{ $value | humanize }} worker processes ended at work in 15 minutes. What they had is tried again.",
+        "records or a model that crash, hang or exhaust the memory of workers",
     ),
     Alert(
         "StreamInferNotReady",

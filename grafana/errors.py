@@ -115,31 +115,35 @@ _LOSSES = (
 _TRIES = (
     lines(
         "Retries of splits",
-        "Attempts after the first one: their worker died, or the service was restarted.",
+        "Splits dispatched once more, because the execution failed or the service was restarted.",
         "cps",
         Query(D.rate(m.SPLIT_RETRIES, "source"), "{{source}}"),
-        w=6,
     ),
     lines(
         "Splits divided",
         "Splits divided to find a record that cannot be processed.",
         "cps",
         Query(D.rate(m.BISECTIONS, "source"), "{{source}}"),
-        w=6,
+    ),
+    lines(
+        "Workers that ended at work",
+        "They crashed, were ended because they hung, or because their node had no memory left. What they had is tried again.",
+        "cps",
+        Query(D.rate(m.WORKER_DEATHS, "stage", "cause"), "{{stage}} {{cause}}"),
     ),
     lines(
         "Dependencies",
         "Failures of something outside that were waited out, by the stage that met them and what failed.",
         "cps",
         Query(D.rate(m.DEPENDENCY_ERRORS, "stage", "error_type"), "{{stage}} {{error_type}}"),
-        w=6,
+        w=12,
     ),
     lines(
         "Executions ended",
         "Executions by how they ended: rotated (old), idle (nothing to do), failed, drained (stopped).",
         "cps",
         Query(D.rate(m.GENERATIONS, "end"), "{{end}}"),
-        w=6,
+        w=12,
     ),
 )
 _INSTANCES = (

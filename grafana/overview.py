@@ -40,9 +40,14 @@ _WELL = (
     ),
     number(
         "Backlog",
-        "Records known to wait and records in flight.",
+        "Records known to wait, planned ones, and those in flight.",
         "short",
-        Query(f"sum({D.of(m.WAITING_RECORDS)}) + sum({D.of(m.IN_FLIGHT_RECORDS)})", "records"),
+        Query(
+            " + ".join(
+                f"sum({D.of(metric)})" for metric in (m.WAITING_RECORDS, m.PLANNED_RECORDS, m.IN_FLIGHT_RECORDS)
+            ),
+            "records",
+        ),
     ),
     number(
         "Drained in",
@@ -151,10 +156,11 @@ _CONSERVATION = (
     ),
     lines(
         "In flight",
-        "Records in the execution and splits that wait to enter it. Not yet received, so no part of the balance.",
+        "Records in the execution, and planned ones that wait to enter it. Not yet received, so no part of the balance.",
         "short",
-        Query(f"sum({D.of(m.IN_FLIGHT_RECORDS)})", "records"),
-        Query(f"sum({D.of(m.WAITING_SPLITS)})", "splits that wait"),
+        Query(f"sum({D.of(m.IN_FLIGHT_RECORDS)})", "in the execution"),
+        Query(f"sum({D.of(m.PLANNED_RECORDS)})", "planned"),
+        stacked=True,
         w=6,
     ),
 )

@@ -108,9 +108,10 @@ _BATCHING = (
 _EXECUTION = (
     lines(
         "In flight",
-        "Estimated input bytes in the execution; limits.in_flight bounds them.",
+        "Estimated input bytes in the execution, and the most it takes (limits.in_flight): at the limit, work waits outside.",
         "bytes",
-        Query(f"sum({D.of(m.IN_FLIGHT_BYTES)})", "bytes"),
+        Query(f"sum({D.of(m.IN_FLIGHT_BYTES)})", "in flight"),
+        Query(f"sum({D.of(m.IN_FLIGHT_LIMIT_BYTES)})", "limit"),
         w=6,
     ),
     lines(
@@ -136,10 +137,35 @@ _EXECUTION = (
         w=6,
     ),
 )
+_DRIVER = (
+    lines(
+        "Memory of the driver",
+        "Resident memory of the service's own process. It should stay level for months; workers have their own.",
+        "bytes",
+        Query(total(m.PROCESS_MEMORY_BYTES, D.of(m.PROCESS_MEMORY_BYTES), "instance", how="max"), "{{instance}}"),
+    ),
+    lines(
+        "CPU of the driver",
+        "Cores that the service's own process uses: planning, scheduling, commits. Near 1 it is the bottleneck itself.",
+        "short",
+        Query(D.rate(m.PROCESS_CPU_SECONDS, "instance"), "{{instance}}"),
+    ),
+    lines(
+        "Open files of the driver",
+        "Share of the files and connections that its process may have open.",
+        "percentunit",
+        Query(
+            f"{total(m.PROCESS_OPEN_FDS, D.of(m.PROCESS_OPEN_FDS), 'instance', how='max')} / "
+            f"{total(m.PROCESS_MAX_FDS, D.of(m.PROCESS_MAX_FDS), 'instance', how='max')}",
+            "{{instance}}",
+        ),
+        top=1,
+    ),
+)
 _GPUS = (
     lines(
         "GPU at work",
-        "Share of the last second in which the GPU worked.",
+        "Share of the last second in which the GPU worked. Of the driver's machine: Ray's own dashboard has those of other nodes.",
         "percentunit",
         Query(
             total(m.GPU_UTILIZATION_RATIO, D.of(m.GPU_UTILIZATION_RATIO), "instance", "gpu", how="max"),
@@ -193,6 +219,7 @@ BOARD: Final = Board(
         ("Throughput", _THROUGHPUT),
         ("Batching", _BATCHING),
         ("Execution and ledger", _EXECUTION),
+        ("The driver's process", _DRIVER),
         ("GPU (empty without one)", _GPUS),
         ("What runs", _WHAT),
     ),

@@ -112,18 +112,21 @@ def audit(file: File, as_json: Json = False) -> None:
 @app.command()
 def where(
     file: File,
-    name: Annotated[str, typer.Argument(help="a coordinate, s3://bucket/key or topic/partition/offset")],
+    name: Annotated[
+        str, typer.Argument(help="a coordinate, s3://bucket/key, a key, topic/partition/offset or an offset")
+    ],
     as_json: Json = False,
 ) -> None:
     """Tell what became of a record or an object. Exit 1 when it was never planned."""
-    from stream_infer.where import where as whereabouts
+    from ops.watch.search import absent, search
 
     with contextlib.closing(_pipeline(file)) as pipeline:
-        found = whereabouts(pipeline.ledger(), name)
+        found = search(pipeline.settings, pipeline.ledger(), name)
+        missing = "" if found or as_json else absent(pipeline.settings, pipeline.ledger(), name)
     if as_json:
         _print_json([dataclasses.asdict(item) for item in found])
     elif not found:
-        out.print(f"{name} was never planned", highlight=False, markup=False)
+        out.print(missing, highlight=False, markup=False)
     for item in found if not as_json else ():
         place = item.reason or item.file or "no file yet"
         out.print(f"{item.record}\n  {item.state} · {place} · split {item.split_id}", highlight=False, markup=False)
@@ -155,6 +158,7 @@ def rejects(
 ) -> None:
     """List the records that could not be processed, show why, or have them processed again."""
     from ops import rejects as views
+    from ops.watch import words
 
     chosen = views.chosen(source, error, since, until, records or (), state)
     with contextlib.closing(_pipeline(file)) as pipeline:
@@ -173,7 +177,7 @@ def rejects(
         return
     for item in found:
         out.print(views.in_words(item), highlight=False, markup=False)
-    out.print(f"{len(found)} rejects" if found else "no rejects", style="dim")
+    out.print(words.count(len(found), "reject") if found else "no rejects", style="dim")
 
 
 @app.command()

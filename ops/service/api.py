@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from ops.rejects import whole
 from ops.service.guard import problem
 from ops.watch.assembly import shown_split
-from ops.watch.search import search
+from ops.watch.search import absent, search
 from ops.watch.snapshot import Finding, Reject, Severity, Snapshot, Split
 from ops.watch.watcher import Watcher
 from stream_infer.errors import ConfigError, Retryable, StreamInferError
@@ -108,7 +108,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 Name = Annotated[Text, Query(description="record id, object URL, key, topic/0/17 or offset")]
-Limit = Annotated[int, Query(ge=1, le=500)]
+Limit = Annotated[int, Query(ge=1, le=500, description="most to list")]
 
 
 def build_router(pipeline: Pipeline, watcher: Watcher) -> APIRouter:
@@ -141,7 +141,7 @@ def build_router(pipeline: Pipeline, watcher: Watcher) -> APIRouter:
             for item in search(pipeline.settings, pipeline.ledger(), name)
         ]
         if not found:
-            raise HTTPException(404, f"{name} was never planned")
+            raise HTTPException(404, absent(pipeline.settings, pipeline.ledger(), name))
         return found
 
     @router.get("/splits")
@@ -156,11 +156,11 @@ def build_router(pipeline: Pipeline, watcher: Watcher) -> APIRouter:
 def _add_rejects(router: APIRouter, pipeline: Pipeline) -> None:
     @router.get("/rejects")
     def rejects(
-        source: Annotated[Text | None, Query()] = None,
-        error: Annotated[Text | None, Query(description="class of the error")] = None,
-        state: State | None = None,
+        source: Annotated[Text | None, Query(description="only of this source")] = None,
+        error: Annotated[Text | None, Query(description="only with this class of the error")] = None,
+        state: Annotated[State | None, Query(description="only in this state")] = None,
         limit: Limit = 50,
-        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+        offset: Annotated[int, Query(ge=0, le=10**9, description="so many of the newest are left out")] = 0,
     ) -> list[Reject]:
         """Records that could not be processed, newest first."""
         found = pipeline.rejects(RejectFilter(source, error, state=state), limit, offset, newest=True)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from ops.service.api import build_router, speak_plainly
 from ops.service.guard import Guard, Keys
 from ops.service.page import Page
-from ops.watch.search import search
+from ops.watch.search import absent, search
 from ops.watch.watcher import Published, Watcher
 from stream_infer.errors import StreamInferError
 from stream_infer.pipeline import Pipeline
@@ -31,7 +31,17 @@ def build_app(pipeline: Pipeline, watcher: Watcher) -> ASGIApp:
     """The guarded application of one pipeline."""
     keys = Keys.of(pipeline.settings)
     release = version("stream-infer")
-    app = FastAPI(title="stream-infer", version=release, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    about = (
+        f"What the service of the pipeline {pipeline.settings.name} does, holds and waits for; errors are one sentence."
+    )
+    app = FastAPI(
+        title="stream-infer",
+        version=release,
+        description=about,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
     page = Page(release, login=keys.token is not None)
     speak_plainly(app)
     _add_probes(app, pipeline)
@@ -71,9 +81,10 @@ def _add_page(app: FastAPI, pipeline: Pipeline, watcher: Watcher, page: Page) ->
             return page.whole(snapshot)
         try:
             found = search(pipeline.settings, pipeline.ledger(), where)
+            missing = None if found else absent(pipeline.settings, pipeline.ledger(), where)
         except StreamInferError as error:
             return page.whole(snapshot, asked=where, unclear=str(error))
-        return page.whole(snapshot, asked=where, found=found)
+        return page.whole(snapshot, asked=where, found=found, missing=missing)
 
     @app.get("/events", response_class=EventSourceResponse, include_in_schema=False)
     async def events() -> AsyncIterator[ServerSentEvent]:

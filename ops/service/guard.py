@@ -31,6 +31,7 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_UNKEPT = ("cache-control", "no-store")  # after a log-out nothing is left in the browser, and no figure is an old one
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Guard:
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
-                raw = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+                named = _HEADERS.items() if scope["path"].startswith("/static/") else (*_HEADERS.items(), _UNKEPT)
+                raw = [(name.lower().encode(), value.encode()) for name, value in named]
                 message = {**message, "headers": [*message.get("headers", ()), *raw]}  # type: ignore[misc]
             await send(message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,7 @@ _BEGINNINGS = (
     *("read ", "infer ", "write ", "source ", "all ", "the ", "no ", "nothing ", "commits ", "rejects ", "ledger "),
     *("this ", "start ", "it ", "look ", "put ", "do ", "add ", "give ", "see ", "run ", "if ", "lengthen "),
 )
+_FIGURE = re.compile(r"(\d) (%|[a-zA-Z]{1,3}\b)")  # stays on one line with its unit
 PARTS = ("head", "verdict", "picture", "tiles", "sources", "rejects", "splits")
 
 
@@ -37,12 +39,14 @@ class Page:
             "number": words.number,
             "whole": "{:,}".format,
             "seconds": words.seconds,
+            "ago": words.ago,
             "size": words.size,
             "percent": words.percent,
             "clipped": words.clipped,
             "count": words.count,
             "outside": outside,
             "sentence": sentence,
+            "title": title,
             "in_words": in_words,
             "spark": spark,
             "fullness": fullness,
@@ -55,9 +59,9 @@ class Page:
         return {name: self._templates.get_template(f"parts/{name}.html").render(values) for name in PARTS}
 
     def whole(self, snapshot: Snapshot, **answer: Any) -> str:
-        """The page. ``answer`` is what a search found: ``asked``, ``found``, ``unclear``."""
+        """The page. ``answer`` is what a search found: ``asked``, ``found``, and why nothing: ``missing``, ``unclear``."""
         parts = {name: Markup(html) for name, html in self.parts(snapshot).items()}
-        values = {"asked": None, "found": [], "unclear": None, **answer}
+        values = {"asked": None, "found": [], "missing": None, "unclear": None, **answer}
         return self._render("page.html", s=snapshot, parts=parts, **values)
 
     def login(self, pipeline: str, *, wrong: bool) -> str:
@@ -75,7 +79,14 @@ class Page:
 def sentence(text: str) -> str:
     """With a capital and a full stop. A name at the beginning stays as its owner wrote it."""
     begun = text[:1].upper() + text[1:] if text.startswith(_BEGINNINGS) else text
+    begun = _FIGURE.sub("\\1\u00a0\\2", begun)
     return begun if begun.endswith((".", "!", "?", "…")) or not begun else f"{begun}."
+
+
+def title(snapshot: Snapshot) -> str:
+    """What a tab among others says: a mark first where something is wrong."""
+    mark = {"bad": "✗ ", "warn": "! "}.get(snapshot.findings[0].severity, "")
+    return f"{mark}{snapshot.pipeline} · stream-infer"
 
 
 def in_words(snapshot: Snapshot) -> str:

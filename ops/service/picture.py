@@ -22,7 +22,7 @@ _HEIGHT = {"source": 86, "stage": 158, "sink": 118}
 _TALL = 340  # width of the tall picture
 _BETWEEN = 14  # sources
 _POOL = 15  # from a pool's frame to its boxes
-_TOP = 26  # room for a pool's name and the bottleneck's mark
+_NAMED, _MARKED = 26, 12  # room above for a pool's name, for the bottleneck's mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,9 @@ def drawn(snapshot: Snapshot, layout: Layout) -> Picture:
 def _wide(snapshot: Snapshot, shown: Sequence[Source], more: int, stages: Sequence[Stage]) -> Picture:
     step = _HEIGHT["source"] + _BETWEEN
     column = len(shown) * step - _BETWEEN + (26 if more else 0)
-    height = max(column, _HEIGHT["stage"] + 2 * _POOL) + _TOP
-    middle = _TOP + (height - _TOP) / 2
+    above, round_stages = (_NAMED, 2 * _POOL) if snapshot.fused else (_MARKED, 0)
+    height = max(column, _HEIGHT["stage"] + round_stages) + above
+    middle = above + (height - above) / 2
     top = middle - column / 2
     sources = [
         Box(0, top + at * step, _WIDTH["source"], _HEIGHT["source"], source=source) for at, source in enumerate(shown)
@@ -127,7 +128,16 @@ def _tall(snapshot: Snapshot, shown: Sequence[Source], more: int, stages: Sequen
     arrows = [
         Arrow(f"M{_TALL / 2:g} {one.y + one.height + 2:g} V{other.y - 9:g}", moves) for one, other in pairwise(chain)
     ]
+    arrows += [_beside(box, boxes[0]) for box in sources[:-1]]
     return Picture("tall", _TALL, y + sink.height + 2, sources, boxes, sink, arrows, _pool(snapshot, boxes))
+
+
+def _beside(box: Box, first: Box) -> Arrow:
+    """From a source that is not the last one: past those below it on the left into the first stage."""
+    start, end, edge = box.y + box.height / 2, first.y + 20, box.x - 11
+    path = f"M{box.x - 2:g} {start:g} H{edge + 8:g} Q{edge:g} {start:g} {edge:g} {start + 8:g} V{end - 8:g}"
+    moves = box.source is not None and box.source.records_per_second > 0
+    return Arrow(f"{path} Q{edge:g} {end:g} {edge + 8:g} {end:g} H{first.x - 7:g}", moves)
 
 
 def _pool(snapshot: Snapshot, boxes: Sequence[Box]) -> Box | None:

@@ -22,6 +22,10 @@ class NoService(Fatal):
     """Nobody answers where the service should be."""
 
 
+class Silent(NoService):
+    """It is there, and says nothing within the time it has."""
+
+
 def address(settings: config.PipelineSettings) -> str:
     """URL of the service.
 

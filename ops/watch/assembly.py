@@ -11,6 +11,7 @@ from ops.watch import snapshot as shown
 from ops.watch import words
 from ops.watch.samples import Window
 from stream_infer import config
+from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.declared import Metric
 
@@ -83,6 +84,7 @@ def _told(live: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "state": live["state"],
         "ready": live["ready"],
+        "since": live.get("since"),
         "generation": live.get("generation"),
         "trouble": None if trouble in stalled else trouble,  # told by its stage
         "stalled": stalled,
@@ -170,7 +172,9 @@ def _shares(window: Window, fused: bool) -> dict[str, dict[str, float]]:
         "backpressured": m.STAGE_BACKPRESSURED_SECONDS,
         "idle": m.STAGE_IDLE_SECONDS,
     }
-    times = {stage: {kind: window.grown(metric, stage=stage) for kind, metric in kinds.items()} for stage in m.STAGES}
+    times = {
+        stage: {kind: window.grown(metric, stage=stage) for kind, metric in kinds.items()} for stage in labels.STAGES
+    }
     pool = {kind: sum(time[kind] for time in times.values()) for kind in kinds}
     found = {}
     for stage, time in times.items():
@@ -235,6 +239,11 @@ def _recent(window: Window | None, history: Sequence[float]) -> shown.Recent:
         end_to_end_seconds=window.mean(m.END_TO_END_SECONDS),
         dependency_errors=int(window.grown(m.DEPENDENCY_ERRORS)),
         rejects=sorted(kinds, key=lambda kind: -kind.records),
+        deaths=[
+            shown.DeathKind(stage=stage, cause=cause, workers=int(number))
+            for (stage, cause), number in window.grown_by(m.WORKER_DEATHS).items()
+            if number
+        ],
         history=list(history),
     )
 

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from ops.watch.address import NoService, address
+from ops.watch.address import NoService, Silent, address
 from ops.watch.snapshot import Snapshot
 from stream_infer import config
 from stream_infer.errors import Fatal
@@ -56,6 +56,8 @@ class Client:
 
     def _silent(self, error: Exception) -> NoService:
         reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            return Silent(f"the service of {self._name} at {self.url} did not answer within {_SECONDS:g} s")
         why = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
         return NoService(f"no service of {self._name} answers at {self.url} ({why}); start it: stream-infer run FILE")
 

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.segment import Segment, Segments
 
-from ops.watch.address import NoService
+from ops.watch.address import NoService, Silent
 from ops.watch.client import Client
 from ops.watch.snapshot import Finding, Snapshot
 from ops.watch.terminal import picture
@@ -25,13 +25,13 @@ def doctor(file: Path) -> tuple[list[Finding], str]:
         client = Client(settings)
         answer: dict[str, Any] = client.get("/api/v1/doctor")
         return [Finding.model_validate(item) for item in answer["findings"]], f"the service at {client.url}"
-    except (NoService, ConfigError):
-        pass
+    except (NoService, ConfigError) as error:
+        silent = str(error) if isinstance(error, Silent) else None
     from ops.watch.watcher import without_service  # seconds of imports that a running service saves
     from stream_infer.pipeline import Pipeline
 
     with contextlib.closing(Pipeline(settings)) as pipeline:
-        return without_service(pipeline).findings, "the ledger: no service answers"
+        return without_service(pipeline, silent).findings, "the ledger: no service answers"
 
 
 def top(file: Path, console: Console, *, once: bool) -> None:
@@ -42,11 +42,11 @@ def top(file: Path, console: Console, *, once: bool) -> None:
     """
     client = Client(config.load(file))
     if once or not console.is_terminal:
-        console.print(picture(Snapshot.model_validate(client.get("/api/v1/status"))))
+        console.print(picture(Snapshot.model_validate(client.get("/api/v1/status")), console.width))
         return
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         for snapshot in client.snapshots():
-            live.update(_fitted(picture(snapshot), console), refresh=True)
+            live.update(_fitted(picture(snapshot, console.width), console), refresh=True)
         raise Fatal("the service has ended")
 
 

@@ -62,8 +62,15 @@ RULES: tuple[Rule, ...] = (
         "not running",
         "bad",
         symptoms.in_state("not running"),
-        "no service runs: the ledger was last taken at {since}",
+        "no service runs: {past}",
         "start it: stream-infer run FILE; it goes on where the last one stopped",
+    ),
+    Rule(
+        "silent",
+        "bad",
+        symptoms.in_state("silent"),
+        "{why}",
+        "its machine may be overloaded, or it hangs: look at its log and ask again; a restart loses nothing",
     ),
     Rule("stopped", "bad", symptoms.stopped, "the service has stopped", "start it again: nothing is lost"),
     Rule(
@@ -100,6 +107,14 @@ RULES: tuple[Rule, ...] = (
         symptoms.in_state("waiting"),
         "the execution failed and will be started again: {why}",
         "if it comes back: the log has the whole error; look at the memory and the nodes of the cluster",
+    ),
+    Rule(
+        "slow start",
+        "bad",
+        symptoms.starts_slowly,
+        "the service has been {state} for {age}: no record moves",
+        "the model loads slowly, or the cluster has no room: hold model.gpus, model.cpus and replicas.min against what Ray has "
+        "free; the log says more",
     ),
     Rule(
         "stage waits",
@@ -149,6 +164,14 @@ RULES: tuple[Rule, ...] = (
         symptoms.stage_fails,
         "{stage} waits for {outside} at times: {share} of its tries within the last minute failed",
         "each is made again and nothing is lost, but it takes its time: look after {outside} and the network to it",
+    ),
+    Rule(
+        "workers die",
+        "warn",
+        symptoms.deaths,
+        "{workers} ended at work within the last minute: in {stage} one {fate}",
+        "what they had is tried again, and a record that does this is found and rejected; if it goes on, look at the memory of "
+        "the nodes and at the model",
     ),
     Rule(
         "slow ledger",
@@ -206,7 +229,13 @@ RULES: tuple[Rule, ...] = (
         "this instance stands by: {owner} has the ledger",
         "it takes over when that one ends",
     ),
-    Rule("starting", "warn", symptoms.in_state("starting", "warming"), "the service is {state}: no record moves yet"),
+    Rule(
+        "starting",
+        "warn",
+        symptoms.starts,
+        "the service is {state}: no record moves yet",
+        "wait: loading a model takes its time",
+    ),
     Rule(
         "draining",
         "warn",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from ops.watch.assembly import place_of
 from stream_infer import config
 from stream_infer.errors import ConfigError
 from stream_infer.ledger import Ledger
@@ -30,6 +31,21 @@ def search(settings: config.PipelineSettings, ledger: Ledger, asked: str) -> lis
     for candidate in _candidates(settings, ledger, name):
         found += [item for item in where(ledger, candidate) if item not in found]
     return found
+
+
+def absent(settings: config.PipelineSettings, ledger: Ledger, asked: str) -> str:
+    """What to say where nothing was found: not yet, or never, and where the sources look."""
+    name = asked.strip()
+    place = re.fullmatch(r"(?:kafka://[^/]+/)?(.+/\d+)/(\d+)", name)
+    for source in ledger.status()["sources"].values() if place else ():
+        planned = source["positions"].get(place[1]) if place else None
+        if isinstance(planned, int) and place is not None:
+            so_far = f"{place[1]} is planned up to offset {planned - 1:,}" if planned else f"nothing of {place[1]} is"
+            if int(place[2]) >= planned:
+                return f"{name} is not planned yet: {so_far}"
+            return f"{name} was never planned: {so_far}, and it is older than where the source began"
+    looked = ", ".join(f"{item.name} ({place_of(item)})" for item in settings.sources)
+    return f"{name} was never planned; the sources are {looked}"
 
 
 def _candidates(settings: config.PipelineSettings, ledger: Ledger, name: str) -> Iterator[str]:

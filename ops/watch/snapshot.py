@@ -105,6 +105,14 @@ class RejectKind(Model):
     records: int
 
 
+class DeathKind(Model):
+    """Workers that ended at work within the last minute."""
+
+    stage: str
+    cause: str = Field(description="died, hung or memory")
+    workers: int
+
+
 class Records(Model):
     """Records by fate: ``planned = committed + rejected + lost + in_flight``, from the ledger."""
 
@@ -135,6 +143,7 @@ class Recent(Model):
     )
     dependency_errors: int = 0
     rejects: list[RejectKind] = Field(default_factory=list)
+    deaths: list[DeathKind] = Field(default_factory=list)
     history: list[float] = Field(default_factory=list, description="records/s, oldest first, one per second")
 
 
@@ -160,8 +169,9 @@ class Snapshot(Model):
     """The service at one moment."""
 
     pipeline: str
-    state: str = Field(default="starting", description="as `Pipeline.live` says it; or `not running`")
+    state: str = Field(default="starting", description="as `Pipeline.live` says it; or `not running`, or `silent`")
     ready: bool = False
+    since: float | None = Field(default=None, description="when it came into this state")
     at: float
     started_at: float | None = None
     version: str = ""

@@ -17,9 +17,12 @@ SLOW_COMMIT = 1.0  # seconds of a ledger transaction
 SOME_REJECTS, MANY_REJECTS = 0.01, 0.2  # of the records of the last minute
 FAILED_TRIES, FAILED_SHARE = 5, 0.1  # tries of a stage in the last minute that failed
 QUIET = 60.0  # seconds without new work after which a source is called quiet
+SLOW_START = 180.0  # seconds of warming up after which somebody should look
 STUCK = 120.0  # seconds without a commit while work is there
 BEHIND = 60.0  # seconds to catch up, and of age, below which a busy stage is no news
 GPU_IDLE = 0.4
+
+_BEGINNING = ("starting", "warming")
 
 Facts = dict[str, str]
 Sees = Callable[[Snapshot], Iterator[Facts]]
@@ -32,10 +35,33 @@ def in_state(*states: str) -> Sees:
                 "state": s.state,
                 "why": _reason(s.trouble or "no reason is known"),
                 "owner": s.owner or "nobody",
-                "since": words.clock(s.acquired_at, s.at),
+                "past": f"the ledger was last taken at {words.clock(s.acquired_at, s.at)}"
+                if s.acquired_at
+                else "its ledger was never taken",
             }
 
     return sees
+
+
+def _waited(s: Snapshot) -> float:
+    return s.at - s.since if s.since else 0.0
+
+
+def starts(s: Snapshot) -> Iterator[Facts]:
+    if s.state in _BEGINNING and _waited(s) < SLOW_START:
+        yield {"state": s.state}
+
+
+def starts_slowly(s: Snapshot) -> Iterator[Facts]:
+    if s.state in _BEGINNING and _waited(s) >= SLOW_START:
+        yield {"state": s.state, "age": words.seconds(_waited(s))}
+
+
+def deaths(s: Snapshot) -> Iterator[Facts]:
+    if s.recent.deaths:
+        worst = max(s.recent.deaths, key=lambda kind: kind.workers)
+        count = sum(kind.workers for kind in s.recent.deaths)
+        yield {"workers": words.count(count, "worker"), "stage": worst.stage, "fate": _FATES[worst.cause]}
 
 
 def stopped(s: Snapshot) -> Iterator[Facts]:
@@ -223,6 +249,7 @@ def outside(why: str) -> str:
     return "something outside"
 
 
+_FATES = {"died": "crashed", "hung": "hung and was ended", "memory": "was ended because its node had no memory left"}
 _DEPENDENCIES = {"kafka": "kafka", "ledger": "ledger", "queue": "queue", "hub": "model hub"}
 _OUTSIDE = (
     (r"(?i)\bs3://", "S3"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -15,26 +17,38 @@ _COLOURS = {"bad": "red", "warn": "yellow", "info": "blue", "well": "green"}
 _BARS = "▁▂▃▄▅▆▇█"
 _BAR = 20  # columns of a stage's bar
 _SPARK = 30
+_NARROW = 76  # columns below which not every figure has room
 
 
-def picture(s: Snapshot) -> RenderableType:
-    """One screen: verdict, stages, sources, and the rejects of late."""
-    parts: list[RenderableType] = [_head(s), verdict(s.findings), _stages(s), "", _sources(s), "", _flow(s)]
+def picture(s: Snapshot, width: int = 120) -> RenderableType:
+    """One screen: verdict, stages, sources, and the rejects of late.
+
+    Args:
+        width: columns there are; where they are few, fewer figures are shown.
+    """
+    narrow = width < _NARROW
+    parts: list[RenderableType] = [
+        _head(s),
+        verdict(s.findings),
+        _stages(s, narrow),
+        "",
+        _sources(s, narrow),
+        "",
+        _flow(s),
+    ]
     if s.rejects:
-        parts += ["", _rejects(s)]
+        parts += ["", _rejects(s, width)]
     return Group(*parts)
 
 
 def verdict(findings: list[Finding]) -> RenderableType:
     """What the doctor says, worst first."""
-    said = Text()
+    said, advised = Table.grid(padding=(0, 1)), set[str]()
     for place, finding in enumerate(findings):
-        colour = _COLOURS[finding.severity]
-        said.append("" if place == 0 else "\n")
-        said.append("● ", colour)
-        said.append(finding.sentence, "bold" if place == 0 else "")
-        if finding.advice:
-            said.append(f"\n  → {finding.advice}", "dim")
+        said.add_row(Text("●", _COLOURS[finding.severity]), Text(finding.sentence, "bold" if place == 0 else ""))
+        if finding.advice and finding.advice not in advised:
+            said.add_row("", Text(f"→ {finding.advice}", "dim"))
+            advised.add(finding.advice)
     return Panel(said, border_style=_COLOURS[findings[0].severity], padding=(0, 1))
 
 
@@ -51,32 +65,31 @@ def _head(s: Snapshot) -> RenderableType:
     return line
 
 
-def _stages(s: Snapshot) -> RenderableType:
-    table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
+def _stages(s: Snapshot, narrow: bool) -> RenderableType:
+    bar = _BAR // 2 if narrow else _BAR
+    table = Table(box=None, expand=not narrow, padding=(0, 1), header_style="dim")
     table.add_column("stage", min_width=9)
-    table.add_column("busy █ held ▒ idle ·", min_width=_BAR)
-    for name in ("busy", "held", "actors", "a split"):
+    table.add_column("█ busy ▒ held" if narrow else "busy █ held ▒ idle ·", min_width=bar)
+    for name in ("busy", "held") if narrow else ("busy", "held", "actors", "a split"):
         table.add_column(name, justify="right")
-    table.add_column("", ratio=1, no_wrap=True)
+    if not narrow:
+        table.add_column("", ratio=1, no_wrap=True)
     for stage in s.stages:
-        table.add_row(
-            Text(stage.name, "bold"),
-            _bar(stage),
-            words.percent(stage.busy),
-            words.percent(stage.backpressured),
-            f"{stage.actors} of {stage.max_actors}",
-            words.seconds(stage.split_seconds),
-            _note(s, stage),
-        )
+        note = _note(s, stage)
+        named = Text.assemble((stage.name, "bold"), (" ◀", note.style) if narrow and note else "")
+        figures: list[RenderableType] = [words.percent(stage.busy), words.percent(stage.backpressured)]
+        if not narrow:
+            figures += [f"{stage.actors} of {stage.max_actors}", words.seconds(stage.split_seconds), note]
+        table.add_row(named, _bar(stage, bar), *figures)
     return table
 
 
-def _bar(stage: Stage) -> Text:
+def _bar(stage: Stage, width: int) -> Text:
     if stage.busy is None:
         return Text("no figures yet", "dim")
-    busy = round(stage.busy * _BAR)
-    held = min(_BAR - busy, round((stage.backpressured or 0.0) * _BAR))
-    return Text.assemble(("█" * busy, "blue"), ("▒" * held, "yellow"), ("·" * (_BAR - busy - held), "dim"))
+    busy = round(stage.busy * width)
+    held = min(width - busy, round((stage.backpressured or 0.0) * width))
+    return Text.assemble(("█" * busy, "blue"), ("▒" * held, "yellow"), ("·" * (width - busy - held), "dim"))
 
 
 def _note(s: Snapshot, stage: Stage) -> Text:
@@ -85,25 +98,18 @@ def _note(s: Snapshot, stage: Stage) -> Text:
     return Text("◀ bottleneck", "yellow") if stage.name == s.bottleneck else Text()
 
 
-def _sources(s: Snapshot) -> RenderableType:
+def _sources(s: Snapshot, narrow: bool) -> RenderableType:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
     table.add_column("source", ratio=1, min_width=14)
-    for name in ("records/s", "waiting", "oldest", "to go", "rows", "rejects", "lost"):
+    shown = ("waiting", "to go", "rejects") if narrow else tuple(_FIGURES)
+    for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     for source in s.sources:
-        shown = Text.assemble((source.name, "bold"), "  ", (words.clipped(source.place, 40), "dim"))
-        if trouble := source.failure or source.trouble:
-            shown.append(f"\n{'stopped' if source.failure else 'waits'}: {words.clipped(trouble, 160)}", "red")
-        table.add_row(
-            shown,
-            words.number(source.records_per_second),
-            words.number(source.lag + source.in_flight),
-            words.seconds(source.lag_seconds),
-            to_go(source),
-            words.number(source.rows),
-            Text(words.number(source.rejected), "yellow" if source.rejected else ""),
-            Text(words.number(source.lost), "red" if source.lost else ""),
-        )
+        place = "" if narrow else f"  {words.clipped(source.place, 40)}"
+        named = Text.assemble((source.name, "bold"), (place, "dim"))
+        if source.failure or source.trouble:  # the doctor has the whole sentence
+            named.append("\nstopped" if source.failure else f"\nwaits for {outside(source.trouble or '')}", "red")
+        table.add_row(named, *(_FIGURES[name](source) for name in shown))
     return table
 
 
@@ -140,7 +146,7 @@ def spark(history: list[float]) -> str:
     return "".join(_BARS[min(7, int(value / top * 7.99))] if top else _BARS[0] for value in last)
 
 
-def _rejects(s: Snapshot) -> RenderableType:
+def _rejects(s: Snapshot, width: int) -> RenderableType:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
     table.add_column("rejects", no_wrap=True, overflow="ellipsis", ratio=2)
     table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=3)
@@ -148,6 +154,19 @@ def _rejects(s: Snapshot) -> RenderableType:
     for reject in s.rejects[:5]:
         why = f"{reject.error} in {reject.stage}: {reject.reason}"
         table.add_row(
-            Text(words.coordinate(reject.record_id, 48)), Text(why), f"{words.seconds(s.at - reject.rejected_at)} ago"
+            Text(words.coordinate(reject.record_id, max(12, (width - 16) * 2 // 5))),
+            Text(why),
+            words.ago(s.at - reject.rejected_at),
         )
     return table
+
+
+_FIGURES: dict[str, Callable[[Source], Text]] = {
+    "records/s": lambda source: Text(words.number(source.records_per_second)),
+    "waiting": lambda source: Text(words.number(source.lag + source.in_flight)),
+    "oldest": lambda source: Text(words.seconds(source.lag_seconds)),
+    "to go": lambda source: Text(to_go(source)),
+    "rows": lambda source: Text(words.number(source.rows)),
+    "rejects": lambda source: Text(words.number(source.rejected), "yellow" if source.rejected else ""),
+    "lost": lambda source: Text(words.number(source.lost), "red" if source.lost else ""),
+}

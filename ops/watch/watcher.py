@@ -6,10 +6,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 from ops.watch import doctor
 from ops.watch.assembly import Stored, assemble
@@ -50,7 +51,8 @@ class Watcher:
         self._ledger = ThreadPoolExecutor(1, thread_name_prefix="watch-ledger")
         self._looking: Future[Stored] | None = None
         self._stored = Stored()
-        self._turn = threading.Lock()  # samples, stored
+        self._state: tuple[str, float] = ("", 0.0)  # and since when it is in it
+        self._turn = threading.Lock()  # samples, stored, state
         self._stop = threading.Event()
         self._asked = threading.Event()
         self._asked_at = float("-inf")
@@ -103,6 +105,7 @@ class Watcher:
             try:
                 with self._turn:
                     self._samples.add(taken(self._pipeline.metrics))
+                    self._note_state()
                     if self._listeners:
                         self._read_ledger(wait=0.5)
                         number += 1
@@ -141,18 +144,19 @@ class Watcher:
         old = self._stored
         self._stored = Stored(old.status, old.splits, old.rejects, why)
 
+    def _note_state(self) -> Mapping[str, Any]:
+        """What the instance says of itself, and since when its state is that one: nobody else remembers."""
+        live = self._pipeline.live()
+        if live["state"] != self._state[0]:
+            self._state = (live["state"], time.time())
+        return {**live, "since": self._state[1]}
+
     def _compute(self) -> Snapshot:
         pipeline = self._pipeline
         if not self._samples:
             self._samples.add(taken(pipeline.metrics))
-        snapshot = assemble(
-            pipeline.settings,
-            pipeline.live(),
-            self._stored,
-            self._samples.window(),
-            self._samples.history(),
-            time.time(),
-        )
+        live, window, history = self._note_state(), self._samples.window(), self._samples.history()
+        snapshot = assemble(pipeline.settings, live, self._stored, window, history, time.time())
         return snapshot.model_copy(update={"findings": doctor.examine(snapshot)})
 
 
@@ -167,8 +171,12 @@ def stored(pipeline: Pipeline) -> Stored:
     return Stored(ledger.status(), ledger.recent(_SHOWN_SPLITS), rejects)
 
 
-def without_service(pipeline: Pipeline) -> Snapshot:
-    """The snapshot of a pipeline that does not run: what its ledger knows."""
-    live = {"state": "not running", "ready": False}
+def without_service(pipeline: Pipeline, silent: str | None = None) -> Snapshot:
+    """The snapshot of a pipeline that does not run: what its ledger knows.
+
+    Args:
+        silent: why a service that is there is not asked.
+    """
+    live = {"state": "silent" if silent else "not running", "ready": False, "trouble": silent}
     snapshot = assemble(pipeline.settings, live, stored(pipeline), None, [], time.time())
     return snapshot.model_copy(update={"findings": doctor.examine(snapshot)})

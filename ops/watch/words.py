@@ -44,6 +44,11 @@ def seconds(value: float | None) -> str:
     return f"{hours / 24:.0f} d"
 
 
+def ago(value: float) -> str:
+    """``12 s ago``; what was within this second is ``just now``."""
+    return "just now" if value < 1 else f"{seconds(value)} ago"
+
+
 def size(value: float | None) -> str:
     """``1.5 MiB``."""
     if value is None:
@@ -92,7 +97,10 @@ def coordinate(record_id: str, most: int) -> str:
     """A record's name where there is little room: what tells it from its neighbours stays, and `where` understands it."""
     if record_id.startswith("kafka://"):
         return clipped(record_id.split("/", 3)[3], most)
-    return clipped(record_id, most)
+    name, _, rest = record_id.partition("?version=")
+    row = rest.partition("#")[2]
+    name += f"#{row}" if row not in ("", "0") else ""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def place(url: str) -> str:

@@ -58,6 +58,20 @@ class Deaths(NamedTuple):
         return self.total - self.starved + self.starved // 4 if alone else self.total
 
 
+class Told(NamedTuple):
+    """What the gate has seen since it was opened.
+
+    Attributes:
+        waiting: split to the dependency failure that it waits out now.
+        failures: of dependencies, by step and dependency.
+        deaths: of workers, by step and cause: ``died``, ``hung`` or ``memory``.
+    """
+
+    waiting: dict[str, str]
+    failures: dict[tuple[str, str], int]
+    deaths: dict[tuple[str, str], int]
+
+
 @dataclass(slots=True)
 class _Life:
     """What is known of one split."""
@@ -85,6 +99,7 @@ class AttemptGate:
         self._waiting: dict[str, str] = {}
         self._closed = False
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._deaths: Counter[tuple[str, str]] = Counter()
 
     def begin(self, split_id: str, start: Start) -> Deaths:
         """A step starts; returns who died of this split so far.
@@ -99,7 +114,9 @@ class AttemptGate:
         if start.order <= life.start.order:
             life.count += 1
             life.hung = _hung(life, start, now)
-            life.starved += not life.hung and self._starved(life.start.worker)
+            starved = not life.hung and self._starved(life.start.worker)
+            life.starved += starved
+            self._deaths[step, "hung" if life.hung else "memory" if starved else "died"] += 1
         life.start, life.began = start, now
         return Deaths(life.count, life.starved, step, life.hung)
 
@@ -131,9 +148,9 @@ class AttemptGate:
             self._lives.pop(split_id, None)
             self._waiting.pop(split_id, None)
 
-    def waiting(self) -> tuple[dict[str, str], dict[tuple[str, str], int]]:
-        """Split to the dependency failure it waits out; and how many failures there were, by step and dependency."""
-        return dict(self._waiting), dict(self._failures)
+    def waiting(self) -> Told:
+        """What workers wait for, and what went wrong with them so far."""
+        return Told(dict(self._waiting), dict(self._failures), dict(self._deaths))
 
 
 def _hung(life: _Life, successor: Start, now: float) -> float:

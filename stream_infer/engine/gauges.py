@@ -11,6 +11,7 @@ from stream_infer.contracts import Place
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.planner import Planner
 from stream_infer.splits import Split
+from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.figures import ActorTime
 from stream_infer.telemetry.gpu import Gpus
@@ -66,6 +67,7 @@ class Gauges:
             self._rested(bool(in_flight))
             metrics = self._metrics
             metrics.set(m.WAITING_SPLITS, len(waiting))
+            metrics.set(m.PLANNED_RECORDS, sum(split.records for split in waiting))
             metrics.set(m.IN_FLIGHT_SPLITS, len(in_flight))
             metrics.set(m.IN_FLIGHT_BYTES, sum(split.bytes for split in in_flight))
             metrics.set(m.IN_FLIGHT_RECORDS, sum(split.records for split in in_flight))
@@ -77,7 +79,7 @@ class Gauges:
     def _instance(self) -> None:
         self._metrics.set(m.READY, self.state in ("ready", "resting"))
         self._metrics.set(m.GENERATION, self.generation)
-        for step in m.STAGES:
+        for step in labels.STAGES:
             self._metrics.set(m.ACTORS, self.actors.get(step, 0), step)
 
     def _rested(self, busy: bool) -> None:

@@ -27,6 +27,7 @@ class Generation:
 
     Attributes:
         failures: of dependencies, met by the workers, by step and dependency; as of the last `waiting`.
+        deaths: of workers, by step and cause; as of the last `waiting`.
     """
 
     def __init__(self, number: int, stages: Sequence[StageSpec], attempts: int, outcomes: queue.Queue[Batch]) -> None:
@@ -39,6 +40,7 @@ class Generation:
         self._asked: ray.ObjectRef | None = None
         self._waits: dict[str, str] = {}
         self.failures: Mapping[tuple[str, str], int] = {}
+        self.deaths: Mapping[tuple[str, str], int] = {}
         self._stages = stages
         self._outcomes = outcomes
         self._gate = open_gate()
@@ -86,7 +88,7 @@ class Generation:
         """Splits that wait for a failing dependency, and what it said, as of the call before. Never blocks."""
         if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
             try:
-                self._waits, self.failures = ray.get(self._asked)
+                self._waits, self.failures, self.deaths = ray.get(self._asked)
             except ray.exceptions.RayError:  # the gate is gone, and its generation with it
                 self._waits = {}
             self._asked = None

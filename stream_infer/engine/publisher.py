@@ -13,6 +13,7 @@ from stream_infer.contracts import Reader, RejectTarget
 from stream_infer.errors import Fenced
 from stream_infer.ledger import Ledger
 from stream_infer.rejects import Rejection, Told
+from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
@@ -88,7 +89,7 @@ class Publisher(threading.Thread):
 
     def _count(self, rejects: int) -> None:
         kind = self.target.name.partition(":")[0]
-        if self._metrics is not None and kind in m.REJECT_TARGETS:
+        if self._metrics is not None and kind in labels.REJECT_TARGETS:
             self._metrics.add(m.REJECTS_PUBLISHED, rejects, kind)
 
     def _told(self, rejection: Rejection) -> Told:

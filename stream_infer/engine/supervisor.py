@@ -102,6 +102,7 @@ class Supervisor:
         self._committer.on_settled = self._gauges.settled
         self._waits = Waits(metrics, self._backlog)
         metrics.before_scrape(self._gauges.refresh)
+        metrics.set(m.IN_FLIGHT_LIMIT_BYTES, limits.in_flight)
         self._stop = threading.Event()
         self._generation: Generation | None = None
         self._generations = 0

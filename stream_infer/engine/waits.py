@@ -1,4 +1,4 @@
-"""What workers wait for: a failing store or broker is met by them, where nobody reads, and told here."""
+"""What workers wait for and die of: a failing store or broker is met by them, where nobody reads, and told here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+_CAUSES = {"died": "crashed", "hung": "hung", "memory": "no memory left on their node"}
 
 
 class Waits:
@@ -25,14 +26,20 @@ class Waits:
         self._metrics = metrics
         self._backlog = backlog
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._deaths: Counter[tuple[str, str]] = Counter()
 
     def look(self, generation: Generation | None) -> None:
-        """Count the failures since the last look, and log what was not waited for then."""
+        """Count the failures and deaths since the last look, and log what was not waited for then."""
         waits = generation.waiting() if generation is not None else {}
         failures = Counter(generation.failures if generation is not None else {})
         for (step, dependency), count in (failures - self._failures).items():
             self._metrics.add(m.DEPENDENCY_ERRORS, count, step, dependency)
         self._failures = failures
+        deaths = Counter(generation.deaths if generation is not None else {})
+        for (step, cause), count in (deaths - self._deaths).items():
+            self._metrics.add(m.WORKER_DEATHS, count, step, cause)
+            log.warning("workers ended in %s (%s): %d; what they had is tried again", step, _CAUSES[cause], count)
+        self._deaths = deaths
         self._log({why: split_id for split_id, why in waits.items() if why not in self.told})
         self.told = tuple(sorted(set(waits.values())))
 

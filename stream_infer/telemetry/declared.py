@@ -31,6 +31,7 @@ class Metric:
         help: one sentence.
         unit: ``records``, ``bytes``, ``seconds``, …; of what is counted, for axes and docs.
         buckets: upper bounds of a histogram, in its unit.
+        prefix: ours; another one for what a library exports by its own convention.
     """
 
     kind: Kind
@@ -39,12 +40,13 @@ class Metric:
     labels: tuple[Label, ...] = ()
     unit: str = ""
     buckets: tuple[float, ...] = ()
+    prefix: str = PREFIX
 
     @property
     def full_name(self) -> str:
         """The name in Prometheus; of a histogram, without ``_bucket``, ``_sum`` and ``_count``."""
         ending = {"counter": "_total", "info": "_info"}.get(self.kind, "")
-        return f"{PREFIX}_{self.name}{ending}"
+        return f"{self.prefix}_{self.name}{ending}"
 
     @property
     def label_names(self) -> tuple[str, ...]:

@@ -6,111 +6,97 @@ values: no record, key, split or error text ever is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
-from prometheus_client.metrics_core import Metric as PrometheusMetric
-from prometheus_client.registry import Collector
+import prometheus_client as prometheus
 
+from stream_infer.telemetry import labels as by
 from stream_infer.telemetry.declared import PREFIX, Label, Metric
-
-ERROR_TYPES: Final = (
-    *("decode", "too_large", "tombstone", "pointer", "no_input", "null", "empty", "not_text", "no_mask", "key"),
-    *("rejected", "WorkerDied", "WorkerHung", "Poisoned", "MemoryError", "OutOfMemoryError", "AcceleratorError"),
-    *("ValueError", "TypeError", "KeyError", "IndexError", "AttributeError", "RuntimeError", "AssertionError"),
-    *("UnicodeDecodeError", "ArrowInvalid", "other"),
-)
-DEPENDENCIES: Final = ("kafka", "store", "ledger", "queue", "hub", "execution", "other")
-REJECT_TARGETS: Final = ("ledger", "parquet", "kafka")
-STAGES: Final = ("read", "infer", "write")
-
-_SOURCE = Label("source")
-_MODEL = Label("model")
-_STAGE = Label("stage", STAGES)
-_ANY_STAGE = Label("stage", ("plan", *STAGES, "commit"))
-_PLACE = (_SOURCE, Label("topic"), Label("partition"))
-_GPU = Label("gpu")
-
-_WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-_WAIT = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200)
-_COMMIT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+from stream_infer.telemetry.refreshing import Refreshing
 
 RECORDS_RECEIVED = Metric(
     "counter",
     "records_received",
     "Records that read took in, of splits that are final, and records lost before they could be read. "
     "Each is committed, rejected, lost or unaccounted.",
-    (_SOURCE,),
+    (by.SOURCE,),
     "records",
 )
-RECORDS_COMMITTED = Metric("counter", "records_committed", "Records that became output rows.", (_SOURCE,), "records")
+RECORDS_COMMITTED = Metric("counter", "records_committed", "Records that became output rows.", (by.SOURCE,), "records")
 RECORDS_REJECTED = Metric(
     "counter",
     "records_rejected",
     "Records that cannot be processed, by the stage that found it and the class of the error.",
-    (_SOURCE, _STAGE, Label("error_type", ERROR_TYPES)),
+    (by.SOURCE, by.STAGE, Label("error_type", by.ERROR_TYPES)),
     "records",
 )
 RECORDS_LOST = Metric(
     "counter",
     "records_lost",
     "Records that can no longer be read: named losses.",
-    (_SOURCE, Label("reason", ("expired", "superseded", "deleted", "other"))),
+    (by.SOURCE, Label("reason", ("expired", "superseded", "deleted", "other"))),
     "records",
 )
 RECORDS_UNACCOUNTED = Metric(
     "counter",
     "records_unaccounted",
     "Records that read took in and that are neither row, reject nor loss at commit. Must stay 0.",
-    (_SOURCE,),
+    (by.SOURCE,),
     "records",
 )
-SPLITS_COMMITTED = Metric("counter", "splits_committed", "Splits made final by their receipt.", (_SOURCE,), "splits")
+SPLITS_COMMITTED = Metric("counter", "splits_committed", "Splits made final by their receipt.", (by.SOURCE,), "splits")
 SPLIT_RETRIES = Metric(
-    "counter", "split_retries", "Splits dispatched again after an attempt that came to no end.", (_SOURCE,)
+    "counter", "split_retries", "Splits dispatched again after an attempt that came to no end.", (by.SOURCE,)
 )
 BISECTIONS = Metric(
-    "counter", "bisections", "Splits divided to find a record that cannot be processed.", (_SOURCE,), "splits"
+    "counter", "bisections", "Splits divided to find a record that cannot be processed.", (by.SOURCE,), "splits"
 )
-READ_BYTES = Metric("counter", "read_bytes", "Content read, of committed splits.", (_SOURCE,), "bytes")
-WRITTEN_BYTES = Metric("counter", "written_bytes", "Output files written.", (_SOURCE,), "bytes")
-INFERENCES = Metric("counter", "inferences", "Records that the model answered.", (_MODEL,), "records")
+WORKER_DEATHS = Metric(
+    "counter",
+    "worker_deaths",
+    "Worker processes that ended while they worked on a split: they crashed (died), were ended because they hung, or because "
+    "their node ran out of memory. The split is tried again.",
+    (by.STAGE, Label("cause", ("died", "hung", "memory"))),
+)
+READ_BYTES = Metric("counter", "read_bytes", "Content read, of committed splits.", (by.SOURCE,), "bytes")
+WRITTEN_BYTES = Metric("counter", "written_bytes", "Output files written.", (by.SOURCE,), "bytes")
+INFERENCES = Metric("counter", "inferences", "Records that the model answered.", (by.MODEL,), "records")
 BATCHES = Metric(
-    "counter", "batches", "Micro-batches that the model ran; inferences ÷ batches is the mean batch.", (_MODEL,)
+    "counter", "batches", "Micro-batches that the model ran; inferences ÷ batches is the mean batch.", (by.MODEL,)
 )
 COST_UNITS = Metric(
-    "counter", "cost_units", "Cost of the answered records in the model's own units (tokens, pixels, …).", (_MODEL,)
+    "counter", "cost_units", "Cost of the answered records in the model's own units (tokens, pixels, …).", (by.MODEL,)
 )
 PADDING_UNITS = Metric(
     "counter",
     "padding_units",
     "Cost paid for padding, in the same units; padding ÷ (cost + padding) is the waste.",
-    (_MODEL,),
+    (by.MODEL,),
 )
 STAGE_BUSY_SECONDS = Metric(
-    "counter", "stage_busy_seconds", "Actor-seconds at work on a split, by step.", (_STAGE,), "seconds"
+    "counter", "stage_busy_seconds", "Actor-seconds at work on a split, by step.", (by.STAGE,), "seconds"
 )
 STAGE_BACKPRESSURED_SECONDS = Metric(
     "counter",
     "stage_backpressured_seconds",
     "Actor-seconds without work while a split was ready for the stage and held back: the stage behind it is full.",
-    (_STAGE,),
+    (by.STAGE,),
     "seconds",
 )
 STAGE_IDLE_SECONDS = Metric(
     "counter",
     "stage_idle_seconds",
     "Actor-seconds without work while no split was ready for the stage. The steps of one pool share its idle time.",
-    (_STAGE,),
+    (by.STAGE,),
     "seconds",
 )
 DEPENDENCY_ERRORS = Metric(
     "counter",
     "dependency_errors",
     "Failures of something outside that were waited out, by the stage that met them and what failed.",
-    (_ANY_STAGE, Label("error_type", DEPENDENCIES)),
+    (by.ANY_STAGE, Label("error_type", by.DEPENDENCIES)),
 )
 GENERATIONS = Metric(
     "counter",
@@ -122,22 +108,22 @@ REJECTS_PUBLISHED = Metric(
     "counter",
     "rejects_published",
     "Rejects handed on, by where to.",
-    (Label("target", REJECT_TARGETS),),
+    (Label("target", by.REJECT_TARGETS),),
     "records",
 )
 SPANS_DROPPED = Metric(
     "counter", "spans_dropped", "Spans that were not sent: the receiver was down or slow, or the queue was full."
 )
 
-SPLIT_SECONDS = Metric("histogram", "split_seconds", "Time of one split in one step.", (_STAGE,), "seconds", _WORK)
+SPLIT_SECONDS = Metric("histogram", "split_seconds", "Time of one split in one step.", (by.STAGE,), "seconds", by.WORK)
 END_TO_END_SECONDS = Metric(
-    "histogram", "end_to_end_seconds", "Oldest event of a split to its visible file.", (_SOURCE,), "seconds", _WAIT
+    "histogram", "end_to_end_seconds", "Oldest event of a split to its visible file.", (by.SOURCE,), "seconds", by.WAIT
 )
 QUEUE_WAIT_SECONDS = Metric(
-    "histogram", "queue_wait_seconds", "A split planned to its first read.", (_SOURCE,), "seconds", _WAIT
+    "histogram", "queue_wait_seconds", "A split planned to its first read.", (by.SOURCE,), "seconds", by.WAIT
 )
 LEDGER_COMMIT_SECONDS = Metric(
-    "histogram", "ledger_commit_seconds", "Ledger transactions that commit receipts.", (), "seconds", _COMMIT
+    "histogram", "ledger_commit_seconds", "Ledger transactions that commit receipts.", (), "seconds", by.COMMIT
 )
 
 READY = Metric("gauge", "ready", "1 while a warm generation takes work, or none is needed.")
@@ -148,55 +134,77 @@ LEDGER_EPOCH = Metric("gauge", "ledger_epoch", "Fencing number of this instance,
 START_TIME_SECONDS = Metric(
     "gauge", "start_time_seconds", "When this instance started, since the epoch.", (), "seconds"
 )
-ACTORS = Metric("gauge", "actors", "Actors that run a stage.", (_STAGE,))
+ACTORS = Metric("gauge", "actors", "Actors that run a stage.", (by.STAGE,))
 IN_FLIGHT_RECORDS = Metric("gauge", "in_flight_records", "Records in the execution, as planned.", (), "records")
 IN_FLIGHT_BYTES = Metric("gauge", "in_flight_bytes", "Estimated input bytes in the execution.", (), "bytes")
+IN_FLIGHT_LIMIT_BYTES = Metric(
+    "gauge", "in_flight_limit_bytes", "Most input bytes that the execution takes (limits.in_flight).", (), "bytes"
+)
 IN_FLIGHT_SPLITS = Metric("gauge", "in_flight_splits", "Splits in the execution.", (), "splits")
 WAITING_SPLITS = Metric("gauge", "waiting_splits", "Planned splits that wait for admission.", (), "splits")
-LAG_RECORDS = Metric("gauge", "lag_records", "Records of a partition behind the committed position.", _PLACE, "records")
+PLANNED_RECORDS = Metric("gauge", "planned_records", "Records of splits that wait for admission.", (), "records")
+LAG_RECORDS = Metric(
+    "gauge", "lag_records", "Records of a partition behind the committed position.", by.PLACE, "records"
+)
 LAG_SECONDS = Metric(
     "gauge",
     "lag_seconds",
     "Age of the record at the committed position of a partition, 0 where none waits.",
-    _PLACE,
+    by.PLACE,
     "seconds",
 )
 POSITION_OFFSET = Metric(
-    "gauge", "position_offset", "End of the contiguous committed prefix of a partition.", _PLACE, "records"
+    "gauge", "position_offset", "End of the contiguous committed prefix of a partition.", by.PLACE, "records"
 )
-WAITING_RECORDS = Metric("gauge", "waiting_records", "Records known to wait, not yet planned.", (_SOURCE,), "records")
-WAITING_BYTES = Metric("gauge", "waiting_bytes", "Bytes known to wait, not yet planned.", (_SOURCE,), "bytes")
-WAITING_OBJECTS = Metric("gauge", "waiting_objects", "Objects known to wait, not yet planned (files).", (_SOURCE,))
+WAITING_RECORDS = Metric("gauge", "waiting_records", "Records known to wait, not yet planned.", (by.SOURCE,), "records")
+WAITING_BYTES = Metric("gauge", "waiting_bytes", "Bytes known to wait, not yet planned.", (by.SOURCE,), "bytes")
+WAITING_OBJECTS = Metric("gauge", "waiting_objects", "Objects known to wait, not yet planned (files).", (by.SOURCE,))
 OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS = Metric(
     "gauge",
     "oldest_uncommitted_timestamp_seconds",
     "Event time of the oldest work that is not final, since the epoch; 0 where nothing waits.",
-    (_SOURCE,),
+    (by.SOURCE,),
     "seconds",
 )
 LAST_COMMIT_TIMESTAMP_SECONDS = Metric(
     "gauge",
     "last_commit_timestamp_seconds",
     "When a split of the source was last made final, since the epoch; 0 before the first.",
-    (_SOURCE,),
+    (by.SOURCE,),
     "seconds",
 )
-SOURCE_UP = Metric("gauge", "source_up", "0 while the source waits for something outside, or has stopped.", (_SOURCE,))
+SOURCE_UP = Metric(
+    "gauge", "source_up", "0 while the source waits for something outside, or has stopped.", (by.SOURCE,)
+)
 DRAIN_ETA_SECONDS = Metric(
     "gauge",
     "drain_eta_seconds",
     "Time until all that waits is final at the rate of the last minutes; +Inf where work waits and nothing moves.",
-    (_SOURCE,),
+    (by.SOURCE,),
     "seconds",
 )
 GPU_UTILIZATION_RATIO = Metric(
-    "gauge", "gpu_utilization_ratio", "Share of the last second in which the GPU worked, 0 … 1.", (_GPU,), "ratio"
+    "gauge",
+    "gpu_utilization_ratio",
+    "Share of the last second in which a GPU of the driver's machine worked, 0 … 1.",
+    (by.GPU,),
+    "ratio",
 )
-GPU_MEMORY_USED_BYTES = Metric("gauge", "gpu_memory_used_bytes", "GPU memory in use.", (_GPU,), "bytes")
-GPU_MEMORY_TOTAL_BYTES = Metric("gauge", "gpu_memory_total_bytes", "GPU memory there is.", (_GPU,), "bytes")
+GPU_MEMORY_USED_BYTES = Metric("gauge", "gpu_memory_used_bytes", "GPU memory in use.", (by.GPU,), "bytes")
+GPU_MEMORY_TOTAL_BYTES = Metric("gauge", "gpu_memory_total_bytes", "GPU memory there is.", (by.GPU,), "bytes")
 
 BUILD_INFO = Metric("info", "build", "What runs.", (Label("version"), Label("python"), Label("ray")))
-MODEL_INFO = Metric("info", "model", "What made the rows, known with the first receipt.", (_MODEL, Label("digest")))
+MODEL_INFO = Metric("info", "model", "What made the rows, known with the first receipt.", (by.MODEL, Label("digest")))
+
+# by the convention that every Prometheus client keeps; exported by its library
+PROCESS_MEMORY_BYTES = Metric(
+    "gauge", "resident_memory_bytes", "Memory of the driver's process.", unit="bytes", prefix="process"
+)
+PROCESS_CPU_SECONDS = Metric(
+    "counter", "cpu_seconds", "CPU time of the driver's process.", unit="seconds", prefix="process"
+)
+PROCESS_OPEN_FDS = Metric("gauge", "open_fds", "Files and connections that the driver has open.", prefix="process")
+PROCESS_MAX_FDS = Metric("gauge", "max_fds", "Files and connections that it may have open.", prefix="process")
 
 METRICS: Final = tuple(found for found in tuple(globals().values()) if isinstance(found, Metric))
 
@@ -212,13 +220,14 @@ class Metrics:
     """
 
     def __init__(self, sources: Sequence[str] = (), model: str = "") -> None:
-        disable_created_metrics()  # a second series beside each counter, which nobody asks
-        self.registry = CollectorRegistry()
+        prometheus.disable_created_metrics()  # a second series beside each counter, which nobody asks
+        self.registry = prometheus.CollectorRegistry()
         self.model = model
         self._refresh: list[Callable[[], None]] = []
-        self.registry.register(_Refreshing(self._refresh))  # first, so that what follows is fresh
+        self.registry.register(Refreshing(self._refresh))  # first, so that what follows is fresh
         known = {"source": tuple(sources), "model": (model,) if model else ()}
-        self._made = {metric.name: self._make(metric, known) for metric in METRICS}
+        self._made = {metric.name: self._make(metric, known) for metric in METRICS if metric.prefix == PREFIX}
+        prometheus.ProcessCollector(registry=self.registry)
 
     def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
         """Count. Labels are in the order of their declaration, here and below."""
@@ -258,10 +267,14 @@ class Metrics:
         fixed: dict[str, Any] = {"registry": self.registry, "unit": unit}
         name = f"{PREFIX}_{metric.name}"
         if metric.kind == "info":
-            return Info(name, metric.help, registry=self.registry)
+            return prometheus.Info(name, metric.help, registry=self.registry)
         if metric.kind == "histogram":
             fixed["buckets"] = metric.buckets
-        kinds: dict[str, Any] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+        kinds: dict[str, Any] = {
+            "counter": prometheus.Counter,
+            "gauge": prometheus.Gauge,
+            "histogram": prometheus.Histogram,
+        }
         made = kinds[metric.kind](name, metric.help, metric.label_names, **fixed)
         if metric.labels:
             for values in product(*(label.values or known.get(label.name, ()) for label in metric.labels)):
@@ -273,18 +286,6 @@ class Metrics:
         if not metric.labels:
             return made
         return made.labels(*map(_bounded, metric.labels, values))
-
-
-class _Refreshing(Collector):
-    """Collects nothing itself."""
-
-    def __init__(self, calls: Sequence[Callable[[], None]]) -> None:
-        self._calls = calls
-
-    def collect(self) -> Iterator[PrometheusMetric]:
-        for call in tuple(self._calls):
-            call()
-        return iter(())
 
 
 def _bounded(label: Label, value: str) -> str:

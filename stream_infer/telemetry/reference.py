@@ -11,8 +11,8 @@ _HEAD = """# Metrics
 
 At `/metrics` of `serve`, in the text format of Prometheus, or as OpenMetrics with exemplars (a `trace_id` on the
 histograms of waiting) for a scraper that asks for it. One process exports, the driver's; workers' figures reach it with
-the receipts of their splits. Every label set whose values are known beforehand is there from the start, at 0. Ray exports
-metrics of its own: see [Ray's documentation](https://docs.ray.io/en/latest/cluster/metrics.html).
+the receipts of their splits. Every label set whose values are known beforehand is there from the start, at 0. `process_…` is
+what every Prometheus client tells of its process, here the driver's. Ray exports metrics of its own: see [Ray's documentation](https://docs.ray.io/en/latest/cluster/metrics.html).
 
 This page is made from `stream_infer/telemetry/metrics.py` by `python -m stream_infer.telemetry.reference`.
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import random
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -169,7 +172,7 @@ class Spans(SpanProcessor):
         self._ended: list[ReadableSpan] = []
         provider = TracerProvider(
             sampler=ALWAYS_ON,  # what is not wanted does not come here
-            resource=Resource.create({"service.name": "stream-infer", "stream_infer.pipeline": pipeline}),
+            resource=_resource(pipeline),
             id_generator=self._ids,
             span_limits=SpanLimits(max_links=ORIGINS),
             shutdown_on_exit=False,
@@ -216,6 +219,17 @@ class _Ids(IdGenerator):
 
     def generate_span_id(self) -> int:
         return random.getrandbits(64) or 1
+
+
+def _resource(pipeline: str) -> Resource:
+    """Who sends. What ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` say goes before."""
+    ours = {
+        "service.name": "stream-infer",
+        "service.version": version("stream-infer"),
+        "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+        "stream_infer.pipeline": pipeline,
+    }
+    return Resource.create(ours).merge(OTELResourceDetector().detect())
 
 
 def _outcome(trace: SplitTrace) -> dict[str, str | int]:

@@ -182,8 +182,8 @@ def test_a_slow_model_is_named(ward: Ward) -> None:
 
 
 def test_a_store_that_is_away_is_named(ward: Ward, browser: Browser) -> None:
-    ward.pace.write_text("0.02")
-    ward.put("far", 400)
+    ward.pace.write_text("0.1")
+    ward.put("far", 1500)  # more splits than are read ahead, so that some are still to be read when the store goes
     ward.service.until(lambda: ward.service.status()["sources"][1]["in_flight"] > 0, "planned")
     ward.proxy.cut()
     ward.says("source waits", "source inbox", "S3")

@@ -23,6 +23,7 @@ class Execution:
 
     waits: dict[str, str] = field(default_factory=dict)
     failures: dict[tuple[str, str], int] = field(default_factory=dict)
+    deaths: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def waiting(self) -> dict[str, str]:
         return self.waits
@@ -47,3 +48,24 @@ def test_a_wait_is_logged_once_and_its_failures_are_counted(caplog: pytest.LogCa
     assert caplog.records[1].__dict__["split"] == "of nobody"
     waits.look(None)
     assert waits.told == ()
+
+
+def test_workers_that_end_are_counted_and_logged_by_what_they_did_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics(["s"])
+    waits, execution = Waits(metrics, Backlog(1, 8, 8)), Execution()
+    running: Any = execution
+    with caplog.at_level(logging.WARNING):
+        for died in (1, 1, 3):
+            execution.deaths = {("infer", "died"): died, ("read", "memory"): 1}
+            waits.look(running)
+        waits.look(None)
+        execution.deaths = {("infer", "died"): 1}  # of the next execution, which begins to count anew
+        waits.look(running)
+    assert metrics.value(m.WORKER_DEATHS, "infer", "died") == 4
+    assert metrics.value(m.WORKER_DEATHS, "read", "memory") == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "workers ended in infer (crashed): 1; what they had is tried again",
+        "workers ended in read (no memory left on their node): 1; what they had is tried again",
+        "workers ended in infer (crashed): 2; what they had is tried again",
+        "workers ended in infer (crashed): 1; what they had is tried again",
+    ]

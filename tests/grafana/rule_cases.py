@@ -53,6 +53,7 @@ ENDED = series(m.END_TO_END_SECONDS, SOURCE, "_count")
 QUICK = series(m.LEDGER_COMMIT_SECONDS, LEDGER_FAST, "_bucket")
 SLOW = series(m.LEDGER_COMMIT_SECONDS, LEDGER_SLOW, "_bucket")
 COMMITS = series(m.LEDGER_COMMIT_SECONDS, {**TARGET, "le": "+Inf"}, "_bucket")
+DEATHS = series(m.WORKER_DEATHS, {**TARGET, "stage": "infer", "cause": "died"})
 OUTSIDE_ERRORS = series(m.DEPENDENCY_ERRORS, OUTSIDE)
 
 # a service that has run for long and does its work
@@ -79,6 +80,7 @@ WELL: Mapping[str, str] = {
     SLOW: growing(10),
     COMMITS: growing(10),
     OUTSIDE_ERRORS: steady(0),
+    DEATHS: steady(0),
 }
 
 
@@ -176,6 +178,8 @@ CASES = (
     case("source down for a moment", {SOURCE_UP: f"1x9 0x3 1x{LONG}"}, m13=NONE, m20=NONE),
     case("store fails", {OUTSIDE_ERRORS: growing(2)}, m15=NONE, m30={"DependencyErrors"}),
     case("store fails now and then", {OUTSIDE_ERRORS: growing(0.2)}, m60=NONE),
+    case("workers die", {DEATHS: growing(1, 10)}, m20=NONE, m25={"WorkersDie"}),
+    case("a record kills", {DEATHS: until(0, 10, 9)}, m15=NONE, m30=NONE),
     case("not ready", {READY: until(1, 10, 0)}, m24=NONE, m26={"NotReady"}),
     case("standby", {READY: steady(0), STANDBY: steady(1)}, m60=NONE),
     case(

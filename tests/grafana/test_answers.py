@@ -25,7 +25,8 @@ from stream_infer.telemetry.gpu import Gpus
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 TIMES = 20
-APART = {"StreamInferRestarts": 3}  # how long a start of the service takes is the machine's affair
+# how long a start of the service or of a worker takes is the machine's affair
+APART = {"StreamInferRestarts": 3, "StreamInferWorkersDie": 3}
 RULES = rules.hastened(TIMES, apart=APART)
 EVERYTHING = [*proof_kit.of_panels(), *proof_kit.of_records(), *proof_kit.of_alerts()]
 
@@ -73,8 +74,13 @@ def test_every_expression_is_answered_and_every_alert_fires(it: Troubled, proof:
         proof.until_fired(*names, lives=lambda: it.service.alive)
 
     _is_well(it, proof, receiver)
-    with it.spoilt_messages(), it.store_flapping(), it.the("miscounting"):
-        fires("FreshnessBurnsFast", "FreshnessBurnsSlowly", "Rejects", "DependencyErrors", "ConservationBroken")
+    print(f"\n{proof.report()}", flush=True)
+    with it.spoilt_messages(), it.the("miscounting"):
+        fires("FreshnessBurnsFast", "FreshnessBurnsSlowly", "Rejects", "ConservationBroken")
+    with it.store_flapping():
+        fires("DependencyErrors")
+    it.load.kill()
+    fires("WorkersDie")
     with it.locked_ledger():
         fires("LedgerSlow")
     with it.store_away(), it.the("hanging"):

@@ -59,7 +59,7 @@ def test_alerts_say_what_is_wrong_and_where_to_read_on(alert: Alert) -> None:
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
     assert rule["annotations"]["description"].endswith(".")
     used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
-    assert used <= {"job", "instance", "source", "stage", "error_type", "reason", "topic", "partition"}
+    assert used <= {"job", "instance", "source", "stage", "error_type", "cause", "reason", "topic", "partition"}
     assert alert.name in _sections()
     assert rule["annotations"]["runbook_url"].endswith(f"#{alert.name.lower()}")
 

@@ -22,7 +22,7 @@ from ops.parts import Proxy
 PARTITIONS = 4
 _BUCKET = "seen-in"
 _MODEL = """
-import hashlib, pathlib, time
+import hashlib, os, pathlib, time
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
@@ -41,6 +41,8 @@ class Digest:
             time.sleep(0.1)
         texts = batch.column("text").to_pylist()
         time.sleep(0.002 * len(texts))
+        if any(text.startswith("kill") for text in texts):
+            os._exit(1)
         for text in texts:
             if text.startswith("raise") or (HERE / "failing").exists():
                 raise ValueError("cannot take " + text)
@@ -72,6 +74,11 @@ class Load(threading.Thread):
             text = f"raise {text}" if self.spoilt and number % 4 == 0 else text
             at = int((time.time() - (600 if self.spoilt else 0)) * 1000)
             self._producer.send(self._topic, text.encode(), partition=number % PARTITIONS, timestamp_ms=at)
+
+    def kill(self) -> None:
+        """A few messages, each of which ends the process that takes it."""
+        for number in range(PARTITIONS):
+            self._producer.send(self._topic, b"kill", partition=number)
 
     def end(self) -> None:
         self._over.set()
@@ -142,15 +149,15 @@ class Troubled:
 
     @contextlib.contextmanager
     def store_flapping(self) -> Iterator[None]:
-        """The store goes and comes again and again."""
+        """The store goes and comes again and again; it stays long enough to be listed, or nothing would be read."""
         over = threading.Event()
 
         def flap() -> None:
             while not over.is_set():
                 self.inputs.proxy.cut()
-                over.wait(1.5)
+                over.wait(0.5)
                 self.inputs.proxy.mend()
-                over.wait(1.0)
+                over.wait(1.5)
 
         with _beside(flap, over):
             yield

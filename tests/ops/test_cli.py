@@ -64,6 +64,10 @@ def test_the_documents_of_a_pipeline_that_never_ran(
     assert _call(monkeypatch, "rejects", file, "list", "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
     assert _call(monkeypatch, "where", file, "topic/0/1") == 1
-    assert _call(monkeypatch, "where", file, "nonsense") == 2
+    capsys.readouterr()
+    assert _call(monkeypatch, "where", file, "a.txt") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("a.txt was never planned; the sources are inbox (")
+    assert _call(monkeypatch, "where", file, "kafka://nonsense") == 2
     assert _call(monkeypatch, "status", file) == 0
     assert _call(monkeypatch, "schema") == 0

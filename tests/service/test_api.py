@@ -88,8 +88,13 @@ def _plain(folder: Path) -> list[object]:
 
 
 def test_what_was_never_planned_is_one_sentence(url: str) -> None:
-    answer = ask(f"{url}/api/v1/where?name=tickets/0/99")
-    assert (answer.status, answer.json) == (404, {"error": "tickets/0/99 was never planned"})
+    for name, said in (
+        ("tickets/0/99", "tickets/0/99 is not planned yet: tickets/0 is planned up to offset 9"),
+        ("kafka://c/tickets/0/10", "kafka://c/tickets/0/10 is not planned yet: tickets/0 is planned up to offset 9"),
+        ("b.txt", "b.txt was never planned; the sources are stream (tickets at 127.0.0.1:1), inbox (s3://in/docs/)"),
+    ):
+        answer = ask(f"{url}/api/v1/where?name={quote(name)}")
+        assert (answer.status, answer.json) == (404, {"error": said})
     assert ask(f"{url}/api/v1/rejects/show?record=kafka://c/t/0/1").status == 404
 
 
@@ -130,6 +135,20 @@ def test_the_doctor_answers_in_words(url: str) -> None:
     verdict = ask(f"{url}/api/v1/doctor").json
     assert verdict["verdict"] == "the service is starting: no record moves yet"
     assert verdict["severity"] == "warn"
+
+
+def test_everything_of_it_is_described(url: str) -> None:
+    document = ask(f"{url}/api/openapi.json").json
+    undescribed = []
+    for path, ways in document["paths"].items():
+        for method, call in ways.items():
+            parts = {"": call, **{f" {item['name']}": item for item in call.get("parameters", ())}}
+            parts |= {f" {status}": answer for status, answer in call["responses"].items()}
+            undescribed += [f"{method} {path}{name}" for name, part in parts.items() if not part.get("description")]
+    for name, schema in document["components"]["schemas"].items():
+        undescribed += [] if schema.get("description") or "HTTPValidation" in name else [name]
+    assert undescribed == []
+    assert document["info"]["description"]
 
 
 def test_no_request_whatever_breaks_it(url: str) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from stream_infer.contracts import Planned
 from stream_infer.pipeline import Pipeline
-from stream_infer.splits import Receipt, Split
+from stream_infer.splits import Receipt, Reject, Split
 from stream_infer.telemetry import metrics as m
 
 Visit = Callable[..., Page]
@@ -36,7 +36,7 @@ def _commit(pipeline: Pipeline, start: int, stop: int) -> None:
 
 def test_the_first_view_has_everything_without_a_script(place: tuple[str, Pipeline], visit: Visit) -> None:
     page = visit(place[0], java_script_enabled=False)
-    expect(page).to_have_title("tickets · stream-infer")
+    expect(page).to_have_title("! tickets · stream-infer")
     expect(page.locator(".verdict .said")).to_have_text("The service is starting: no record moves yet.")
     expect(page.locator("svg.wide")).to_be_visible()
     expect(page.locator("svg.wide .box")).to_have_count(6)  # two sources, three stages, the sink
@@ -45,7 +45,7 @@ def test_the_first_view_has_everything_without_a_script(place: tuple[str, Pipeli
     expect(page.locator(".replay")).to_be_hidden()
     page.fill("#where", "docs/a.txt")
     page.click("text=Find")
-    expect(page.locator(".found")).to_contain_text("It was never planned")
+    expect(page.locator(".found")).to_contain_text("docs/a.txt was never planned; the sources are stream (tickets at")
     page.fill("#where", "tickets/0/7")
     page.click("text=Find")
     expect(page.locator(".fates")).to_contain_text("rejected")
@@ -98,15 +98,43 @@ def test_no_screen_scrolls_sideways(place: tuple[str, Pipeline], visit: Visit, w
     expect(page.locator("svg.tall" if width < 896 else "svg.wide")).to_be_visible()
 
 
-def test_a_button_replays_a_reject(tmp_path: Path, visit: Visit) -> None:
+def test_a_button_replays_a_reject_and_again_when_it_fails_again(tmp_path: Path, visit: Visit) -> None:
     with standing(settings(tmp_path)) as (url, pipeline):
         page = visit(url)
         button = page.locator(".replay")
         button.click()
         expect(button).to_have_text("On its way")
         expect(button).to_be_disabled()
-        ((asked, _),) = pipeline.ledger().replayable("stream", 10)
+        ledger = pipeline.ledger()
+        ((asked, split),) = ledger.replayable("stream", 10)
         assert asked.reject.record_id == BAD
+        again = Split.of("stream", {**split.bounds, "start": 7, "stop": 8, "replay": 1}, folder="d", records=1, bytes=1)
+        ledger.replay("stream", [(asked, again)])
+        reject = Reject(BAD, "stream", "read", "UnicodeDecodeError", "still no text", 1, 5.0)
+        ledger.commit([Receipt(again.split_id, "stream", 1, again.bounds, rejects=(reject,))])
+        expect(page.locator(".rejects")).to_contain_text("still no text")
+        expect(button).to_have_text("Replay")
+        expect(button).to_be_enabled()
+
+
+def test_all_rejects_are_replayed_at_once_by_who_means_it(tmp_path: Path, visit: Visit) -> None:
+    with standing(settings(tmp_path)) as (url, pipeline):
+        page = visit(url)
+        expect(page.locator(".replay")).to_have_text(["Replay"])  # one has its own button
+        ledger = pipeline.ledger()
+        bounds = {"position_key": "tickets/1", "start": 0, "stop": 2}
+        split = Split.of("stream", bounds, folder="d", records=2, bytes=1, planned_at=5.0)
+        ledger.plan("stream", [Planned(split, positions={"tickets/1": 2})])
+        bad = tuple(Reject(f"kafka://c/tickets/1/{n}", "stream", "infer", "ValueError", "no", 1, 3.0) for n in range(2))
+        ledger.commit([Receipt(split.split_id, "stream", 1, bounds, rejects=bad)])
+        every = page.locator(".replay", has_text="Replay all")
+        page.once("dialog", lambda dialog: dialog.dismiss())
+        every.click()
+        assert ledger.replayable("stream", 10) == []
+        page.once("dialog", lambda dialog: dialog.accept())
+        every.click()
+        expect(page.locator(".over .replay")).to_have_text("3 on their way")
+        assert len(ledger.replayable("stream", 10)) == 3
 
 
 def test_a_service_that_ends_is_told(tmp_path: Path, visit: Visit) -> None:
@@ -115,6 +143,18 @@ def test_a_service_that_ends_is_told(tmp_path: Path, visit: Visit) -> None:
         expect(page.locator("html.live")).to_be_attached()
         expect(page.locator("#lost")).to_be_hidden()
     expect(page.locator("#lost")).to_be_visible()
+    expect(page.locator("html.old")).to_be_attached()  # no green sentence of then
+    expect(page).to_have_title("? tickets · stream-infer")
+
+
+def test_an_answer_that_is_no_stream_is_not_the_end(place: tuple[str, Pipeline], visit: Visit) -> None:
+    page = visit("about:blank")
+    page.route("**/events", lambda route: route.fulfill(status=502))  # a proxy whose service is being restarted
+    page.goto(place[0])
+    expect(page.locator("#lost")).to_be_visible()
+    page.unroute("**/events")
+    expect(page.locator("#lost")).to_be_hidden()
+    expect(page).to_have_title("! tickets · stream-infer")
 
 
 def test_one_logs_in_with_the_token(tmp_path: Path, visit: Visit) -> None:
@@ -130,4 +170,16 @@ def test_one_logs_in_with_the_token(tmp_path: Path, visit: Visit) -> None:
         page.locator(".replay").click()
         expect(page.locator(".replay")).to_have_text("On its way")
         page.click("text=Log out")
+        expect(page.locator("#token")).to_be_visible()
+
+
+def test_a_pass_that_has_ended_leads_to_the_form(tmp_path: Path, visit: Visit) -> None:
+    token = "a-token-of-the-tests-0123456789"
+    with standing(settings(tmp_path, token=token)) as (url, _):
+        page = visit(url)
+        page.route("**/events", lambda route: route.fulfill(status=401))
+        page.fill("#token", token)
+        page.click("button")
+        expect(page.locator("#lost")).to_be_visible()
+        page.context.clear_cookies()
         expect(page.locator("#token")).to_be_visible()

@@ -7,8 +7,10 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -113,7 +115,10 @@ def test_top_shows_the_picture_once_where_there_is_no_terminal(
 
 def test_top_lives_on_a_terminal_and_ctrl_c_leaves_it_clean(tmp_path: Path) -> None:
     file = _file(tmp_path)
-    with _serving(file):
+    # a shell that runs the tests in the background has it ignored, and what they start would ignore it too
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _serving(file), contextlib.ExitStack() as after:
+        after.callback(signal.signal, signal.SIGINT, heard)
         ours, theirs = pty.openpty()
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "40", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "ops.cli", "top", str(file)]
@@ -141,6 +146,20 @@ def _read_until(terminal: int, wanted: bytes) -> bytes:
     return shown
 
 
+def test_a_service_that_is_there_and_says_nothing_is_no_service_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ops.watch import client
+    from ops.watch.commands import doctor
+
+    monkeypatch.setattr(client, "_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        findings, told_by = doctor(_file(tmp_path, port=silent.getsockname()[1]))
+    assert findings[0].rule == "silent"
+    assert "did not answer within 0.2 s" in findings[0].sentence
+    assert told_by.startswith("the ledger")
+
+
 def test_the_note_of_a_port_comes_and_goes(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     with pytest.raises(NoService, match="start it"):
@@ -164,13 +183,22 @@ def test_the_terminals_picture_names_the_bottleneck_and_fits() -> None:
         sources=[source("stream", failure="topic was made again"), source("inbox", trouble="s3://in: 503")],
     )
     troubled = troubled.model_copy(update={"findings": examine(troubled)})
-    for width in (60, 80, 120):
+    for width in (40, 60, 80, 120):
         console = Console(width=width, file=io.StringIO())
-        console.print(picture(troubled))
+        console.print(picture(troubled, width))
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert max(map(len, text.splitlines())) <= width
         assert "waits for S3" in " ".join(text.replace("│", " ").split())
-        assert "bottleneck" in text or width == 60
+        assert "infer ◀" in text if width < 76 else "◀ bottleneck" in text
+        for named in ("read", "infer", "stream", "inbox"):
+            assert re.search(rf"^ {named} ", text, re.M), (width, named)
+        assert "…" not in text
+
+
+def test_an_advice_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
+    away = well(sources=[source("a", trouble="s3://in: 503"), source("b", trouble="s3://in: 503")])
+    Console(width=200).print(picture(away.model_copy(update={"findings": examine(away)})))
+    assert capsys.readouterr().out.count("look after S3") == 1
 
 
 def test_a_sparkline_is_as_high_as_its_greatest() -> None:

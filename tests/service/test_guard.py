@@ -131,6 +131,12 @@ def test_a_page_may_load_nothing_from_elsewhere_and_stand_in_no_frame(url: str) 
     assert "unsafe" not in policy
 
 
+def test_no_figure_is_kept_by_the_browser(url: str) -> None:
+    for path in ("/", "/metrics", "/api/v1/status", "/login"):
+        assert ask(url + path).headers["cache-control"] == "no-store"
+    assert "cache-control" not in ask(f"{url}/static/page.css").headers
+
+
 def test_no_credential_reaches_page_or_api(url: str) -> None:
     for path in ("/", "/api/v1/status", "/api/v1/doctor", "/metrics", "/api/openapi.json"):
         assert "s3cr3t" not in ask(url + path).text

@@ -127,6 +127,18 @@ def test_a_failing_ledger_is_told_with_its_reason(tmp_path: Path) -> None:
         assert watcher.now().ledger_trouble is None
 
 
+def test_it_remembers_since_when_the_state_is_what_it_is(tmp_path: Path) -> None:
+    with _watched(tmp_path) as (pipeline, watcher):
+        since = watcher.now().since
+        assert since is not None
+        assert watcher.now().since == since <= time.time()
+        pipeline._state = "standby"
+        later = watcher.now()
+        assert later.state == "standby"
+        assert later.since is not None
+        assert since < later.since <= later.at
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_it_can_be_asked_before_it_has_run(tmp_path: Path, times: int) -> None:
     with closing(Pipeline(settings(tmp_path))) as pipeline:

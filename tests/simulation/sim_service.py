@@ -133,6 +133,7 @@ class SimGeneration:
         self.ended = Event(town.world)
         self.reason = "simulated"
         self.failures: dict[tuple[str, str], int] = {}
+        self.deaths: dict[tuple[str, str], int] = {}
         self._driver = town.world.check_alive().process
         self._outcomes = outcomes
         self._attempts = attempts

@@ -48,6 +48,7 @@ def test_what_waits_and_what_is_in_flight() -> None:
     gauges.refresh()
     assert metrics.value(m.WAITING_SPLITS) == metrics.value(m.IN_FLIGHT_SPLITS) == 1
     assert (metrics.value(m.IN_FLIGHT_RECORDS), metrics.value(m.IN_FLIGHT_BYTES)) == (10, 100)
+    assert metrics.value(m.PLANNED_RECORDS) == 10
     assert metrics.value(m.WAITING_OBJECTS, "s") == 5
     assert metrics.value(m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, "s") == 100.0
     assert math.isinf(metrics.value(m.DRAIN_ETA_SECONDS, "s"))
@@ -167,6 +168,7 @@ def test_failures_outside_are_counted_where_everybody_can_ask(monkeypatch: pytes
     clock = [100.0]
     stage, gate = _stage(monkeypatch, clock, _Slow(clock, fails=2))
     _through(stage, 100.0)
-    waiting, failures = gate.waiting()
+    waiting, failures, deaths = gate.waiting()
     assert waiting == {}
     assert failures == {("read", "store"): 2}
+    assert deaths == {}

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from stream_infer.splits import Loss, Receipt, Reject, Split
 from stream_infer.telemetry import figures
 from stream_infer.telemetry import metrics as m
-from stream_infer.telemetry.declared import Metric
+from stream_infer.telemetry.declared import PREFIX, Metric
 from stream_infer.telemetry.metrics import METRICS, Metrics
 
 
@@ -45,7 +45,7 @@ def test_all_label_sets_that_are_known_are_there_from_the_start_at_0() -> None:
     found = _families(Metrics(["inbox", "stream"], "MiniLM"))
     for metric in METRICS:
         open_ended = {label.name for label in metric.labels if not label.values} - {"source", "model"}
-        if metric.kind == "info" or open_ended:
+        if metric.kind == "info" or open_ended or metric.prefix != PREFIX:
             continue
         name = metric.full_name + ("_count" if metric.kind == "histogram" else "")
         expected = 1
@@ -53,6 +53,13 @@ def test_all_label_sets_that_are_known_are_there_from_the_start_at_0() -> None:
             expected *= len(label.values) or {"source": 2, "model": 1}[label.name]
         assert len(found[name]) == expected, metric
         assert set(found[name].values()) == {0.0}, metric
+
+
+def test_the_driver_s_process_is_told_by_its_own_convention() -> None:
+    found = _families(Metrics())
+    for metric in (m.PROCESS_MEMORY_BYTES, m.PROCESS_CPU_SECONDS, m.PROCESS_OPEN_FDS, m.PROCESS_MAX_FDS):
+        assert metric.full_name.startswith("process_")
+        assert found[metric.full_name][()] > 0
 
 
 def test_what_no_label_foresees_is_counted_as_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from stream_infer.engine.traces import trace_of
 from stream_infer.splits import Receipt, Reject, Split
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.telemetry.tracing import SplitTrace, Tracer
+from stream_infer.telemetry.tracing import Spans, SplitTrace, Tracer
 
 KAFKA = {"messaging.system": "kafka", "messaging.destination.name": "texts", "messaging.kafka.offset": 7}
 ORIGIN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -61,6 +62,19 @@ def test_a_split_is_a_span_with_a_child_for_each_step_and_links_to_its_producers
     assert (root.name, root.kind) == ("process texts", 5)  # CONSUMER
     assert [(link.trace_id.hex(), link.span_id.hex()) for link in root.links] == [(ORIGIN[3:35], ORIGIN[36:52])]
     assert receiver.headers[0]["authorization"] == "Bearer t"
+
+
+def test_who_sends_is_told_and_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
+    for named, name in ((None, "stream-infer"), ("tickets-in-berlin", "tickets-in-berlin")):
+        if named:
+            monkeypatch.setenv("OTEL_SERVICE_NAME", named)
+        spans = Spans("tickets", str).of(_trace(_batch()))
+        told = spans[0].resource.attributes
+        assert told["service.name"] == name
+        assert told["stream_infer.pipeline"] == "tickets"
+        assert told["service.version"]
+        assert str(told["service.instance.id"]).endswith(f":{os.getpid()}")
 
 
 def test_objects_are_no_messages(receiver: Receiver) -> None:

@@ -10,6 +10,7 @@ from ops.watch.assembly import Stored, assemble
 from ops.watch.samples import Sample, Window, taken
 from ops.watch.snapshot import Stage
 from stream_infer import config
+from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
@@ -25,7 +26,7 @@ SETTINGS = config.parse(
 LIVE: dict[str, Any] = {
     "state": "ready",
     "ready": True,
-    "stages": [{"steps": [name], "max_actors": 1} for name in m.STAGES],
+    "stages": [{"steps": [name], "max_actors": 1} for name in labels.STAGES],
 }
 
 
@@ -58,3 +59,13 @@ def test_tries_that_failed_are_a_share_of_all_tries_of_the_window() -> None:
 def test_a_stage_whose_tries_all_succeed_has_no_share() -> None:
     stage = _read(Metrics(["inbox"], "Model"), lambda metrics: metrics.observe(m.SPLIT_SECONDS, 0.1, "read"))
     assert (stage.failed, stage.failed_share, stage.failed_for) == (0, None, None)
+
+
+def test_workers_that_ended_within_the_window_are_told_by_stage_and_cause() -> None:
+    metrics = Metrics(["inbox"], "Model")
+    metrics.add(m.WORKER_DEATHS, 7, "infer", "hung")  # long ago
+    oldest = Sample(0.0, taken(metrics).values)
+    metrics.add(m.WORKER_DEATHS, 2, "infer", "died")
+    window = Window(oldest, Sample(10.0, taken(metrics).values))
+    (kind,) = assemble(SETTINGS, LIVE, Stored(), window, [], 10.0).recent.deaths
+    assert (kind.stage, kind.cause, kind.workers) == ("infer", "died", 2)

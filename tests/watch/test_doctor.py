@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from snapshots import NOW, source, stage, well
 
 from ops.watch.doctor import RULES, examine
-from ops.watch.snapshot import Gpu, Recent, Records, RejectKind, Snapshot
+from ops.watch.snapshot import DeathKind, Gpu, Recent, Records, RejectKind, Snapshot
 
 FAR = {"eta_seconds": 600.0, "sources": [source("stream", lag=90_000, eta_seconds=600.0)]}
 QUIET = {"lag": 0, "in_flight": 0, "records_per_second": 0.0, "last_commit": NOW - 900}
@@ -30,6 +30,10 @@ def _rejecting(share: float) -> Recent:
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "not running": ({"state": "not running"}, ["no service runs", "last taken at"]),
+    "silent": (
+        {"state": "silent", "trouble": "the service of tickets at http://b:1 did not answer within 10 s"},
+        ["the service of tickets at http://b:1 did not answer within 10 s", "overloaded"],
+    ),
     "stopped": ({"state": "stopped"}, ["has stopped"]),
     "storm": ({"storm": True, "trouble": "1,000 of 1,000 fail: bad model."}, ["everything fails: 1,000", "bad model"]),
     "source stopped": (
@@ -70,6 +74,17 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["read waits for S3 at times: 41 % of its tries", "look after S3"],
     ),
+    "workers die": (
+        {
+            "recent": Recent(
+                deaths=[
+                    DeathKind(stage="read", cause="memory", workers=1),
+                    DeathKind(stage="infer", cause="died", workers=4),
+                ]
+            )
+        },
+        ["5 workers ended at work within the last minute: in infer one crashed", "memory of the nodes"],
+    ),
     "slow ledger": ({"recent": Recent(commit_seconds=2.1)}, ["ledger commits take 2.1 s"]),
     "read is slow for the gpu": (
         {**FAR, "bottleneck": "read", "stages": [stage("read", 0.97)], "gpus": [Gpu(name="0", utilization=0.12)]},
@@ -87,7 +102,11 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "some rejects": ({"recent": _rejecting(0.05)}, ["50 records were rejected within the last minute, 5 % of all"]),
     "standby": ({"state": "standby"}, ["stands by: host:1 has the ledger"]),
-    "starting": ({"state": "warming"}, ["the service is warming"]),
+    "starting": ({"state": "warming", "since": NOW - 20}, ["the service is warming"]),
+    "slow start": (
+        {"state": "warming", "since": NOW - 600},
+        ["the service has been warming for 10 min", "model.gpus", "the log says more"],
+    ),
     "draining": ({"state": "draining"}, ["drains"]),
     "producer stopped": (
         {"sources": [source("stream", **QUIET)]},
@@ -163,6 +182,18 @@ def test_a_try_that_fails_now_and_then_is_no_news() -> None:
 def test_a_service_that_a_storm_stopped_is_not_just_started_again() -> None:
     stood = well(state="stopped", storm=True, trouble="1,000 of 1,000 fail")
     assert [finding.rule for finding in examine(stood)] == ["storm"]
+
+
+def test_a_service_that_never_ran_has_no_past() -> None:
+    assert "its ledger was never taken" in examine(well(state="not running", acquired_at=None))[0].sentence
+
+
+@pytest.mark.parametrize(("cause", "fate"), [("hung", "one hung and was ended"), ("memory", "no memory left")])
+def test_why_workers_end_is_told(cause: str, fate: str) -> None:
+    recent = Recent(deaths=[DeathKind(stage="infer", cause=cause, workers=1)])
+    (finding,) = examine(well(recent=recent))
+    assert fate in finding.sentence
+    assert finding.sentence.startswith("1 worker ended")
 
 
 def test_the_worst_is_told_first() -> None:
