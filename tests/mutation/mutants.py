@@ -143,7 +143,14 @@ LEDGER_MUTANTS = (
         _COMMIT,
         "if not receipt.retired and receipt.poisoned is None:",
         "if receipt.poisoned is None:",
-        MACHINE,
+        LEDGER,
+    ),
+    Mutant(
+        "a receipt of a poisoned split commits it",
+        _COMMIT,
+        "if not receipt.retired and receipt.poisoned is None:",
+        "if not receipt.retired:",
+        LEDGER,
     ),
     Mutant(
         "a final split is committed again",
@@ -184,8 +191,8 @@ LEDGER_MUTANTS = (
     Mutant(
         "pieces are acknowledged before their siblings",
         _COMMIT,
-        "table.c.source == source, ~waits)",
-        "table.c.source == source)",
+        'table.c.source == bindparam("source"), ~waits)',
+        'table.c.source == bindparam("source"))',
         MACHINE,
     ),
     Mutant(
