@@ -73,8 +73,8 @@ def test_the_points_of_a_store_beside_the_other_database(life: tuple[Life, Watch
     """What only one kind of store passes meets only one database above."""
     it, watch, where = life
     with it.joined(ray_cluster):
-        passed = [_kill_at(it, watch, case) for case in DRIVER if case.where == where]
-        passed += _kill_workers(it, WORKER_ON[where])
+        passed = _kill_workers(it, WORKER_ON[where])  # first: a folder is made once
+        passed += [_kill_at(it, watch, case) for case in DRIVER if case.where == where]
         whole(it, watch)
     _report(it, watch, passed)
 
