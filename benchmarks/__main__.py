@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.kit import Kit
 from benchmarks.results import Result
-from benchmarks.rows import kafka, ledger, minilm, objects, quiet, start, telemetry, vision
+from benchmarks.rows import gpu, kafka, ledger, minilm, objects, quiet, start, telemetry, vision
 
 ROWS = {
     "kafka": kafka.measure,
@@ -18,6 +18,7 @@ ROWS = {
     "large": objects.large,
     "minilm": minilm.measure,
     "vision": vision.measure,
+    "gpu": gpu.measure,
     "start": start.measure,
     "ledger": ledger.measure,
     "quiet": quiet.measure,
@@ -26,17 +27,23 @@ ROWS = {
 
 
 def main() -> None:
-    """Rows that are not asked for keep their figures of the last full run."""
+    """Rows that are not asked for, or that this machine cannot measure, keep their figures of the last full run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, no report")
+    parser.add_argument(
+        "--take", type=Path, metavar="FILE", help="results.json of another machine: take the ROWs from it"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"no row {min(unknown)!r}; there are {', '.join(ROWS)}")
     chosen = arguments.rows or list(ROWS)
     results = {} if arguments.quick else {result.name: result for result in report.load()}
+    taken = {result.name: result for result in report.load(arguments.take)} if arguments.take else {}
     for name in chosen:
-        results[name] = _measured(name, arguments.quick)
+        found = taken[name] if arguments.take else _measured(name, arguments.quick)
+        if not found.elsewhere or name not in results:
+            results[name] = found
         print(report.table([results[name]]), *results[name].notes, sep="\n", flush=True)
         report.write([results[row] for row in ROWS if row in results], arguments.quick)
 

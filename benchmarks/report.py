@@ -47,11 +47,11 @@ def write(results: Sequence[Result], quick: bool) -> None:
     (HERE / "RESULTS.md").write_text("\n".join(parts).rstrip() + "\n")
 
 
-def load() -> list[Result]:
-    """The rows of the last full run, so that one row can be measured anew."""
+def load(path: Path | None = None) -> list[Result]:
+    """The rows of the last full run, so that one row can be measured anew; or those of another file."""
     from benchmarks.results import Check
 
-    path = HERE / "results.json"
+    path = path or HERE / "results.json"
     rows = json.loads(path.read_text()) if path.exists() else []
     return [Result(**{**row, "checks": [Check(**check) for check in row["checks"]]}) for row in rows]
 

@@ -24,6 +24,7 @@ class Result:
         bars: label to value, for the chart; the first is ours.
         unit: of the bars.
         notes: what a reader must know to judge the figures.
+        elsewhere: this machine lacks what the row needs; figures taken on another one stay.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Result:
     bars: dict[str, float] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    elsewhere: bool = False
 
     def ratio(self, work: str, ours: float, theirs: float, target: float, held_back_by: str = "") -> None:
         """A check of ours over theirs, both measured in this run."""

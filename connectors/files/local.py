@@ -61,7 +61,7 @@ class LocalStore:
                 return None
         return _item(key, status) if os.path.isfile(_path(key)) else None
 
-    def get(self, key: str, version: str | None = None) -> bytes:
+    def get(self, key: str, version: str | None = None, size: int | None = None) -> bytes:
         return self._read(key, 0, None, version)
 
     def get_range(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:

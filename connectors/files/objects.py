@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Lock
 from typing import Any
@@ -13,6 +14,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from connectors.files.bodies import body, fresh, pour
 from connectors.files.s3 import S3Client
 from connectors.files.store import Item, lost
 from stream_infer import crash
@@ -21,6 +23,8 @@ from stream_infer.errors import ConfigError, Lost, Retryable
 from stream_infer.records import Content
 
 # obstore would normalise or refuse these, and a key must be used exactly as it is
+_PART = 16 * 2**20  # bytes
+_PARTS = 8  # at once, of all objects that a process reads
 _REFUSED = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.{1,2}(/|$)")
 
 
@@ -38,6 +42,7 @@ class ObjectStore:
         self._lock = Lock()
         self._client: Any = None
         self._exact: S3Client | None = None
+        self._parts = ThreadPoolExecutor(_PARTS, thread_name_prefix="parts")
 
     def __getstate__(self) -> tuple[str, str, str, Storage]:
         return self.scheme, self.bucket, self.root, self._storage
@@ -85,28 +90,46 @@ class ObjectStore:
             raise
         return self.head(key)
 
-    def get(self, key: str, version: str | None = None) -> Content:
+    def get(self, key: str, version: str | None = None, size: int | None = None) -> Content:
         if _REFUSED.search(key):
             return self._s3(key).get(key, version)
-        with self._errors(key), crash.around("store.get"):
-            options: Any = {"if_match": f'"{version}"'} if version is not None else None
-            try:
-                return self._content(key, obstore.get(self._objects(), key, options=options), version)
-            except FileNotFoundError as error:
-                self._key_is_missing(key, error)
-                raise lost(self._url(key), "deleted") from None
+        if size is not None and size > _PART and version is not None:
+            return self._in_parts(key, version, size)
+        with self._answer(key, version) as found:
+            return body(found)
+
+    def _in_parts(self, key: str, version: str, size: int) -> Content:
+        """One connection brings a large object slower than the network could: several bring parts of it."""
+        content = fresh(size)
+
+        def fetch(start: int) -> None:
+            stop = min(start + _PART, size)
+            with self._answer(key, version, (start, stop)) as found:
+                pour(found, content[start:stop])
+
+        for _ in self._parts.map(fetch, range(0, size, _PART)):
+            pass
+        return content
 
     def get_range(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:
         if stop <= start:
             return b""
         if _REFUSED.search(key):
             return self._s3(key).get(key, version, (start, stop))
+        with self._answer(key, version, (start, stop)) as found:
+            return bytes(body(found))
+
+    @contextlib.contextmanager
+    def _answer(self, key: str, version: str | None, span: tuple[int, int] | None = None) -> Iterator[Any]:
+        """What the store answers to a GET, its body still to come. Raises as `get` does, for the body too."""
+        options: Any = {"range": span} if span is not None else {}
+        if version is not None:
+            options["if_match"] = f'"{version}"'
         with self._errors(key), crash.around("store.get"):
-            options: Any = {"range": (start, stop)}
-            if version is not None:
-                options["if_match"] = f'"{version}"'
             try:
-                return bytes(self._content(key, obstore.get(self._objects(), key, options=options), version))
+                found = obstore.get(self._objects(), key, options=options or None)
+                self._answers(key, found.meta, version)
+                yield found
             except FileNotFoundError as error:
                 self._key_is_missing(key, error)
                 raise lost(self._url(key), "deleted") from None
@@ -175,15 +198,6 @@ class ObjectStore:
         code = _code(error)
         if code is not None and code not in ("NoSuchKey", "NoSuchVersion", "BlobNotFound"):
             raise Retryable(self._sentence(key, error), dependency="store") from None
-
-    def _content(self, key: str, found: Any, version: str | None) -> memoryview:
-        """The body, whole, in obstore's own memory. Raises Retryable for less."""
-        self._answers(key, found.meta, version)
-        content = memoryview(found.bytes())
-        start, stop = found.range
-        if len(content) != stop - start:
-            raise Retryable(f"{self._url(key)}: {len(content)} of {stop - start} bytes came")
-        return content
 
     def _answers(self, key: str, meta: Any, version: str | None) -> None:
         """Raise Retryable for an answer about something else: 200 with an error document has no ETag, and obstore asks none."""

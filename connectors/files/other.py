@@ -67,7 +67,7 @@ class FsspecStore:
                 return None
             return _item(key, entry) if entry["type"] != "directory" else None
 
-    def get(self, key: str, version: str | None = None) -> bytes:
+    def get(self, key: str, version: str | None = None, size: int | None = None) -> bytes:
         return self._read(key, None, version)
 
     def get_range(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:

@@ -123,7 +123,7 @@ class FilesReader:
         if item["size"] > self._limits.record_bytes:
             return RejectRecord(f"{item['size']} bytes are more than limits.record_bytes", reason="too_large")
         try:
-            content = self._store.get(item["key"], item["version"])
+            content = self._store.get(item["key"], item["version"], item["size"])
         except Lost as error:
             return error
         if item["size"] and len(content) != item["size"]:  # the version is the planned one, so a part of it is missing

@@ -59,8 +59,11 @@ class Store(Protocol):
         """The object as it stands, or None."""
         ...
 
-    def get(self, key: str, version: str | None = None) -> Content:
+    def get(self, key: str, version: str | None = None, size: int | None = None) -> Content:
         """The content; pinned when a version is given.
+
+        Args:
+            size: of that version, where it is known: a store may then fetch parts of it side by side.
 
         Raises:
             Lost: ``superseded`` when another version stands there, ``deleted`` when none does.

@@ -66,7 +66,8 @@ def plan_stages(
     # What reading and writing ask for is left over by the model, or the first would never be scheduled.
     left = max(0.25, room.cpus - helpers * (_READ_CPUS + _WRITE_CPUS))
     infer_cpus = min(model.cpus or 1, left / most)
-    threads = max(1, int(model.cpus or room.cpus / most))
+    # Beside a GPU torch only copies on CPUs: many threads on busy cores wait for each other, tens of milliseconds a copy.
+    threads = max(1, int(model.cpus or (1 if model.gpus else room.cpus / most)))
     return [
         StageSpec("read", (read,), 1, helpers, _READ_CPUS),
         StageSpec("infer", (infer,), most if on_cpus else wanted.min, most, infer_cpus, model.gpus, threads),

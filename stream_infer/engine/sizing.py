@@ -7,8 +7,8 @@ import threading
 from stream_infer.splits import Receipt
 
 TARGET_SECONDS = 1.0
-_MOST_SECONDS = 4.0  # under a backlog: a model's batches are better when more records are there to choose from
-_SHARES = 16  # of the backlog, that one split may be: the last splits are small, so that all actors end together
+_MOST_SECONDS = 8.0  # under a backlog: a model's batches are better when more records are there to choose from
+_SHARES = 4  # of the backlog for each actor, that one split may be: the last are small, so that all actors end together
 FIRST_RECORD_BYTES = 1024.0
 FIRST_RECORDS = 512  # before any receipt
 FIRST_RECORDS_DEAR = 32  # the same, of a model with weights
@@ -24,14 +24,14 @@ class SplitSizer:
 
     Args:
         most: most records of one split, the setting ``limits.split_records``.
-        most_bytes: most input bytes of one split, ``limits.split_bytes``.
         first: records of a split before any receipt.
         fused: the steps share one actor, so their seconds add up; else the slowest of them decides.
+        actors: of the largest pool; so many splits are worked on side by side.
     """
 
-    def __init__(self, most: int, most_bytes: int, *, first: int = FIRST_RECORDS, fused: bool) -> None:
+    def __init__(self, most: int, *, first: int = FIRST_RECORDS, fused: bool, actors: int = 1) -> None:
         self._most = most
-        self._most_bytes = most_bytes
+        self._shares = _SHARES * actors
         self._fused = fused
         self._lock = threading.Lock()
         self._first = first
@@ -80,7 +80,7 @@ class SplitSizer:
             return max(1.0, self._record_bytes)
 
     def records(self, waiting: int = 0) -> int:
-        """Records of the next split, 1 … ``most``.
+        """Records of the next split, 1 … ``most``; that they also fit into ``limits.split_bytes`` is the source's care.
 
         Args:
             waiting: how many are known to wait.
@@ -88,7 +88,6 @@ class SplitSizer:
         with self._lock:
             if self._cost is None:
                 return min(self._first, self._most)
-            seconds = min(_MOST_SECONDS, max(TARGET_SECONDS, waiting * self._cost / _SHARES))
+            seconds = min(_MOST_SECONDS, max(TARGET_SECONDS, waiting * self._cost / self._shares))
             wanted = int(seconds / max(self._cost, 1e-9))
-            fitting = int(self._most_bytes / max(1.0, self._record_bytes))
-            return max(1, min(wanted, max(self._first, self._largest * _GROWTH), self._most, fitting))
+            return max(1, min(wanted, max(self._first, self._largest * _GROWTH), self._most))

@@ -134,7 +134,9 @@ class InferStep:
         carried = [name for name in rows.column_names if name in RECORD_COLUMNS or name in self._keep]
         with crash.around("infer.model"):
             inferred = run_batched(self._model, rows, self._settings)
-        output = rows.select(carried).take(pa.array(np.asarray(inferred.kept)))
+        output = rows.select(carried)
+        if len(inferred.kept) < rows.num_rows:
+            output = output.take(pa.array(np.asarray(inferred.kept)))
         for name in inferred.columns.column_names:
             if name in output.column_names:
                 raise ConfigError(f"sink.keep: the model's own column {name!r} has that name; do not keep the input's")

@@ -73,9 +73,12 @@ class Supervisor:
         actors = sum(stage.max_actors for stage in stages)
         limits = settings.limits
         self._backlog = Backlog(limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
-        most = limits.split_records, limits.split_bytes
-        sizing = {"first": FIRST_RECORDS if settings.model.kind == "python" else FIRST_RECORDS_DEAR}
-        self._sizers = {source.name: SplitSizer(*most, **sizing, fused=len(stages) == 1) for source in sources}
+        first = FIRST_RECORDS if settings.model.kind == "python" else FIRST_RECORDS_DEAR
+        side_by_side = max(stage.max_actors for stage in stages)
+        self._sizers = {
+            source.name: SplitSizer(limits.split_records, first=first, fused=len(stages) == 1, actors=side_by_side)
+            for source in sources
+        }
         self._storm = Storm(limits.storm)
         by_name = {source.name: source for source in sources}
         self._committer = Committer(ledger, sink, by_name, self._backlog, self._sizers, metrics, self._storm, tracer)

@@ -1,11 +1,12 @@
 """The endless source of a Ray Data execution: the only module that touches Ray Data's private parts.
 
-Checked against Ray 2.60.0; `tests/engine/test_unbounded.py` names that version. Six things of Ray are used that it
+Checked against Ray 2.60.0; `tests/engine/test_unbounded.py` names that version. Seven things of Ray are used that it
 does not promise: a logical operator may be registered in ``Planner._DEFAULT_PLAN_FNS``; the scheduling loop calls
 ``refresh_state`` of each operator once a step; an operator that has not completed keeps the execution alive; map
 operators keep block statistics in ``_output_blocks_stats``, which would grow for ever here; actor pools say their
-size in ``_actor_pool.num_running_actors()``; and the loop waits ``WAIT_FOR_TASK_COMPLETION_TIMEOUT_S`` for ALL running
-tasks before it looks at those that are done.
+size in ``_actor_pool.num_running_actors()``; the loop asks ``ray.wait`` for ALL running tasks, for
+``WAIT_FOR_TASK_COMPLETION_TIMEOUT_S``, before it looks at those that are done; and a thread fetches the metadata of blocks,
+for which the loop does not wait, unless ``_PREFETCH_ON_THREAD`` is off.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset
-from ray.data._internal.execution import streaming_executor_state
+from ray.data._internal.execution import metadata_fetcher, streaming_executor_state
 from ray.data._internal.execution.interfaces import BlockEntry, PhysicalOperator, RefBundle
 from ray.data._internal.execution.operators.input_data_buffer import InputDataBuffer
 from ray.data._internal.logical.interfaces import LogicalOperator, LogicalPlan, SourceOperator
@@ -33,11 +34,10 @@ _IDLE_SECONDS = 0.5  # how often an idle loop looks at Ray's own housekeeping (a
 _BUSY_SECONDS = 0.02  # work is in flight but no task runs: actors are starting
 _COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
-# How long the loop waits while tasks run. Ray's own 0.1 s is added to every hand-over between stages: too long for few
-# splits that somebody waits for, and for many short ones, which end sooner; each turn takes milliseconds of a core.
-_TURN_SECONDS = (0.02, 0.1)
+# How long the loop waits while tasks run and none ends: how late it may notice a new split. Each turn takes milliseconds of
+# a core, so it is short only for few splits, which somebody may wait for.
+_TURN_SECONDS = (0.02, 0.25)
 _FEW = 2  # blocks in the execution
-_TURNS = 5  # between two blocks that come out
 
 
 class Feed:
@@ -50,8 +50,6 @@ class Feed:
         self._changed = threading.Condition()
         self._closed = False
         self._open = 0
-        self._done_at = time.monotonic()
-        self._pace = 0.0  # seconds between two blocks that come out, a moving mean
 
     def push(self, block: pa.Table) -> None:
         """Add one block. The execution wakes at once."""
@@ -68,14 +66,11 @@ class Feed:
         """One block came out at the other end."""
         with self._changed:
             self._open -= 1
-            now = time.monotonic()
-            self._pace += 0.2 * (now - self._done_at - self._pace)
-            self._done_at = now
 
     def turn(self) -> float:
-        """Seconds that the scheduling loop may wait for running tasks before it looks at those that are done."""
+        """Seconds that the scheduling loop may wait for one of the running tasks to end."""
         shortest, longest = _TURN_SECONDS
-        return shortest if self._open <= _FEW else min(longest, max(shortest, self._pace / _TURNS))
+        return shortest if self._open <= _FEW else longest
 
     def close(self) -> None:
         """No more blocks: the execution ends when those that are in it have come out."""
@@ -97,6 +92,29 @@ class Feed:
         with self._changed:
             if not self._bundles and not self._closed:
                 self._changed.wait(_BUSY_SECONDS if self._open else _IDLE_SECONDS)
+
+
+class Waits:
+    """Stands for ``ray`` in the module of the scheduling loop, which asks it for nothing but `wait`."""
+
+    def __init__(self) -> None:
+        self._left: list[set[int]] = [set(), set()]  # what was ready the last two times
+
+    def wait(
+        self, refs: list[Any], *, num_returns: int, fetch_local: bool, timeout: float
+    ) -> tuple[list[Any], list[Any]]:
+        """``ray.wait``, but over as soon as any of them is ready that the loop has not left alone twice.
+
+        What it leaves alone is held back by backpressure, and would keep the loop spinning.
+        """
+        ready, rest = ray.wait(refs, num_returns=num_returns, fetch_local=fetch_local, timeout=0)
+        held = {id(ref) for ref in ready}
+        if rest and held <= self._left[0] & self._left[1]:
+            ray.wait(refs, num_returns=len(ready) + 1, fetch_local=fetch_local, timeout=timeout)
+            ready, rest = ray.wait(refs, num_returns=num_returns, fetch_local=fetch_local, timeout=0)
+            held = {id(ref) for ref in ready}
+        self._left = [held, self._left[0]]
+        return ready, rest
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -176,6 +194,8 @@ def _plan_unbounded(logical: _Unbounded, _inputs: list[PhysicalOperator], contex
 def unbounded(feed: Feed) -> Dataset:
     """A dataset of whatever is pushed into the feed, until the feed is closed."""
     Planner._DEFAULT_PLAN_FNS.setdefault(_Unbounded, _plan_unbounded)
+    streaming_executor_state.ray = Waits()
+    metadata_fetcher._PREFETCH_ON_THREAD = False
     context = DataContext.get_current().copy()
     context.target_max_block_size = None  # one block in, one block out
     context.execution_no_progress_timeout_s = -1  # a quiet stream is not a stuck one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,11 @@ from stream_infer.models.base import to_arrow
 
 def top_class(logits: Any, config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
     """``label`` and ``score`` of the highest class of logits (rows, classes); the raw value for a regression."""
+    return labelled(likeliest(logits, config), config)
+
+
+def likeliest(logits: Any, config: Any) -> dict[str, Any]:
+    """``score`` and ``class`` of the highest class, tensors of shape (rows,) where the logits are."""
     logits = logits.float()
     if config.problem_type == "regression":
         chances = logits
@@ -20,11 +25,14 @@ def top_class(logits: Any, config: Any) -> dict[str, pa.Array | pa.ChunkedArray]
         chances = logits.sigmoid()
     else:
         chances = logits.softmax(-1)
-    scores, classes = (tensor.cpu().numpy() for tensor in chances.max(-1))
-    return {
-        "label": pa.array([config.id2label[int(index)] for index in classes], pa.string()),
-        "score": to_arrow(scores),
-    }
+    scores, classes = chances.max(-1)
+    return {"score": scores, "class": classes}
+
+
+def labelled(found: Mapping[str, Any], config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """``label`` and ``score`` of what `likeliest` found."""
+    names = [config.id2label[int(index)] for index in found["class"].tolist()]
+    return {"label": pa.array(names, pa.string()), "score": to_arrow(found["score"])}
 
 
 def grouped(tokens: Sequence[tuple[str, float, int, int]], text: str) -> list[dict[str, Any]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +14,8 @@ import pyarrow as pa
 from stream_infer.config import Batch
 from stream_infer.contracts import Model
 from stream_infer.errors import Fatal, Retryable
+from stream_infer.models.lanes import begun
+from stream_infer.models.placed import Placed
 from stream_infer.records import RESERVED
 
 _PADDING = 0.1  # of what a micro-batch costs: more is worth another call
@@ -38,48 +43,76 @@ class Inferred:
     kept: np.ndarray
 
 
+class _Begun(NamedTuple):
+    first: int
+    last: int
+    answer: Callable[[], pa.Table]
+
+
 @dataclass(slots=True)
 class _Run:
     model: Model
     table: pa.Table
     order: np.ndarray
     cost: np.ndarray
-    tables: list[pa.Table] = field(default_factory=list)
-    rows: list[np.ndarray] = field(default_factory=list)
+    sorted: bool
+    placed: Placed
+    begun: deque[_Begun] = field(default_factory=deque)
     rejects: list[tuple[int, Exception]] = field(default_factory=list)
+    batches: int = 0
     used: float = 0.0
     paid: float = 0.0
 
     def micro_batch(self, start: int, stop: int) -> None:
-        """Run the rows, halving those that fail; left halves first, so memory stays that of one batch."""
-        pending = [(start, stop)]
-        while pending:
-            first, last = pending.pop()
-            error = self._attempt(first, last)
-            if error is None:
-                continue
-            _release(error)
-            if last - first == 1:
-                self.rejects.append((int(self.order[first]), error))
-            else:
-                middle = (first + last) // 2
-                pending += [(middle, last), (first, middle)]
+        """Begin on the rows, then wait for those begun before: the device has the next when it is done with one."""
+        self._begin(start, stop)
+        if len(self.begun) > 1:
+            self._end()
 
-    def _attempt(self, first: int, last: int) -> Exception | None:
+    def end(self) -> None:
+        """Wait for what was begun."""
+        while self.begun:
+            self._end()
+
+    def _begin(self, first: int, last: int) -> None:
         try:
-            result = self.model.infer(self.table.slice(first, last - first))
-        except (Retryable, Fatal):
-            raise
+            self.begun.append(_Begun(first, last, begun(self.model, self._rows(first, last))))
         except Exception as error:
-            if _device_is_broken(error):
-                raise
-            return error
+            self.end()  # what is in flight holds the memory that may be wanting, and left halves come first
+            self._failed(first, last, error)
+
+    def _end(self) -> None:
+        first, last, answer = self.begun.popleft()
+        try:
+            result = answer()
+        except Exception as error:
+            self._failed(first, last, error)
+            return
         _check(result, last - first, self.model)
-        self.tables.append(result)
-        self.rows.append(self.order[first:last])
+        self.placed.put(self.order[first:last], result)
+        self.batches += 1
         self.used += float(self.cost[first:last].sum())
         self.paid += float(self.cost[first:last].max() * (last - first))
-        return None
+
+    def _failed(self, first: int, last: int, error: Exception) -> None:
+        """Halve the rows, left half first, so memory stays that of one batch; a row alone is rejected."""
+        if isinstance(error, Retryable | Fatal) or _device_is_broken(error):
+            raise error
+        _release(error)
+        if last - first == 1:
+            self.rejects.append((int(self.order[first]), error))
+            return
+        self.end()
+        middle = (first + last) // 2
+        for start, stop in ((first, middle), (middle, last)):
+            self._begin(start, stop)
+            self.end()
+
+    def _rows(self, first: int, last: int) -> pa.Table:
+        # taken when their turn comes, so that a GPU has work while the rest is still in the order it came in
+        if self.sorted:
+            return self.table.slice(first, last - first)
+        return self.table.take(pa.array(self.order[first:last]))
 
 
 def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
@@ -100,17 +133,26 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
         raise Fatal(f"{model.identity}: cost() must give one finite number of 0 or more a row; correct the model")
     order = np.argsort(-cost, kind="stable")
     in_place = bool((order == np.arange(len(order))).all())
-    table = prepared if in_place else prepared.take(pa.array(order))
-    run = _Run(model, table, order, cost[order])
+    run = _Run(model, prepared.combine_chunks(), order, cost[order], in_place, Placed(len(order), model.identity))
+    for start, stop in micro_batches(run.cost, batch):
+        run.micro_batch(start, stop)
+    run.end()
+    columns, kept = run.placed.taken()
+    rejects = sorted(run.rejects, key=lambda reject: reject[0])
+    padding = max(0.0, 1.0 - run.used / run.paid) if run.paid else 0.0
+    return Inferred(columns, rejects, run.batches, run.used, padding, kept)
+
+
+def micro_batches(costs: np.ndarray, batch: Batch) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each micro-batch of falling costs."""
     start = 0
-    while start < len(order):
-        highest = float(run.cost[start])  # costs fall, so the first row of a micro-batch is its longest
+    while start < len(costs):
+        highest = float(costs[start])  # costs fall, so the first row of a micro-batch is its longest
         # the product first: a quotient by next to nothing is infinite
         fitting = batch.rows if highest * batch.rows <= batch.tokens else max(1, int(batch.tokens // highest))
-        stop = start + _worth(run.cost[start : start + fitting], batch.tokens / _WORTH)
-        run.micro_batch(start, stop)
+        stop = start + _worth(costs[start : start + fitting], batch.tokens / _WORTH)
+        yield start, stop
         start = stop
-    return _restored(run)
 
 
 def _worth(costs: np.ndarray, least: float) -> int:
@@ -118,24 +160,6 @@ def _worth(costs: np.ndarray, least: float) -> int:
     paid = costs[0] * np.arange(1, len(costs) + 1)
     wasteful = (paid - np.cumsum(costs) > _PADDING * paid) & (paid > least)
     return int(wasteful.argmax()) if wasteful.any() else len(costs)
-
-
-def _restored(run: _Run) -> Inferred:
-    rejects = sorted(run.rejects, key=lambda reject: reject[0])
-    padding = max(0.0, 1.0 - run.used / run.paid) if run.paid else 0.0
-    if not run.tables:
-        return Inferred(pa.table({}), rejects, 0, 0.0, 0.0, np.empty(0, np.int64))
-    try:
-        joined = pa.concat_tables(run.tables, promote_options="permissive")
-    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0]
-        raise Fatal(
-            f"{run.model.identity}: its columns change type between micro-batches ({reason}); fix their types"
-        ) from None
-    rows = np.concatenate(run.rows)
-    back = np.argsort(rows)
-    columns = joined if (back == np.arange(len(back))).all() else joined.take(pa.array(back))
-    return Inferred(columns, rejects, len(run.tables), run.used, padding, rows[back])
 
 
 def _check(result: pa.Table, rows: int, model: Model) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from stream_infer.errors import ConfigError, RejectRecord
-from stream_infer.models.answers import grouped, top_class
+from stream_infer.models.answers import grouped, labelled, likeliest
 from stream_infer.models.base import to_arrow
 from stream_infer.models.model_folder import ModelFolder
 
@@ -44,6 +44,7 @@ class TextTask:
     extra: ClassVar[frozenset[str]] = frozenset()
     pad_left: ClassVar[bool] = False
     spare: ClassVar[tuple[str, ...]] = ()
+    ahead: ClassVar[bool] = False  # `run` only queues work and leaves no state in the network
 
     def __init__(self, options: Mapping[str, Any], folder: ModelFolder) -> None:
         self.options = options
@@ -57,9 +58,13 @@ class TextTask:
         """Tokens a row takes on the device beyond those of its text."""
         return 0
 
-    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
-        """The task's columns, one row a text."""
+    def run(self, work: Work) -> dict[str, Any]:
+        """What the device has to do: Arrow columns, or tensors for `answer`, one row a text."""
         raise NotImplementedError
+
+    def answer(self, found: Mapping[str, Any], _config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
+        """The task's columns of what `run` found, its tensors on the host by now."""
+        return {name: to_arrow(values) for name, values in found.items()}
 
     def _tokens(self, tokenizer: Any, texts: Any, max_length: int, **arguments: Any) -> Any:
         arguments.setdefault("truncation", True)
@@ -78,6 +83,7 @@ class FeatureExtraction(TextTask):
     auto = "AutoModel"
     known = frozenset({"normalize", "pooling", "max_length"})
     spare = ("pooler",)
+    ahead = True
 
     def __init__(self, options: Mapping[str, Any], folder: ModelFolder) -> None:
         super().__init__(options, folder)
@@ -114,7 +120,7 @@ class FeatureExtraction(TextTask):
             )
         return str(mode)
 
-    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
+    def run(self, work: Work) -> dict[str, Any]:
         import torch
 
         hidden = work.module(**work.inputs).last_hidden_state.float()
@@ -125,7 +131,7 @@ class FeatureExtraction(TextTask):
             pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
         if self.options.get("normalize", True):
             pooled = torch.nn.functional.normalize(pooled, p=2, dim=1)
-        return {"embedding": to_arrow(pooled)}
+        return {"embedding": pooled}
 
 
 class TextClassification(TextTask):
@@ -133,9 +139,13 @@ class TextClassification(TextTask):
 
     auto = "AutoModelForSequenceClassification"
     known = frozenset({"max_length"})
+    ahead = True
 
-    def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
-        return top_class(work.module(**work.inputs).logits, work.module.config)
+    def run(self, work: Work) -> dict[str, Any]:
+        return likeliest(work.module(**work.inputs).logits, work.module.config)
+
+    def answer(self, found: Mapping[str, Any], config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
+        return labelled(found, config)
 
 
 class TokenClassification(TextTask):
@@ -146,13 +156,7 @@ class TokenClassification(TextTask):
     extra = frozenset({OFFSETS})
     entity = pa.list_(
         pa.struct(
-            [
-                ("entity", pa.string()),
-                ("score", pa.float32()),
-                ("start", pa.int32()),
-                ("end", pa.int32()),
-                ("word", pa.string()),
-            ]
+            {"entity": pa.string(), "score": pa.float32(), "start": pa.int32(), "end": pa.int32(), "word": pa.string()}
         )
     )
 

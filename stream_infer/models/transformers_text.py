@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pyarrow.types as types
 from stream_infer.config import TransformersModel
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.models.base import Deferred, input_column, to_device, unknown_options
+from stream_infer.models.lanes import LANES, Lanes, to_host
 from stream_infer.models.model_folder import ModelFolder
 from stream_infer.models.padding import flattened, lengths, padded
 from stream_infer.models.text_tasks import IDS, TYPES, TextTask, Work, text_task
@@ -28,6 +31,8 @@ _OFFSET_POSITIONS = (
     "data2vec-text",
 )
 
+_REHEARSED = 64  # rows, and tokens of the longest
+
 
 class TextModel(Deferred):
     """One of the text tasks of `stream_infer.models.text_tasks`.
@@ -39,7 +44,7 @@ class TextModel(Deferred):
         ConfigError: no such folder, no safetensors weights, or an option the task does not know.
     """
 
-    _transient = ("_tokenizer", "_module", "_limit")
+    _transient = ("_tokenizer", "_module", "_limit", "_lanes")
 
     def __init__(self, settings: TransformersModel) -> None:
         self._folder = ModelFolder(settings)
@@ -51,6 +56,7 @@ class TextModel(Deferred):
         self._tokenizer: Any = None
         self._module: Any = None
         self._limit: int | None = None
+        self._lanes: Lanes | None = None
 
     @property
     def identity(self) -> str:
@@ -115,11 +121,22 @@ class TextModel(Deferred):
         """
         self._module, _ = self._folder.module(self._task.auto, device, self._task.spare)
         self._device = device
+        self._lanes = Lanes(device) if device.startswith("cuda") and self._task.ahead else None
         if getattr(self._module.config, "pad_token_id", None) is None:
             self._module.config.pad_token_id = self._pad()  # classifiers on decoders find the last token by it
         generation = getattr(self._module, "generation_config", None)
         if generation is not None and generation.pad_token_id is None:
             generation.pad_token_id = self._pad()
+        if self._lanes is not None:
+            self._rehearse()
+
+    def _rehearse(self) -> None:
+        # libraries start and kernels load at their first use, half a second that the first split would pay for
+        words = [" ".join(["word"] * count) for count in range(1, 1 + _REHEARSED)]
+        with contextlib.suppress(Exception):  # the first split tells, and has its rows to halve
+            rows = self.prepare(pa.table({self._column: words}))
+            for _ in range(LANES):
+                self.infer(rows)
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
         """Tokens per row, shape (rows,)."""
@@ -132,10 +149,20 @@ class TextModel(Deferred):
 
     def infer(self, batch: pa.Table) -> pa.Table:
         """The task's columns."""
-        import torch
+        return self.begin(batch)()
 
+    def begin(self, batch: pa.Table) -> Callable[[], pa.Table]:
+        """See `Ahead.begin`: on a GPU all is queued, on CPUs all is left to the second half."""
         if self._module is None:
             raise Fatal(f"{self._folder.name}: infer() was called before load()")
+        if self._lanes is None:
+            return lambda: self._forward(batch)()
+        with self._lanes.next():
+            return self._forward(batch)
+
+    def _forward(self, batch: pa.Table) -> Callable[[], pa.Table]:
+        import torch
+
         left = self._task.pad_left
         ids, mask = padded(flattened(batch.column(IDS)), self._pad(), left=left)
         arrays = {"input_ids": ids, "attention_mask": mask}
@@ -144,8 +171,9 @@ class TextModel(Deferred):
         inputs = {name: to_device(array, self._device) for name, array in arrays.items()}
         text = batch.column(self._column)
         with torch.inference_mode():
-            columns = self._task.run(Work(self._module, self._loaded_tokenizer(), inputs, batch, text))
-        return pa.table(columns)
+            found = to_host(self._task.run(Work(self._module, self._loaded_tokenizer(), inputs, batch, text)))
+        config = self._module.config
+        return lambda: pa.table(self._task.answer(found(), config))
 
     def _loaded_tokenizer(self) -> Any:
         if self._tokenizer is None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import report
 from benchmarks.chart import bar_chart
+from benchmarks.kit import Kit
 from benchmarks.report import table
 from benchmarks.results import Result
+from benchmarks.rows import gpu
+from stream_infer.telemetry.gpu import Gpus
 
 
 def test_a_missed_target_and_a_peer_without_a_figure_stay_in_the_table() -> None:
@@ -26,3 +35,33 @@ def test_a_chart_is_valid_and_in_proportion() -> None:
     ours, loop = (float(bar.attrib["width"]) for bar in bars)
     assert abs(loop - 2 * ours) < 0.2
     assert [bar.attrib["class"] for bar in bars] == ["o", "p"]
+
+
+def _without(_kit: object) -> Result:
+    return Result("gpu", "On a GPU", "texts/s", elsewhere=True)
+
+
+def test_figures_of_another_machine_stay_where_this_one_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    for folder in (elsewhere, here):
+        folder.mkdir()
+    measured = Result("gpu", "On a GPU", "texts/s", {"stream-infer": 2.0})
+    measured.ratio("÷ forward", 2.0, 2.0, 0.95)
+    monkeypatch.setattr(report, "HERE", elsewhere)
+    report.write([measured], quick=False)
+    monkeypatch.setattr(report, "HERE", here)
+    monkeypatch.setattr(benchmarks, "ROWS", {"gpu": _without})
+    for arguments in (["gpu", "--take", str(elsewhere / "results.json")], ["gpu"]):
+        monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])
+        benchmarks.main()
+        assert report.load() == [measured]
+
+
+def test_a_machine_without_a_gpu_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gpus, "read", lambda _self: [])
+    with contextlib.ExitStack() as stack:
+        result = gpu.measure(Kit(tmp_path, stack, quick=True))
+    assert result.elsewhere
+    assert [(check.measured, check.met) for check in result.checks] == [("no GPU here", None)]

@@ -58,7 +58,7 @@ class _Driver:
         self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
         self.ledger.acquire("test")
         source = NumbersSource("numbers", NUMBERS, most=NUMBERS)
-        self.backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(NUMBERS, 2**30, fused=True)
+        self.backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(NUMBERS, fused=True)
         storm = Storm(config.StormLimits())
         sources, sizers = {"numbers": source}, {"numbers": sizer}
         self.committer = Committer(self.ledger, sink, sources, self.backlog, sizers, Metrics(), storm)

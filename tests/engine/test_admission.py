@@ -49,14 +49,14 @@ def test_what_a_failed_execution_held_is_given_back_once() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 50_000), st.floats(1e-6, 10), st.integers(1, 10**6)), max_size=30))
 def test_a_split_never_exceeds_its_limits(receipts: list[tuple[int, float, int]]) -> None:
-    sizer = SplitSizer(20_000, 64 * 2**20, fused=False)
+    sizer = SplitSizer(20_000, fused=False)
     for rows, seconds, size in receipts:
         sizer.learn(Receipt("i", "s", 1, {}, rows=rows, seconds={"infer": seconds}, bytes_in=rows * size))
         assert 1 <= sizer.records() <= 20_000
 
 
 def test_splits_grow_to_a_second_of_work() -> None:
-    sizer = SplitSizer(20_000, 64 * 2**20, fused=False)
+    sizer = SplitSizer(20_000, fused=False)
     for _ in range(20):
         rows = sizer.records()
         sizer.learn(Receipt("i", "s", 1, {}, rows=rows, seconds={"infer": rows * 0.0005}, bytes_in=rows))
@@ -65,7 +65,7 @@ def test_splits_grow_to_a_second_of_work() -> None:
 
 def test_what_every_split_costs_is_not_taken_for_the_cost_of_its_records() -> None:
     """Or a few records that took as long as a seek and a flush would make the next splits small."""
-    sizer = SplitSizer(50_000, 64 * 2**20, fused=True)
+    sizer = SplitSizer(50_000, fused=True)
     assert sizer.probing
     for _ in range(8):
         assert sizer.records() >= 512
@@ -75,17 +75,26 @@ def test_what_every_split_costs_is_not_taken_for_the_cost_of_its_records() -> No
 
 
 def test_a_dear_record_is_never_taken_for_a_cheap_one() -> None:
-    sizer = SplitSizer(50_000, 64 * 2**20, first=32, fused=False)
+    sizer = SplitSizer(50_000, first=32, fused=False)
     assert sizer.records() == 32
     sizer.learn(Receipt("i", "s", 1, {}, rows=1, seconds={"infer": 0.2}, bytes_in=1))
     assert sizer.records() <= 7
 
 
 def test_splits_are_longer_under_a_backlog_and_short_again_at_its_end() -> None:
-    sizer = SplitSizer(50_000, 64 * 2**20, fused=False)
+    sizer = SplitSizer(50_000, fused=False, actors=2)
     for _ in range(30):
         sizer.learn(Receipt("i", "s", 1, {}, rows=50, seconds={"infer": 0.05 + 50 * 0.02}, bytes_in=50))
-    sizes = [sizer.records(waiting) for waiting in (10**6, 1600, 400, 0)]
+    sizes = [sizer.records(waiting) for waiting in (10**6, 1600, 800, 0)]
     assert sizes == sorted(sizes, reverse=True)
-    assert 190 <= sizes[0] <= 210
+    assert 390 <= sizes[0] <= 410
+    assert sizes[1] == 200  # a quarter for each actor
     assert 45 <= sizes[3] <= 55
+
+
+def test_a_few_large_records_do_not_make_the_splits_of_small_ones_short() -> None:
+    """A source that knows the sizes fills its splits by them."""
+    sizer = SplitSizer(50_000, fused=True)
+    for _ in range(8):
+        sizer.learn(Receipt("i", "s", 1, {}, rows=1, seconds={"read": 0.2}, bytes_in=100 * 2**20))
+    assert sizer.records() >= 5

@@ -77,7 +77,7 @@ class _Workers:
         self._steps = (_Deadly(bad), _Writing(self.sink))
         self.gate, self._attempts = AttemptGate(starved=lambda worker: False), attempts
         source = NumbersSource("numbers", numbers, most=numbers)
-        backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(numbers, 2**30, fused=True)
+        backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(numbers, fused=True)
         self._backlog = backlog
         storm = Storm(StormLimits())
         self._committer = Committer(

@@ -60,3 +60,9 @@ def test_settings_decide_where_they_say_something() -> None:
     assert _planned({**TEXT, "cpus": 8}, room, GIB)["infer"].threads == 8
     on_gpus = _planned({**TEXT, "gpus": 1}, room, GIB)["infer"]
     assert (on_gpus.min_actors, on_gpus.max_actors, on_gpus.gpus) == (1, 4, 1)
+
+
+def test_beside_a_gpu_torch_has_one_thread_unless_the_settings_give_more() -> None:
+    room = Room(16, 1, 64 * GIB)
+    assert _planned({**TEXT, "gpus": 1}, room, GIB)["infer"].threads == 1
+    assert _planned({**TEXT, "gpus": 1, "cpus": 4}, room, GIB)["infer"].threads == 4

@@ -40,7 +40,7 @@ def _planner(folder: Path, source: NumbersSource, room: int = 100) -> tuple[Plan
     ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
     ledger.acquire("test")
     backlog = Backlog(10**6, 100, room)
-    sizer = SplitSizer(10, 10**6, fused=False)
+    sizer = SplitSizer(10, fused=False)
     return Planner(source, ledger, backlog, sizer, Limits(freshness=0), "plan", False), backlog
 
 

@@ -22,24 +22,56 @@ def test_only_two_modules_touch_private_parts_of_ray_data() -> None:
     assert sorted(users) == ["lean.py", "unbounded.py"]
 
 
-def test_the_loop_turns_quickly_for_few_blocks_and_for_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(unbounded.time, "monotonic", lambda: now)
+def test_the_loop_looks_often_for_new_splits_while_few_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unbounded.ray, "put", lambda block: block)
     monkeypatch.setattr(unbounded, "RefBundle", lambda **_: None)
     monkeypatch.setattr(unbounded, "BlockEntry", lambda **_: None)
     feed = unbounded.Feed(pa.schema([]))
-
-    def through(blocks: int, each: float) -> float:
-        nonlocal now
-        for _ in range(blocks):
-            feed.push(pa.table({}))
-            now += each
-            feed.done()
-        return feed.turn()
-
-    assert through(20, 10.0) == 0.02
     for _ in range(3):
         feed.push(pa.table({}))
-    assert through(20, 10.0) == 0.1
-    assert through(40, 0.05) == 0.02
+    assert feed.turn() == 0.25
+    feed.done()
+    assert feed.turn() == 0.02
+
+
+class _Ray:
+    """What `ray.wait` would answer: the refs of ``ready``, at once; notes for how many it was asked to wait."""
+
+    def __init__(self) -> None:
+        self.ready: list[str] = []
+        self.waited: list[int] = []
+
+    def wait(
+        self, refs: list[str], *, num_returns: int, fetch_local: bool, timeout: float
+    ) -> tuple[list[str], list[str]]:
+        if timeout:
+            self.waited.append(num_returns)
+        return [ref for ref in refs if ref in self.ready], [ref for ref in refs if ref not in self.ready]
+
+
+def test_the_loop_wakes_with_the_first_task_and_does_not_spin_for_one_that_is_held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = _Ray()
+    monkeypatch.setattr(unbounded, "ray", fake)
+    waits, refs = unbounded.Waits(), ["a", "b", "c"]
+
+    def turn() -> tuple[list[str], list[str]]:
+        return waits.wait(refs, num_returns=3, fetch_local=False, timeout=0.25)
+
+    assert turn() == ([], refs)
+    assert fake.waited == [1]
+    fake.ready = ["b"]
+    for _ in range(2):  # its block and its end: both are looked at without a wait
+        assert turn() == (["b"], ["a", "c"])
+    assert fake.waited == [1]
+    for _ in range(3):  # nobody takes it: the wait is for another one
+        turn()
+    assert fake.waited == [1, 2, 2, 2]
+    fake.ready = ["b", "c"]
+    turn()
+    assert fake.waited == [1, 2, 2, 2]
+    fake.ready = refs
+    for _ in range(4):  # all are ready: Ray itself would not wait either
+        assert turn() == (refs, [])
+    assert fake.waited == [1, 2, 2, 2]

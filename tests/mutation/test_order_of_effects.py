@@ -94,7 +94,7 @@ class Away(NumbersSource):
 
 def test_what_a_source_could_not_do_is_told_to_it_again(ledger: Ledger) -> None:
     source = Away("numbers", 1)
-    backlog, sizer = Backlog(10**6, 100, 100), SplitSizer(10, 10**6, fused=False)
+    backlog, sizer = Backlog(10**6, 100, 100), SplitSizer(10, fused=False)
     planner = Planner(source, ledger, backlog, sizer, config.Limits(freshness=0), "plan", False)
     split = _split()
     ledger.plan("numbers", [Planned(split)])

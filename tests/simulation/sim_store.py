@@ -81,7 +81,7 @@ class SimStore:
     def head(self, key: str) -> Item | None:
         return self._request(lambda: _item(key, self._all[key]) if key in self._all else None)
 
-    def get(self, key: str, version: str | None = None) -> bytes:
+    def get(self, key: str, version: str | None = None, size: int | None = None) -> bytes:
         return self._request(lambda: self._pinned(key, version).data)
 
     def get_range(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:
