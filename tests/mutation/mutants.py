@@ -355,8 +355,8 @@ ENGINE_MUTANTS = (
     Mutant(
         "rows and answers are paired by place",
         _STEPS,
-        "rows.select(carried).take(pa.array(np.asarray(inferred.kept)))",
-        "rows.select(carried).slice(0, len(inferred.kept))",
+        "output.take(pa.array(np.asarray(inferred.kept)))",
+        "output.slice(0, len(inferred.kept))",
     ),
     Mutant("losses of the reader are dropped", _STEPS, "batch.losses = list(outcome.losses)", "batch.losses = []"),
     Mutant("rejects of the reader are dropped", _STEPS, "rejects = list(outcome.rejects)", "rejects = []"),
@@ -444,8 +444,8 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "a read of an object is not pinned",
         _READER,
-        'self._store.get(item["key"], item["version"])',
-        'self._store.get(item["key"])',
+        'self._store.get(item["key"], item["version"], item["size"])',
+        'self._store.get(item["key"], None, item["size"])',
     ),
     Mutant(
         "a range of rows takes one more",
