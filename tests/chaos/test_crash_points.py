@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+from itertools import pairwise
 
 import pytest
 from crash_kit import KILLED, Life, whole
@@ -111,10 +112,9 @@ def test_a_kill_beside_a_file_that_stands(life: tuple[Life, Watch, str], ray_clu
 
 def _report(it: Life, watch: Watch, passed: list[str]) -> None:
     """Seconds from each kill to the first file that appeared after it, where the next start lived so long."""
-    ends = [*it.killed[1:], float("inf")]
     waits = [
         min(after) - at
-        for at, end in zip(it.killed, ends, strict=True)
+        for at, end in pairwise([*it.killed, float("inf")])
         if (after := [seen for seen in watch.seen_at if at + 8 < seen < end])
     ]
     summary = {"points": len(passed), "kills": len(it.killed), "records": len(it.expected), "recoveries": sorted(waits)}
