@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from stream_infer.errors import ConfigError, Retryable
 
 _TIMEOUT = 10.0  # seconds a broker may take to answer
+_REFRESH_MS = 5000
 Partition = tuple[str, int]
 
 
@@ -209,5 +210,7 @@ class Cluster:
 
     def _admin(self) -> AdminClient:
         if self._client is None:
-            self._client = AdminClient(self._link.settings())
+            # what it asks goes to the controller, and when that broker dies a client without topics of its own hears of
+            # the next one only by looking again, by default after five minutes
+            self._client = AdminClient(self._link.settings(topic_metadata_refresh_interval_ms=_REFRESH_MS))
         return self._client

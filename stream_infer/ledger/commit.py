@@ -9,13 +9,27 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Integer, Row, Select, bindparam, select, update
 
 from stream_infer.errors import Fatal
 from stream_infer.ledger import rows, schema
 from stream_infer.ledger.rejects import replayed_records, resolve
 from stream_infer.ledger.store import Store
 from stream_infer.splits import Receipt, Reject, Split
+
+
+def _unacknowledged() -> Select[tuple[str, int]]:
+    table, piece = schema.splits, schema.splits.alias()
+    waits = select(piece.c.seq).where(piece.c.root == table.c.root, piece.c.finished_at.is_(None)).exists()
+    return (
+        select(table.c.document, table.c.attempts)
+        .where(schema.UNACKNOWLEDGED, table.c.source == bindparam("source"), ~waits)
+        .order_by(table.c.seq)
+        .limit(bindparam("most", type_=Integer))
+    )
+
+
+_UNACKNOWLEDGED = _unacknowledged()  # asked at each look, so built once
 
 
 class Committing(Store):
@@ -79,16 +93,9 @@ class Committing(Store):
 
         A piece of a bisection is left out until all are final: pieces may be rows of one object, which must stay.
         """
-        table, piece = schema.splits, schema.splits.alias()
-        waits = select(piece.c.seq).where(piece.c.root == table.c.root, piece.c.finished_at.is_(None)).exists()
-        query = (
-            select(table.c.document, table.c.attempts)
-            .where(schema.UNACKNOWLEDGED, table.c.source == source, ~waits)
-            .order_by(table.c.seq)
-            .limit(limit)
-        )
         with self._reading() as connection:
-            return [rows.to_split(row) for row in connection.execute(query)]
+            found = connection.execute(_UNACKNOWLEDGED, {"source": source, "most": limit})
+            return [rows.to_split(row) for row in found]
 
     def acknowledge(self, split_ids: Iterable[str]) -> None:
         """Remember that `Source.committed` returned for these splits."""

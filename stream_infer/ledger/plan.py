@@ -8,12 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from stream_infer.contracts import Planned, Position
 from stream_infer.ledger import rows, schema
 from stream_infer.ledger.store import Store
 from stream_infer.splits import Loss, Split
+
+# asked for each partition at each look, so built once
+_POSITION = select(schema.positions.c.value).where(
+    schema.positions.c.source == bindparam("source"), schema.positions.c.key == bindparam("key")
+)
 
 
 class LedgerPosition:
@@ -24,10 +29,8 @@ class LedgerPosition:
 
     def get(self, key: str) -> Any | None:
         """The next position under a key, or None where nothing was planned yet."""
-        table = schema.positions
         with self._reading() as connection:
-            query = select(table.c.value).where(table.c.source == self._source, table.c.key == key)
-            value = connection.scalar(query)
+            value = connection.scalar(_POSITION, {"source": self._source, "key": key})
         return None if value is None else orjson.loads(value)
 
     def unseen(self, object_ids: Sequence[str]) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, insert, select, update
 
 from stream_infer import crash
 from stream_infer.ledger import rows, schema
@@ -16,6 +16,12 @@ from stream_infer.rejects import Rejected, RejectFilter, Rejection, State
 from stream_infer.splits import Reject, Split
 
 _NAMES = tuple(Reject.__dataclass_fields__)
+_OLDEST_REQUEST = (  # asked at each look, so built once
+    select(schema.requests)
+    .where(schema.WAITING, schema.requests.c.source == bindparam("source"))
+    .order_by(schema.requests.c.seq)
+    .limit(1)
+)
 
 
 class Rejecting(Store):
@@ -75,11 +81,9 @@ class Rejecting(Store):
 
         A request that means nothing any more is done.
         """
-        waiting = (schema.WAITING, schema.requests.c.source == source)
         while True:
             with self._reading() as connection:
-                query = select(schema.requests).where(*waiting).order_by(schema.requests.c.seq).limit(1)
-                request = connection.execute(query).first()
+                request = connection.execute(_OLDEST_REQUEST, {"source": source}).first()
                 if request is None:
                     return []
                 if found := _asked_for(connection, request, limit):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
@@ -13,11 +15,13 @@ from ray.cluster_utils import Cluster
 from ops.service import serving
 from stream_infer.pipeline import Pipeline
 
+STARTS = 5  # Ray gives up on a node after 30 s, too soon for a machine under load
+
 
 def main() -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = patiently(lambda: Cluster(True, head_node_args={"num_cpus": 1, "include_dashboard": False}))
     ray.init(address=cluster.address, log_to_driver=False)  # while there is no other node to be connected to
-    others = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    others = [patiently(lambda: cluster.add_node(num_cpus=1)) for _ in range(2)]
     pipeline = Pipeline.from_file(Path(sys.argv[1]))
 
     def end_one(*_: object) -> None:
@@ -33,6 +37,17 @@ def main() -> None:
         pipeline.run()
     pipeline.close()
     cluster.shutdown()
+
+
+def patiently(start: Callable[[], Any]) -> Any:
+    """What it starts, in one of several tries."""
+    for left in reversed(range(STARTS)):
+        try:
+            return start()
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
+    raise AssertionError("unreachable")
 
 
 if __name__ == "__main__":

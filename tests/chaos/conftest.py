@@ -18,6 +18,12 @@ from stream_infer.ledger import Ledger, schema
 from stream_infer.ledger.store import parse_url
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A failure is told at once: these suites go on for hours."""
+    if report.failed:
+        print(f"\n{report.longreprtext}", flush=True)
+
+
 @pytest.fixture(params=["sqlite-s3", "postgresql-disk"])
 def life(
     request: pytest.FixtureRequest,

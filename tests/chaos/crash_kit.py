@@ -22,8 +22,13 @@ from watch import Watch
 
 HERE = Path(__file__).parent
 PATH = os.pathsep.join([str(HERE.parent / "e2e"), str(HERE.parents[1])])
-RUN_SECONDS = 240
+RUN_SECONDS = 600
 KILLED = -9
+# Workers import this at their start, for the folder is on their path; a cluster that stands gives them no environment.
+_ARM_WORKERS = """
+import os, pathlib
+os.environ["STREAM_INFER_CRASH"] = pathlib.Path(__file__).with_name("armed").read_text()
+"""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class Life:
     def __post_init__(self) -> None:
         self._producer = KafkaProducer(bootstrap_servers=self.servers, linger_ms=5)
         (self.folder / "fired").mkdir(parents=True)
+        (self.folder / "sitecustomize.py").write_text(_ARM_WORKERS)
 
     def feed(self, messages: int = 40, objects: int = 4, *, bad: bool = False) -> None:
         """More input: messages, objects with their notification, and if wished a message that kills its worker."""
@@ -139,12 +145,18 @@ class Life:
             self._producer.send(self.events, json.dumps(notice).encode())
         self._producer.flush()
 
-    def run(self, points: str = "", **limits: Any) -> int:
-        """One start of the service, to the end of its input or of its process; the exit status."""
+    def run(self, points: str = "", *, workers: str = "", **limits: Any) -> int:
+        """One start of the service, to the end of its input or of its process; the exit status.
+
+        Args:
+            points: crash points armed in the driver.
+            workers: and in its workers.
+        """
         arguments = ["run", "--until-idle", str(self.file(limits))]
-        environment = {"STREAM_INFER_CRASH": f"{self.folder}/fired:{points}" if points else ""}
+        environment = {"STREAM_INFER_CRASH": self._armed(points)}
+        (self.folder / "armed").write_text(self._armed(workers))
         with (self.folder / "service.log").open("ab") as log:
-            log.write(f"--- {points or 'no point'} {limits}\n".encode())
+            log.write(f"--- {points or 'no point'} / {workers or 'no point'} {limits}\n".encode())
         try:
             status = (self._starter.run if self._starter else self._run)(arguments, environment)
         except subprocess.TimeoutExpired:
@@ -152,6 +164,9 @@ class Life:
         if status < 0:
             self.killed.append(time.monotonic())
         return status
+
+    def _armed(self, points: str) -> str:
+        return f"{self.folder}/fired:{points}" if points else ""
 
     @contextmanager
     def joined(self, cluster: str) -> Iterator[None]:

@@ -37,6 +37,7 @@ def _become(order: dict[str, Any]) -> None:
     for target, handle in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
         os.dup2(handle, target)
     os.chdir(order["folder"])
+    sys.path.insert(0, order["folder"])  # as `python -m` has it
     os.environ.update(order["environment"])
     crash._POINTS = crash._Points(os.environ.get(crash.SETTING, ""))  # as a new process reads it
     sys.argv = ["stream-infer", *order["arguments"]]

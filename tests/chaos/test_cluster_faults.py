@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -126,22 +125,15 @@ def test_a_node_is_lost_under_load(tmp_path: Path) -> None:
         world.audited()
 
 
-def test_a_standing_cluster_is_joined_and_left(tmp_path: Path) -> None:
-    from ops.parts.process import free_port
-
-    port = free_port()
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    head = [*ray, "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
-    put = on_disk(tmp_path / "in")
-    service = Service(tmp_path / "service", _settings(tmp_path), {"RAY_ADDRESS": f"127.0.0.1:{port}"})
-    with (tmp_path / "head.log").open("wb") as log:
-        standing = subprocess.Popen([*head, "--node-ip-address=127.0.0.1"], stdout=log, stderr=log)
-    try:
-        time.sleep(20)
-        with living(service, of_folder(tmp_path / "out"), put=put) as world:
+def test_a_standing_cluster_is_joined_and_left(tmp_path: Path, ray_cluster: str) -> None:
+    """Left as it was: the next start finds it."""
+    put, settings = on_disk(tmp_path / "in"), _settings(tmp_path)
+    known: dict[str, Any] = {"expected": {}, "number": 0}
+    for life in ("first", "second"):
+        service = Service(tmp_path / life, settings, {"RAY_ADDRESS": ray_cluster})
+        with living(service, of_folder(tmp_path / "out"), put=put, **known) as world:
             world.works(world.objects)
             world.audited()
-        assert standing.poll() is None
-    finally:
-        standing.terminate()
-        standing.wait(60)
+            family = psutil.Process(service.process.pid).children(recursive=True)
+            assert "raylet" not in {process.name() for process in family}
+            known["number"] = world.number

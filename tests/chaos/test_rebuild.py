@@ -23,12 +23,14 @@ class Hash:
 """
 
 
-def test_a_lost_ledger_and_a_repaired_model(kafka: str, kafka_topic: Callable[..., str], tmp_path: Path) -> None:
+def test_a_lost_ledger_and_a_repaired_model(
+    kafka: str, kafka_topic: Callable[..., str], ray_cluster: str, tmp_path: Path
+) -> None:
     ledger = tmp_path / "ledger.db"
     topic = kafka_topic(2)
     kafka_topic(name=f"{topic}.rejects")
     life = Life(tmp_path / "life", kafka, topic, kafka_topic(), f"sqlite:///{ledger}", on_disk(tmp_path))
-    with living(life, of_folder(tmp_path / "out")) as (it, watch):
+    with living(life, of_folder(tmp_path / "out")) as (it, watch), life.joined(ray_cluster):
         it.feed(messages=40, bad=True)
         assert it.run(attempts=1) == 0, it.tail()
         it.feed(messages=80)

@@ -19,10 +19,10 @@ from otlp_kit import Receiver
 
 from stream_infer.config import Storage
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 HERE = Path(__file__).parent
 CANARY = "canary-7f3a9c-must-never-be-seen"
-_PATIENCE = 700  # seconds
+_PATIENCE = 3000  # seconds; minutes where nothing else runs
 
 
 def _put(client: Any, bucket: str) -> dict[str, str]:

@@ -163,6 +163,17 @@ def test_a_receipt_of_a_split_that_was_never_planned_is_refused(url: str) -> Non
     ledger.close()
 
 
+def test_a_receipt_of_a_file_without_rows_commits_nothing(url: str) -> None:
+    """A name that was taken, or a split that nobody could process: its records are in no file."""
+    ledger, split = _open(url), _split(0, 10)
+    _planned(ledger, split)
+    why = Reject("", "s", "infer", "WorkerDied", "it died", 3, 0.0)
+    assert ledger.commit([replace(_receipt(split), retired=True, rows=0)]) == []
+    assert ledger.commit([replace(_receipt(split), poisoned=why, rows=0)]) == []
+    assert ledger.audit()["in_flight"] == 10
+    ledger.close()
+
+
 def test_a_changed_setting_is_refused_once_work_is_planned(url: str) -> None:
     _open(url, **{"sink.url": "s3://a"}).close()
     ledger = _open(url, **{"sink.url": "s3://u:hunter2@b?key=hunter2"})

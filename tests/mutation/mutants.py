@@ -143,7 +143,14 @@ LEDGER_MUTANTS = (
         _COMMIT,
         "if not receipt.retired and receipt.poisoned is None:",
         "if receipt.poisoned is None:",
-        MACHINE,
+        LEDGER,
+    ),
+    Mutant(
+        "a receipt of a poisoned split commits it",
+        _COMMIT,
+        "if not receipt.retired and receipt.poisoned is None:",
+        "if not receipt.retired:",
+        LEDGER,
     ),
     Mutant(
         "a final split is committed again",
@@ -184,8 +191,8 @@ LEDGER_MUTANTS = (
     Mutant(
         "pieces are acknowledged before their siblings",
         _COMMIT,
-        "table.c.source == source, ~waits)",
-        "table.c.source == source)",
+        'table.c.source == bindparam("source"), ~waits)',
+        'table.c.source == bindparam("source"))',
         MACHINE,
     ),
     Mutant(
@@ -348,8 +355,8 @@ ENGINE_MUTANTS = (
     Mutant(
         "rows and answers are paired by place",
         _STEPS,
-        "rows.select(carried).take(pa.array(np.asarray(inferred.kept)))",
-        "rows.select(carried).slice(0, len(inferred.kept))",
+        "output.take(pa.array(np.asarray(inferred.kept)))",
+        "output.slice(0, len(inferred.kept))",
     ),
     Mutant("losses of the reader are dropped", _STEPS, "batch.losses = list(outcome.losses)", "batch.losses = []"),
     Mutant("rejects of the reader are dropped", _STEPS, "rejects = list(outcome.rejects)", "rejects = []"),
@@ -437,8 +444,8 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "a read of an object is not pinned",
         _READER,
-        'self._store.get(item["key"], item["version"])',
-        'self._store.get(item["key"])',
+        'self._store.get(item["key"], item["version"], item["size"])',
+        'self._store.get(item["key"], None, item["size"])',
     ),
     Mutant(
         "a range of rows takes one more",

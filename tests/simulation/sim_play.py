@@ -14,7 +14,7 @@ import sim_service
 from sim_case import HORIZON, Case
 from sim_database import Database
 from sim_happenings import Happenings, Instance
-from sim_kafka import Broker, SimCluster, consumers
+from sim_kafka import Broker, Message, SimCluster, consumers
 from sim_oracle import Oracle
 from sim_service import SimGeneration, SimModel, Town
 from sim_settings import TOPIC, settings_of
@@ -226,6 +226,7 @@ class Play(Happenings):
             (connectors.kafka.cluster, "Consumer", consumers(self.broker)),
             (connectors.kafka.watcher, "Consumer", consumers(self.broker)),
             (connectors.kafka.reader, "Consumer", consumers(self.broker)),
+            (connectors.kafka.reader, "Message", Message),  # it maps the class's methods
             (connectors.kafka.source, "Cluster", cluster),
             (connectors.kafka.reader, "Cluster", cluster),
             (connectors.files.source, "open_store", self._store),

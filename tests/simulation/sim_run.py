@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections import Counter
@@ -21,7 +22,9 @@ def run(make: Make, seeds: Sequence[int]) -> tuple[list[tuple[int, str]], Counte
     chunks = [(make, seeds[at : at + _CHUNK]) for at in range(0, len(seeds), _CHUNK)]
     failures: list[tuple[int, str]] = []
     counts: Counter[str] = Counter()
-    # forked: what took half a minute to import is there already
+    # forked: what took half a minute to import is there already, and no collection looks through it again
+    gc.collect()
+    gc.freeze()
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=10) as pool:
         for failed, counted in pool.imap_unordered(_perform, chunks):
             failures += failed
