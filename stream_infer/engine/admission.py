@@ -18,7 +18,8 @@ class Backlog:
     Args:
         in_flight_bytes: most estimated input bytes in the execution; one split is always admitted, however big.
         in_flight_splits: most splits in the execution; bounds what a crash repeats and what waits unseen in Ray.
-        waiting_splits: how many planned splits may wait before planning pauses.
+        waiting_splits: how many planned splits of one source may wait before its planning pauses. Of each source, since all
+            leave in the order they came: one with a long backlog would leave the others no room to plan.
     """
 
     def __init__(self, in_flight_bytes: int, in_flight_splits: int, waiting_splits: int) -> None:
@@ -83,16 +84,19 @@ class Backlog:
             self._waiting.clear()
             return dropped
 
-    def room(self, timeout: float, most: int | None = None) -> int:
-        """How many more splits may be planned; waits up to ``timeout`` seconds for at least one.
+    def room(self, timeout: float, source: str, most: int | None = None) -> int:
+        """How many more splits of a source may be planned; waits up to ``timeout`` seconds for at least one.
 
         Args:
             most: fewer than usual, those in the execution included.
         """
 
         def left() -> int:
-            free = self._limit_waiting - len(self._waiting)
-            return free if most is None else min(free, most - len(self._waiting) - len(self._in_flight))
+            waiting = sum(split.source == source for _, _, split in self._waiting)
+            free = self._limit_waiting - waiting
+            if most is None:
+                return free
+            return min(free, most - waiting - sum(split.source == source for split in self._in_flight.values()))
 
         with self._changed:
             self._changed.wait_for(lambda: left() > 0, timeout)

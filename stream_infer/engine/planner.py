@@ -115,7 +115,7 @@ class Planner(threading.Thread):
     def _plan_until_stopped(self) -> None:
         while not self._halt.is_set():
             self._acknowledge()
-            room = self._backlog.room(_BUSY_SECONDS, _PROBES if self._sizer.probing else None)
+            room = self._backlog.room(_BUSY_SECONDS, self.source.name, _PROBES if self._sizer.probing else None)
             if not room:
                 self._look_anyway()
                 continue

@@ -47,6 +47,23 @@ def test_what_a_failed_execution_held_is_given_back_once() -> None:
     assert backlog.in_flight_bytes == 60
 
 
+def test_a_source_with_a_long_backlog_leaves_the_others_room_to_plan() -> None:
+    backlog = Backlog(10**6, 2, 3)
+    busy = [Split.of("busy", {"n": n}, folder="f", records=1, bytes=1) for n in range(5)]
+    backlog.offer(busy[:2])
+    backlog.take(0)
+    backlog.offer(busy[2:])
+    assert backlog.room(0, "busy") == 0
+    assert backlog.room(0, "quiet") == 3
+    assert backlog.room(0, "quiet", most=4) == 3
+    assert backlog.room(0, "busy", most=6) == 0  # three wait, two are in the execution
+    backlog.offer([Split.of("quiet", {"n": 0}, folder="f", records=1, bytes=1)])
+    backlog.settle(busy[0].split_id)
+    backlog.settle(busy[1].split_id)
+    assert [split.source for split in backlog.take(0)] == ["busy", "busy"]
+    assert backlog.room(0, "busy") == 2
+
+
 @given(st.lists(st.tuples(st.integers(1, 50_000), st.floats(1e-6, 10), st.integers(1, 10**6)), max_size=30))
 def test_a_split_never_exceeds_its_limits(receipts: list[tuple[int, float, int]]) -> None:
     sizer = SplitSizer(20_000, fused=False)
