@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_infer.config import StormLimits
@@ -69,13 +69,15 @@ def test_where_everything_fails_no_more_than_the_limit_is_rejected(sizes: list[i
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60), st.integers(0, 90))
+@example(splits=[(0, 0), (1, 7)], before=90)
 def test_a_stream_whose_share_of_bad_records_is_lower_goes_on(splits: list[tuple[int, int]], before: int) -> None:
     storm = Storm(LIMITS)
     for number in range(before):  # few records, however bad
         assert not storm.holds(_finished(f"b{number}", [f"b/{number}"]))
     for number, (rows, rejects) in enumerate(splits):
         bad = min(rejects, rows * 8) if number else 0
-        assert not storm.holds(_finished(number, [f"{number}/{at}" for at in range(bad)], rows + 1))
+        good = rows + (1 if number else 10)  # ninety bad ones and a few good would be a storm
+        assert not storm.holds(_finished(number, [f"{number}/{at}" for at in range(bad)], good))
     assert storm.stands is None
 
 
