@@ -149,15 +149,16 @@ class Troubled:
 
     @contextlib.contextmanager
     def store_flapping(self) -> Iterator[None]:
-        """The store goes and comes again and again; it stays long enough to be listed, or nothing would be read."""
+        """The store goes and comes again and again: away for longer than the client's own tries, which tell nobody, and back for
+        long enough to be listed, or nothing would be read."""
         over = threading.Event()
 
         def flap() -> None:
             while not over.is_set():
                 self.inputs.proxy.cut()
-                over.wait(0.5)
+                over.wait(8)
                 self.inputs.proxy.mend()
-                over.wait(1.5)
+                over.wait(3)
 
         with _beside(flap, over):
             yield
