@@ -11,6 +11,8 @@ from stream_infer.engine.steps import Step
 # Reading and writing mostly wait for the network: they may share a core with the model.
 _READ_CPUS: Final = 0.25
 _WRITE_CPUS: Final = 0.125
+# A device waits, idle, for the thread that feeds it: on a busy machine all others step back.
+_BESIDE_A_DEVICE: Final = 4  # more niceness; Ray starts every worker with 15 of at most 19
 # A model on CPUs runs faster as several replicas of few threads than as one of many: a thread that finishes its part
 # of a layer early waits for the others, in each of hundreds of layers. More threads than these are for large machines,
 # whose memory need not hold as many copies of the weights.
@@ -35,6 +37,7 @@ class StageSpec:
     Attributes:
         cpus: what an actor reserves.
         threads: what torch may use in it, if the steps use torch; Ray would allow one to an actor of less than a CPU.
+        niceness: by how much its processes let others go first.
     """
 
     name: str
@@ -44,6 +47,7 @@ class StageSpec:
     cpus: float
     gpus: float = 0.0
     threads: int = 1
+    niceness: int = 0
 
 
 def plan_stages(
@@ -62,16 +66,19 @@ def plan_stages(
     wanted = model.replicas
     on_cpus = wanted.max is None and not model.gpus
     most = max(wanted.min, wanted.max or _replicas(settings, room, weights))
-    helpers = max(1, room.cpus // 2)
+    # A device leaves the CPUs to those who prepare for it, but for the one that feeds it.
+    readers = max(1, room.cpus - most if model.gpus else room.cpus // 2)
+    writers = max(1, room.cpus // 2)
     # What reading and writing ask for is left over by the model, or the first would never be scheduled.
-    left = max(0.25, room.cpus - helpers * (_READ_CPUS + _WRITE_CPUS))
+    left = max(0.25, room.cpus - readers * _READ_CPUS - writers * _WRITE_CPUS)
     infer_cpus = min(model.cpus or 1, left / most)
     # Beside a GPU torch only copies on CPUs: many threads on busy cores wait for each other, tens of milliseconds a copy.
     threads = max(1, int(model.cpus or (1 if model.gpus else room.cpus / most)))
+    niceness = _BESIDE_A_DEVICE if model.gpus else 0
     return [
-        StageSpec("read", (read,), 1, helpers, _READ_CPUS),
+        StageSpec("read", (read,), 1, readers, _READ_CPUS, niceness=niceness),
         StageSpec("infer", (infer,), most if on_cpus else wanted.min, most, infer_cpus, model.gpus, threads),
-        StageSpec("write", (write,), 1, helpers, _WRITE_CPUS),
+        StageSpec("write", (write,), 1, writers, _WRITE_CPUS, niceness=niceness),
     ]
 
 

@@ -158,7 +158,7 @@ class Planner(threading.Thread):
         freshness = 0.0 if self._until_idle else limits.freshness
         budget = PlanBudget(
             splits=room,
-            records=self._sizer.records(self.lag.records),
+            records=self._sizer.records(self.lag.records, self.lag.bytes),
             bytes=limits.split_bytes,
             freshness=freshness,
             now=time.time(),

@@ -79,15 +79,18 @@ class SplitSizer:
         with self._lock:
             return max(1.0, self._record_bytes)
 
-    def records(self, waiting: int = 0) -> int:
+    def records(self, waiting: int = 0, waiting_bytes: int = 0) -> int:
         """Records of the next split, 1 … ``most``; that they also fit into ``limits.split_bytes`` is the source's care.
 
         Args:
-            waiting: how many are known to wait.
+            waiting: how many are known to wait. Of objects nobody knows how many records they hold before they are
+                read, so they count as one each.
+            waiting_bytes: their size, which tells more once the size of a record was learned.
         """
         with self._lock:
             if self._cost is None:
                 return min(self._first, self._most)
+            waiting = max(waiting, int(waiting_bytes / max(1.0, self._record_bytes)))
             seconds = min(_MOST_SECONDS, max(TARGET_SECONDS, waiting * self._cost / self._shares))
             wanted = int(seconds / max(self._cost, 1e-9))
             return max(1, min(wanted, max(self._first, self._largest * _GROWTH), self._most))

@@ -54,8 +54,11 @@ class Stage:
     hand-over itself. The rest is idle: nothing was there. The steps of one actor share both.
     """
 
-    def __init__(self, steps: Sequence[Step], gate: ray.actor.ActorHandle, attempts: int, threads: int) -> None:
+    def __init__(
+        self, steps: Sequence[Step], gate: ray.actor.ActorHandle, attempts: int, threads: int, niceness: int = 0
+    ) -> None:
         self._up = time.monotonic()
+        os.nice(niceness)
         self._steps = steps
         self._gate = gate
         self._worker = ray.get_runtime_context().get_worker_id()
@@ -191,7 +194,8 @@ def _killed(deaths: Deaths) -> StreamInferError:
 def through(dataset: Dataset, spec: StageSpec, gate: ray.actor.ActorHandle, attempts: int) -> Dataset:
     """The dataset with one more stage behind it."""
     options: dict[str, Any] = {"num_gpus": spec.gpus} if spec.gpus else {}
-    arguments = {"steps": spec.steps, "gate": gate, "attempts": attempts, "threads": spec.threads}
+    arguments = {"steps": spec.steps, "gate": gate, "attempts": attempts}
+    arguments |= {"threads": spec.threads, "niceness": spec.niceness}
     pool = ActorPoolStrategy(min_size=spec.min_actors, max_size=spec.max_actors)
     return mapped(dataset, Stage, arguments, compute=pool, num_cpus=spec.cpus, **options)
 

@@ -109,6 +109,15 @@ def test_splits_are_longer_under_a_backlog_and_short_again_at_its_end() -> None:
     assert 45 <= sizes[3] <= 55
 
 
+def test_objects_of_many_records_are_a_backlog_by_their_size() -> None:
+    """How many records wait in them, nobody knows before they are read."""
+    sizer = SplitSizer(50_000, fused=False, actors=2)
+    for _ in range(30):
+        sizer.learn(Receipt("i", "s", 1, {}, rows=50, seconds={"infer": 0.05 + 50 * 0.02}, bytes_in=50 * 1000))
+    assert 195 <= sizer.records(4, 1600 * 1000) <= sizer.records(1600) == 200
+    assert sizer.records(4, 4 * 1000) == sizer.records(4)
+
+
 def test_a_few_large_records_do_not_make_the_splits_of_small_ones_short() -> None:
     """A source that knows the sizes fills its splits by them."""
     sizer = SplitSizer(50_000, fused=True)
