@@ -75,8 +75,10 @@ def plan_stages(
     # Beside a GPU torch only copies on CPUs: many threads on busy cores wait for each other, tens of milliseconds a copy.
     threads = max(1, int(model.cpus or (1 if model.gpus else room.cpus / most)))
     niceness = _BESIDE_A_DEVICE if model.gpus else 0
+    # a device waits for the first splits until the pool has grown, and is dearer than processes that wait for work
+    ready = max(1, readers // 2) if model.gpus else 1
     return [
-        StageSpec("read", (read,), 1, readers, _READ_CPUS, niceness=niceness),
+        StageSpec("read", (read,), ready, readers, _READ_CPUS, niceness=niceness),
         StageSpec("infer", (infer,), most if on_cpus else wanted.min, most, infer_cpus, model.gpus, threads),
         StageSpec("write", (write,), 1, writers, _WRITE_CPUS, niceness=niceness),
     ]

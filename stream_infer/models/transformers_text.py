@@ -127,6 +127,8 @@ class TextModel(Deferred):
         generation = getattr(self._module, "generation_config", None)
         if generation is not None and generation.pad_token_id is None:
             generation.pad_token_id = self._pad()
+        if device.startswith("cuda"):
+            _plan_no_attention()
         if self._lanes is not None:
             self._rehearse()
 
@@ -206,3 +208,11 @@ class TextModel(Deferred):
         if sentence:
             limits.append(int(sentence))
         return max(1, min(limits) - self._task.added_tokens())
+
+
+def _plan_no_attention() -> None:
+    """cuDNN's attention, torch's first choice on newer GPUs, plans for a tenth of a second at each new shape, and texts
+    give every micro-batch a new one. The other kernels plan nothing."""
+    import torch
+
+    torch.backends.cuda.enable_cudnn_sdp(False)
