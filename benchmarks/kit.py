@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,21 @@ DIGEST = {"kind": "python", "python": "benchmarks.digests:Digest"}
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One ``run --until-idle``: seconds of the whole command, and from ready to the last commit."""
+    """One ``run --until-idle``: seconds of the whole command, and from ready to the last commit; the CPU-seconds of all its
+    processes from ready on, and the most memory that they had at once."""
 
     whole: float
     working: float
+    cpu: float
     peak_bytes: int
 
 
 @dataclass(slots=True)
-class _Peak:
-    value: int = 0
+class _Sample:
+    """Of a process and its children: the most proportional memory, and the CPU-seconds of each when last seen."""
+
+    peak: int = 0
+    cpu: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -88,21 +93,21 @@ class Kit:
 
     def run_to_end(self, file: Path) -> Ran:
         """The service over all that is there; raises CalledProcessError with its log when it fails."""
-        started, ready, lines, peak = time.perf_counter(), 0.0, [], 0
+        started, ready, lines, before = time.perf_counter(), 0.0, [], 0.0
         process = start(file, "--until-idle", stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         with _sampling(process.pid) as sample:
             for line in process.stderr:
                 lines.append(line)
                 if line.rstrip().endswith(": ready"):
-                    ready = time.time()
+                    ready, before = time.time(), sum(sample.cpu.values())
             code = process.wait()
-            peak = sample.value
         if code or not ready:
             raise subprocess.CalledProcessError(code, "stream-infer run", stderr="".join(lines[-5:]))
         with contextlib.closing(sqlite3.connect(file.parent / "ledger.db")) as ledger:
             (done,) = ledger.execute("select max(finished_at) from ledger_splits").fetchone()
-        return Ran(time.perf_counter() - started, done - ready, peak)
+        spent = sum(sample.cpu.values()) - before
+        return Ran(time.perf_counter() - started, done - ready, spent, sample.peak)
 
 
 def start(file: Path, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
@@ -172,22 +177,23 @@ def until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> 
 
 
 @contextlib.contextmanager
-def _sampling(pid: int) -> Iterator[_Peak]:
-    """Highest sum of the proportional memory of a process and its children, looked at twice a second."""
+def _sampling(pid: int) -> Iterator[_Sample]:
+    """A process and its children, looked at four times a second."""
     import threading
 
-    peak, ended = _Peak(), threading.Event()
+    sample, ended = _Sample(), threading.Event()
 
     def look() -> None:
-        while not ended.wait(0.5):
+        while not ended.wait(0.25):
             with contextlib.suppress(psutil.Error):
                 tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-                peak.value = max(peak.value, sum(map(_proportional, tree)))
+                sample.peak = max(sample.peak, sum(map(_proportional, tree)))
+                sample.cpu |= {process.pid: sum(process.cpu_times()[:2]) for process in tree}
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
-        yield peak
+        yield sample
     finally:
         ended.set()
         thread.join()

@@ -13,7 +13,7 @@ from stream_infer.rejects import Original, Told
 from stream_infer.spans import Extent
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
-ORIGINS: Final = 1024  # producers' spans that are kept of one split: they travel with it
+ORIGINS: Final = 512  # producers' spans that are kept of one split: they travel with it
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,11 @@ _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 def measure(kit: Kit) -> Result:
     """Off and on by turns over one topic; then scrapes of a registry with 64 partitions."""
-    count, turns = (100_000, 2) if kit.quick else (400_000, 5)
+    count, turns = (100_000, 2) if kit.quick else (1_600_000, 5)
     kit.topic("texts", PARTITIONS, texts(count))
     result = Result("telemetry", "Cost of being seen: Kafka, real text → hash → Parquet", "records/s")
     rates: dict[str, list[float]] = {"off": [], "on": []}
+    cheap: dict[str, list[float]] = {"off": [], "on": []}
     scraped = 0
     kit.run_to_end(kit.pipeline("warm", kit.kafka_source("texts"), DIGEST))
     for turn in range(turns):
@@ -49,20 +50,30 @@ def measure(kit: Kit) -> Result:
             with _watchers(kind == "on") as (more, counts):
                 ran = kit.run_to_end(kit.pipeline(f"{kind}-{turn}", kit.kafka_source("texts"), DIGEST, **more))
             rates[kind].append(count / ran.working)
+            cheap[kind].append(count / ran.cpu)
             scraped += counts["scrapes"]
             if kind == "on":
                 result.notes.append(f"on, turn {turn + 1}: {counts['scrapes']} scrapes, {counts['spans']:,} B of spans")
-    on, off = median(rates["on"]), median(rates["off"])
-    result.bars = {"metrics scraped and all traces sent": on, "neither": off}
-    result.ratio("on ÷ off, medians", on, off, 0.97, "the machine's own noise between turns is wider than the cost")
-    by_turn = [f"{one / other:.2f}" for one, other in zip(rates["on"], rates["off"], strict=True)]
-    result.notes.append(f"on ÷ off by turn: {', '.join(by_turn)}; {count:,} texts, {scraped} scrapes answered")
+    result.bars = {"metrics scraped and all traces sent": median(rates["on"]), "neither": median(rates["off"])}
+    # All cores are busy, so CPU-seconds decide; the wall clock also sees what else the machine does.
+    held = "the machine's own noise between turns is wider than the cost"
+    result.ratio("records per CPU-second, on ÷ off, median of the turns", median(_by_turn(cheap)), 1.0, 0.97, held)
+    result.stated("records per second, on ÷ off, median of the turns", f"{median(_by_turn(rates)):.2f}")
+    for unit, found in (("CPU-second", cheap), ("second", rates)):
+        ratios = ", ".join(f"{ratio:.2f}" for ratio in _by_turn(found))
+        result.notes.append(f"records per {unit}, on ÷ off by turn: {ratios}")
+    result.notes.append(f"{count:,} texts, {scraped} scrapes answered")
     result.at_most("one scrape with 64 partitions, CPU", 1000 * _scrape_seconds(64), 50, "ms")
     for links in (0, ORIGINS):
         share = 100 * _split_seconds(links) * _RATE / _RECORDS
         work = f"figures and spans of a split of {_RECORDS:,} with {links:,} links, CPU at {_RATE:,}/s"
-        result.at_most(work, share, 3, "% of a core", "a link costs 15 µs, all of it beside the data's way")
+        result.at_most(work, share, 3, "% of a core", "a link costs 10 to 15 µs, all of it beside the data's way")
     return result
+
+
+def _by_turn(found: dict[str, list[float]]) -> list[float]:
+    """On over off; the two of a turn follow each other, so that both have the machine as it is in that minute."""
+    return [one / other for one, other in zip(found["on"], found["off"], strict=True)]
 
 
 def _scrape_seconds(partitions: int) -> float:
