@@ -133,7 +133,7 @@ class InferStep:
         rows = batch.rows
         carried = [name for name in rows.column_names if name in RECORD_COLUMNS or name in self._keep]
         with crash.around("infer.model"):
-            inferred = run_batched(self._model, rows, self._settings)
+            inferred = run_batched(self._model, rows, self._settings, on_cpus=self._device == "cpu")
         output = rows.select(carried)
         if len(inferred.kept) < rows.num_rows:
             output = output.take(pa.array(np.asarray(inferred.kept)))

@@ -18,8 +18,21 @@ from stream_infer.models.lanes import begun
 from stream_infer.models.placed import Placed
 from stream_infer.records import RESERVED
 
-_PADDING = 0.1  # of what a micro-batch costs: more is worth another call
-_WORTH = 16  # a call of this part of the budget of tokens is worth making
+
+class Cut(NamedTuple):
+    """When another call is better than more padding.
+
+    Attributes:
+        padding: share of what a micro-batch costs, 0 … 1: with more it ends,
+        worth: once it costs this part of the budget of tokens.
+    """
+
+    padding: float
+    worth: float
+
+
+ON_A_DEVICE = Cut(0.1, 1 / 16)
+ON_CPUS = Cut(0.05, 1 / 64)  # a call starts no kernels
 
 
 @dataclass(slots=True)
@@ -115,11 +128,12 @@ class _Run:
         return self.table.take(pa.array(self.order[first:last]))
 
 
-def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
+def run_batched(model: Model, prepared: pa.Table, batch: Batch, *, on_cpus: bool = False) -> Inferred:
     """Run a loaded model over prepared rows in micro-batches of similar cost.
 
     A micro-batch holds at most ``batch.rows`` rows, and rows x highest cost is at most ``batch.tokens``; it holds at
-    least one row. It ends earlier where the next row would be mostly padding, once it is worth a call of its own.
+    least one row. It ends earlier where the next row would be mostly padding, once it is worth a call of its own, which
+    it is sooner ``on_cpus``.
 
     Raises:
         Retryable, Fatal: from the model, as they are.
@@ -136,7 +150,7 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
     # rows are taken out of one piece many times sooner than out of many; in place nothing is taken, and large objects not copied
     table = prepared if in_place else prepared.combine_chunks()
     run = _Run(model, table, order, cost[order], in_place, Placed(len(order), model.identity))
-    for start, stop in micro_batches(run.cost, batch):
+    for start, stop in micro_batches(run.cost, batch, ON_CPUS if on_cpus else ON_A_DEVICE):
         run.micro_batch(start, stop)
     run.end()
     columns, kept = run.placed.taken()
@@ -145,22 +159,22 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch) -> Inferred:
     return Inferred(columns, rejects, run.batches, run.used, padding, kept)
 
 
-def micro_batches(costs: np.ndarray, batch: Batch) -> Iterator[tuple[int, int]]:
+def micro_batches(costs: np.ndarray, batch: Batch, cut: Cut = ON_A_DEVICE) -> Iterator[tuple[int, int]]:
     """(start, stop) of each micro-batch of falling costs."""
     start = 0
     while start < len(costs):
         highest = float(costs[start])  # costs fall, so the first row of a micro-batch is its longest
         # the product first: a quotient by next to nothing is infinite
         fitting = batch.rows if highest * batch.rows <= batch.tokens else max(1, int(batch.tokens // highest))
-        stop = start + _worth(costs[start : start + fitting], batch.tokens / _WORTH)
+        stop = start + _worth(costs[start : start + fitting], cut.padding, batch.tokens * cut.worth)
         yield start, stop
         start = stop
 
 
-def _worth(costs: np.ndarray, least: float) -> int:
+def _worth(costs: np.ndarray, padding: float, least: float) -> int:
     """How many of the falling costs go together: all, or those before padding passes its share once ``least`` is paid."""
     paid = costs[0] * np.arange(1, len(costs) + 1)
-    wasteful = (paid - np.cumsum(costs) > _PADDING * paid) & (paid > least)
+    wasteful = (paid - np.cumsum(costs) > padding * paid) & (paid > least)
     return int(wasteful.argmax()) if wasteful.any() else len(costs)
 
 
