@@ -61,7 +61,7 @@ def run(
     # Ray starts processes and waits for them; meanwhile the rest can be imported.
     importing = threading.Thread(target=import_module, args=("ops.service",), name="importing")
     importing.start()
-    connect(os.getcwd())
+    connect()
     importing.join()
     from ops.service import serving
     from stream_infer.pipeline import Pipeline

@@ -38,6 +38,7 @@ from stream_infer.models import build_model, model_name
 from stream_infer.plugins import build_reject_targets, build_sink, build_source
 from stream_infer.rebuild import Rebuilt, rebuild, settled
 from stream_infer.rejects import Rejected, RejectFilter
+from stream_infer.search_path import search_path
 from stream_infer.stale import refuse_older_ledger
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
@@ -234,18 +235,17 @@ class Pipeline:
 
     def _stages(self, sources: list[Source], sink: Sink) -> list[StageSpec]:
         settings = self.settings
-        root = os.getcwd()
         model = build_model(settings.model)
         readers = {source.name: source.reader() for source in sources}
         device = "cuda:0" if settings.model.gpus else "cpu"
-        room = connect(root)
+        room = connect()
         if settings.model.gpus > room.gpus:
             raise Fatal(
                 f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {room.gpus}; write gpus: 0"
             )
         return plan_stages(
             settings,
-            ReadStep(readers, settings.preprocess, model, settings.sink.keep, root, settings.limits.decoded),
+            ReadStep(readers, settings.preprocess, model, settings.sink.keep, search_path(), settings.limits.decoded),
             InferStep(model, settings.model.batch, settings.sink.keep, device),
             WriteStep(sink),
             room,

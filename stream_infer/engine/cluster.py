@@ -13,19 +13,17 @@ from ray._private.authentication.authentication_token_setup import maybe_enable_
 from stream_infer.engine.layout import Room
 from stream_infer.engine.lean import without_helpers, without_servers
 from stream_infer.errors import ConfigError, Fatal
+from stream_infer.search_path import search_path
 
 log = logging.getLogger(__name__)
 _STARTS = 5
 
 
-def connect(root: str) -> Room:
+def connect() -> Room:
     """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns what it has. For the main thread only.
 
     A local Ray ends when the thread that started it does. ``address="local"`` is said aloud: without it Ray joins
     whatever cluster left its address in the temp folder.
-
-    Args:
-        root: folder whose modules the processes of a local Ray can import.
 
     Raises:
         ConfigError: no cluster answers there, or it refuses.
@@ -34,7 +32,7 @@ def connect(root: str) -> Room:
     if not ray.is_initialized():
         cluster = os.environ.get("RAY_ADDRESS")
         if cluster is None:  # inherited by every process
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+            os.environ["PYTHONPATH"] = os.pathsep.join(search_path())
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
             if cluster:
@@ -56,7 +54,7 @@ def _join(address: str) -> None:
     """Ray shows its token to a cluster that it finds by itself, never to one that is named, though `ray start` asks for it.
 
     No runtime environment is asked for: with one, the workers that the cluster has at hand would be of no use. What the
-    workers import of the user's they find by the folder that the steps bring.
+    workers import of the user's they find by the folders that the steps bring.
     """
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     _start(address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from stream_infer.engine.isolate import isolate
 from stream_infer.errors import ConfigError, Oversized, RejectRecord
 from stream_infer.models import run_batched
 from stream_infer.records import OUTPUT_FIELDS, RECORD_COLUMNS
+from stream_infer.search_path import importable
 from stream_infer.splits import Reject, Split
 
 
@@ -49,7 +49,7 @@ class ReadStep:
         preprocess: str | None,
         model: Model,
         keep: Sequence[str],
-        root: str,
+        folders: Sequence[str],
         most_bytes: int,
     ) -> None:
         self._readers = readers
@@ -57,12 +57,12 @@ class ReadStep:
         self._most_bytes = most_bytes
         self._path = preprocess
         self._model = model
-        self._root = root
+        self._folders = folders
         self._preprocess: Callable[[pa.Table], pa.Table] | None = None
 
     def setup(self) -> None:
         if self._path is not None:
-            self._preprocess = load_function(self._path, self._root)
+            self._preprocess = load_function(self._path, self._folders)
         self._model.warm()
 
     def run(self, batch: Batch) -> Batch:
@@ -206,14 +206,13 @@ def reject_of(split: Split, stage: str, error: Exception, record_id: str = "") -
     return Reject(record_id, split.source, stage, name, text[:1000], split.attempt, time.time())
 
 
-def load_function(path: str, root: str) -> Callable[[pa.Table], pa.Table]:
+def load_function(path: str, folders: Sequence[str]) -> Callable[[pa.Table], pa.Table]:
     """The function ``package.module:name`` of the setting ``preprocess``.
 
     Raises:
         ConfigError: there is none.
     """
-    if root not in sys.path:
-        sys.path.insert(0, root)
+    importable(folders)
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)

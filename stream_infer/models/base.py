@@ -8,8 +8,7 @@ import importlib
 import inspect
 import json
 import os
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.records import RESERVED
+from stream_infer.search_path import importable
 
 _CHUNK = 4 * 2**20
 
@@ -82,14 +82,13 @@ def to_device(array: np.ndarray, device: str, dtype: Any = None) -> Any:
     return tensor
 
 
-def user_class(path: str, root: str, options: Mapping[str, Any]) -> type:
-    """The class ``package.module:Class``, with ``root`` importable.
+def user_class(path: str, folders: Sequence[str], options: Mapping[str, Any]) -> type:
+    """The class ``package.module:Class``, with what is in the folders importable.
 
     Raises:
         ConfigError: there is no such class, or its constructor does not take the options.
     """
-    if root not in sys.path and "" not in sys.path:
-        sys.path.insert(0, root)
+    importable(folders)
     module_name, _, name = path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from stream_infer.config import PythonModel
 from stream_infer.errors import ConfigError, Fatal
 from stream_infer.models.base import Deferred, digest, source_files, to_table, user_class
 from stream_infer.records import RECORD_COLUMNS
+from stream_infer.search_path import search_path
 
 
 class UserModel(Deferred):
@@ -30,7 +30,7 @@ class UserModel(Deferred):
 
     def __init__(self, settings: PythonModel) -> None:
         self._settings = settings
-        self._root = os.getcwd()
+        self._folders = search_path()
         self._instance: Any = None
         cls = self._class()
         if not callable(getattr(cls, "infer", None)):
@@ -41,7 +41,7 @@ class UserModel(Deferred):
         self._reads = declared_reads(cls)
 
     def _class(self) -> type:
-        return user_class(self._settings.python, self._root, self._settings.options)
+        return user_class(self._settings.python, self._folders, self._settings.options)
 
     @property
     def _user(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from stream_infer.models.base import (
 )
 from stream_infer.models.python_model import declared_reads, with_prepared
 from stream_infer.records import RESERVED
+from stream_infer.search_path import search_path
 
 
 class ModuleModel(Deferred):
@@ -43,7 +43,7 @@ class ModuleModel(Deferred):
 
     def __init__(self, settings: TorchModel) -> None:
         self._settings = settings
-        self._root = os.getcwd()
+        self._folders = search_path()
         self._weights = Path(settings.weights).expanduser().absolute()
         self._bare: Any = None
         self._module: Any = None
@@ -63,7 +63,7 @@ class ModuleModel(Deferred):
     def _class(self) -> type:
         import torch
 
-        cls = user_class(self._settings.python, self._root, self._settings.options)
+        cls = user_class(self._settings.python, self._folders, self._settings.options)
         if not issubclass(cls, torch.nn.Module):
             raise ConfigError(f"model.python: {cls.__name__} is no torch.nn.Module; use kind: python for other classes")
         return cls

@@ -22,7 +22,7 @@ class Same:
     def __call__(self, table):
         return table
 
-room = connect(os.getcwd())
+room = connect()
 feed = Feed(ENVELOPE)
 dataset = mapped(unbounded(feed), Same, {}, compute=ray.data.ActorPoolStrategy(min_size=1, max_size=2), num_cpus=0.5)
 feed.push(pa.table({name: pa.nulls(1, kind) for name, kind in zip(ENVELOPE.names, ENVELOPE.types)}, schema=ENVELOPE))

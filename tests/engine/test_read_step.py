@@ -39,7 +39,7 @@ class Plain:
 
 
 def _read(reader: Growing) -> Batch:
-    step = ReadStep({"s": reader}, None, Plain(), (), "", MOST)  # type: ignore[arg-type, dict-item]
+    step = ReadStep({"s": reader}, None, Plain(), (), (), MOST)  # type: ignore[arg-type, dict-item]
     split = Split.of("s", {}, folder="f", records=1, bytes=1)
     return step.run(Batch(split))
 

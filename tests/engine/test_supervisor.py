@@ -30,7 +30,7 @@ HERE = str(Path(__file__).parent)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[int, int]]:
     os.environ["PYTHONPATH"] = os.pathsep.join([HERE, str(Path(HERE).parents[1])])
-    yield connect(HERE)
+    yield connect()
     ray.shutdown()
 
 
@@ -56,7 +56,7 @@ def _supervisor(
     ledger.acquire("test")
     stages = plan_stages(
         settings,
-        ReadStep({"numbers": source.reader()}, None, model, (), HERE, 2**30),
+        ReadStep({"numbers": source.reader()}, None, model, (), (HERE,), 2**30),
         InferStep(model, settings.model.batch, [], "cpu"),
         WriteStep(sink),
         cluster,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,3 +152,28 @@ def test_what_becomes_of_results(values: Any, kind: pa.DataType) -> None:
 def test_what_is_no_table(make: Callable[[], Any]) -> None:
     with pytest.raises(Fatal):
         to_table(make(), "model")
+
+
+def test_a_worker_that_was_started_elsewhere_finds_what_the_user_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a standing cluster: its processes know neither the user's folder nor the PYTHONPATH."""
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "there" / "far_away.py").write_text("FACTOR = 3\n")
+    (tmp_path / "here" / "near_by.py").write_text(
+        "from far_away import FACTOR\nclass Times:\n    def infer(self, batch):\n        return {'x': [FACTOR] * batch.num_rows}\n"
+    )
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "there"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    model = build_model(PythonModel(kind="python", python="near_by:Times"))
+    (tmp_path / "model").write_bytes(pickle.dumps(model))
+    code = (
+        "import pickle, sys, pyarrow as pa; model = pickle.load(open(sys.argv[1], 'rb')); model.load('cpu'); "
+        "print(model.infer(pa.table({'a': [1]})).to_pydict())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code, str(tmp_path / "model")]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert done.stdout == "{'x': [3]}\n", done.stderr
