@@ -14,5 +14,8 @@ def search_path() -> tuple[str, ...]:
 
 
 def importable(folders: Sequence[str]) -> None:
-    """Import from these folders too, before all others. A worker of a standing cluster knows nothing of them."""
-    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    """Import from these folders before all others, in this order.
+
+    A worker of a standing cluster knows nothing of them, or has them from Ray the other way round.
+    """
+    sys.path[:] = [*folders, *(folder for folder in sys.path if folder not in folders)]

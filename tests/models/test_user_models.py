@@ -21,6 +21,7 @@ from stream_infer.contracts import Model
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.models import build_model, run_batched
 from stream_infer.models.base import to_arrow, to_table
+from stream_infer.search_path import importable
 
 CODE = """
 import numpy as np, pyarrow as pa, torch
@@ -177,3 +178,9 @@ def test_a_worker_that_was_started_elsewhere_finds_what_the_user_imports(
     command = [sys.executable, "-c", code, str(tmp_path / "model")]
     done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
     assert done.stdout == "{'x': [3]}\n", done.stderr
+
+
+def test_the_users_folders_come_first_and_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", ["/second", "/other", "/first"])
+    importable(("/first", "/second"))
+    assert sys.path == ["/first", "/second", "/other"]
