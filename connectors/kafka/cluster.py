@@ -130,7 +130,7 @@ class Cluster:
     def id(self) -> str:
         """The brokers' own name of their cluster."""
         if self._id is None:
-            with self._link.answered():
+            with self._answered():
                 found = self._admin().describe_cluster(request_timeout=_TIMEOUT).result(_TIMEOUT)
                 self._id = str(found.cluster_id)
         return self._id
@@ -138,7 +138,7 @@ class Cluster:
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of the topics that exist."""
         found: dict[str, Topic] = {}
-        with self._link.answered():
+        with self._answered():
             futures = self._admin().describe_topics(TopicCollection(list(names)), request_timeout=_TIMEOUT)
             for name, future in futures.items():
                 try:
@@ -202,11 +202,25 @@ class Cluster:
         if not partitions:
             return {}
         wanted = {TopicPartition(topic, number): spec for topic, number in partitions}
-        with self._link.answered():
+        with self._answered():
             futures = self._admin().list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
             )
             return {(item.topic, item.partition): future.result(_TIMEOUT).offset for item, future in futures.items()}
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """`Link.answered`; after a failure the next question is a new client's.
+
+        A client keeps the epoch of a partition's leader. One that is made again under its name begins at 0, which the old
+        client takes for outdated news, and the brokers refuse its epoch for ever.
+        """
+        try:
+            with self._link.answered():
+                yield
+        except Retryable:
+            self._client = None
+            raise
 
     def _admin(self) -> AdminClient:
         if self._client is None:

@@ -75,6 +75,7 @@ class KafkaReader:
                     yield held
                 held = self._table(split, messages, met)
         except Retryable:
+            self._renew()
             self._check_topic(split)  # or offsets that the new topic does not have yet would be waited for
             raise
         self._check_topic(split)
@@ -95,6 +96,7 @@ class KafkaReader:
         try:
             found = [message for messages in self._fetches(one, met) for message in messages]
         except Retryable:
+            self._renew()
             if not self._is_replaced(split):
                 raise
             found = []
@@ -105,6 +107,12 @@ class KafkaReader:
         headers = tuple((name, data) for name, data in message.headers() or ())
         cut = "too_large" if value is not None and len(value) > most else None
         return Original(message.key(), value if value is None else value[:most], headers, cut)
+
+    def _renew(self) -> None:
+        """The next try is a new client's: this one may know a leader's epoch of a topic that is gone (see `Cluster`)."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
     def _is_replaced(self, split: Split) -> bool:
         """Asked after the reading: an id that is gone never comes back, so what was read before is the topic's."""

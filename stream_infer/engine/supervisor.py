@@ -36,8 +36,9 @@ _FENCED_SECONDS = 60.0  # for what is in flight when another instance owns the l
 _STORM_SECONDS = 60.0  # that a line which stands can still be seen: several scrapes of its metrics, a look at its page
 _PUBLISH_SECONDS = 60.0  # for rejects that wait at the end; a target that fails by then is told by the next start
 # A split of one record is rejected for killing its worker only on the gate's word. The durable count also grows when
-# the whole service is killed, which is not the record's fault, so there it takes this many times the limit.
-_PATIENCE = 4
+# the whole service is killed, which is not the record's fault: what is in flight when a service ends again and again right
+# after its start is there every time. So there it takes this many times the limit.
+_PATIENCE = 40
 
 
 class Supervisor:

@@ -6,10 +6,11 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def test_the_newer_instance_takes_over_and_the_older_one_stops(life: tuple[Life,
 @pytest.fixture(params=["sqlite", "postgresql"])
 def pair(
     request: pytest.FixtureRequest, tmp_path: Path, ledger_at: Callable[[str], str]
-) -> Iterator[tuple[Callable[..., Service], Watch, Callable[[int], None], dict[str, Any]]]:
-    """A maker of instances over one folder, the watch, a feed, and how the file ends."""
+) -> Iterator[tuple[Callable[..., Service], Watch, Callable[[int], None], dict[str, Any], str]]:
+    """A maker of instances over one folder, the watch, a feed, what is expected, and the ledger."""
     ledger, put = ledger_at(request.param), on_disk(tmp_path / "in")
     settings = {
         "name": "two",
@@ -90,7 +91,7 @@ def pair(
     watch = Watch(*of_folder(tmp_path / "out"), tmp_path / "mirror")
     watch.start()
     try:
-        yield make, watch, feed, expected
+        yield make, watch, feed, expected, ledger
     finally:
         for service in made:
             service.end()
@@ -98,7 +99,7 @@ def pair(
 
 
 def test_a_standby_waits_and_takes_over(pair: Any, ray_cluster: str) -> None:
-    make, watch, feed, expected = pair
+    make, watch, feed, expected, _ = pair
     owner, standby, last = (make({"RAY_ADDRESS": ray_cluster}) for _ in range(3))
     owner.start()
     standby.start("--standby", ready=False)
@@ -134,14 +135,12 @@ def test_a_standby_waits_and_takes_over(pair: Any, ray_cluster: str) -> None:
 
 def test_an_instance_that_was_stopped_past_everything_commits_nothing(pair: Any) -> None:
     """SIGSTOP of the service with its Ray and workers, in the midst of work; another does it; SIGCONT."""
-    make, watch, feed, expected = pair
+    make, watch, feed, expected, ledger = pair
     stopped, other = make(), make()
     stopped.start()
     feed(400)
     _new_file(watch)
-    tree = [psutil.Process(stopped.process.pid), *psutil.Process(stopped.process.pid).children(recursive=True)]
-    for process in tree:
-        _send(process, signal.SIGSTOP)
+    tree = _stopped_between_transactions(stopped, ledger)
     other.start("--standby")  # ready: the lease of the first is over
     feed(50)
     _all_there(watch, expected)
@@ -157,6 +156,31 @@ def test_an_instance_that_was_stopped_past_everything_commits_nothing(pair: Any)
     assert other.status()["records"] == before
     assert other.stop() == 0
     _clean(other, watch, expected)
+
+
+def _stopped_between_transactions(service: Service, ledger: str) -> list[psutil.Process]:
+    """SIGSTOP for the service and all its processes, at a moment when it does not hold SQLite's lock: nobody can take that
+    from a process that lives, so there the other one would wait until it goes on."""
+    first = psutil.Process(service.process.pid)
+
+    def stopped() -> bool:
+        tree[:] = [first, *first.children(recursive=True)]
+        for process in tree:
+            _send(process, signal.SIGSTOP)
+        if not ledger.startswith("sqlite"):
+            return True
+        try:
+            with closing(sqlite3.connect(ledger.removeprefix("sqlite:///"), timeout=0.2)) as database:
+                database.execute("begin immediate")
+            return True
+        except sqlite3.OperationalError:
+            for process in reversed(tree):
+                _send(process, signal.SIGCONT)
+            return False
+
+    tree: list[psutil.Process] = []
+    _until(stopped, "stopped between two transactions")
+    return tree
 
 
 def _unwrapped(text: str) -> str:
