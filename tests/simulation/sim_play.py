@@ -240,7 +240,7 @@ class Play(Happenings):
             (stream_infer.pipeline, "build_model", lambda _: SimModel(world, self._doom)),
             (stream_infer.pipeline, "build_source", source),
             (stream_infer.pipeline, "build_sink", ParquetSink.from_config),
-            (stream_infer.pipeline, "connect", lambda _: Room(self.case.setup["actors"], 0, 2**34)),
+            (stream_infer.pipeline, "connect", lambda: Room(self.case.setup["actors"], 0, 2**34)),
         ]
 
 
