@@ -33,6 +33,9 @@ from stream_infer.ledger import schema
 
 R = TypeVar("R")
 UNFINISHED = "rebuild"  # a setting that stands while the ledger is filled from receipts
+# An instance that is stopped in the midst of a transaction would keep its locks from all others for as long as it stands.
+# SQLite cannot be told so.
+_FROZEN_MILLISECONDS = 30_000
 _LATER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 # A wrong statement or a read-only file does not heal with time, though SQLite calls both operational.
 _SQLITE_FATAL = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY})
@@ -113,7 +116,11 @@ def connect(url: URL, busy_timeout: float) -> Engine:
             connection.isolation_level = None  # or the driver begins deferred transactions of its own
             statements = [f"PRAGMA busy_timeout={milliseconds}", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"]
         else:
-            statements = [f"SET lock_timeout={milliseconds}", "SET synchronous_commit=on"]
+            statements = [
+                f"SET lock_timeout={milliseconds}",
+                f"SET idle_in_transaction_session_timeout={_FROZEN_MILLISECONDS}",
+                "SET synchronous_commit=on",
+            ]
             connection.autocommit = True
         cursor = connection.cursor()
         for statement in statements:
