@@ -22,7 +22,7 @@ from watch import Watch
 
 HERE = Path(__file__).parent
 PATH = os.pathsep.join([str(HERE.parent / "e2e"), str(HERE.parents[1])])
-RUN_SECONDS = 600
+RUN_SECONDS = 1800  # the last start isolates some fifty records that each end five workers
 KILLED = -9
 # Workers import this at their start, for the folder is on their path; a cluster that stands gives them no environment.
 _ARM_WORKERS = """
