@@ -47,11 +47,11 @@ def _kill_at(it: Life, watch: Watch, case: Case) -> str:
     raise AssertionError(f"{case.point} was never passed: {it.tail()}")
 
 
-def test_kills_of_workers_at_every_point(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
+def test_kills_of_workers_at_every_point(life: tuple[Life, Watch, str]) -> None:
+    """With a Ray of its own: the workers of a standing cluster are armed by nobody."""
     it, watch, where = life
-    with it.joined(ray_cluster):
-        passed = _kill_workers(it, [*WORKER, *WORKER_ON[where]])
-        whole(it, watch)
+    passed = _kill_workers(it, [*WORKER, *WORKER_ON[where]])
+    whole(it, watch)
     _report(it, watch, passed)
 
 
@@ -73,41 +73,39 @@ def _kill_workers(it: Life, points: list[str]) -> list[str]:
 def test_the_points_of_a_store_beside_the_other_database(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
     """What only one kind of store passes meets only one database above."""
     it, watch, where = life
+    passed = _kill_workers(it, WORKER_ON[where])  # first: a folder is made once
     with it.joined(ray_cluster):
-        passed = _kill_workers(it, WORKER_ON[where])  # first: a folder is made once
         passed += [_kill_at(it, watch, case) for case in DRIVER if case.where == where]
         whole(it, watch)
     _report(it, watch, passed)
 
 
-def test_a_second_kill_inside_the_recovery(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
+def test_a_second_kill_inside_the_recovery(life: tuple[Life, Watch, str]) -> None:
     it, watch, where = life
     seed = int(os.environ.get("STREAM_INFER_CHAOS_SEED", time.time_ns() % 10**6))
     choose = random.Random(seed)
     plain = [case.point for case in DRIVER if case.where in ("", where) and not case.bad and not case.limits]
     print(f"\nseed {seed}", end="")
-    with it.joined(ray_cluster):
-        for _ in range(SECOND_KILLS):
-            first, second, third = choose.choice(plain), choose.choice(plain), choose.choice(WORKER)
-            it.feed(messages=100)
-            ends = it.run(first), it.run(second, workers=third, attempts=20)
-            print(f"\n{first}, then {second} and {third} in a worker: {ends}", end="", flush=True)
-            assert watch.troubles == [], (first, second, third)
-            for point in (first, second, third):
-                (it.folder / "fired" / point).unlink(missing_ok=True)
-        whole(it, watch)
+    for _ in range(SECOND_KILLS):
+        first, second, third = choose.choice(plain), choose.choice(plain), choose.choice(WORKER)
+        it.feed(messages=100)
+        ends = it.run(first), it.run(second, workers=third, attempts=20)
+        print(f"\n{first}, then {second} and {third} in a worker: {ends}", end="", flush=True)
+        assert watch.troubles == [], (first, second, third)
+        for point in (first, second, third):
+            (it.folder / "fired" / point).unlink(missing_ok=True)
+    whole(it, watch)
     print("\n" + json.dumps({"kills": len(it.killed), "records": len(it.expected)}))
 
 
-def test_a_kill_beside_a_file_that_stands(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
+def test_a_kill_beside_a_file_that_stands(life: tuple[Life, Watch, str]) -> None:
     """The file appeared and nobody was told; the next attempt finds the name taken, and dies there too."""
     it, watch, _ = life
     it.feed(messages=60)
-    with it.joined(ray_cluster):
-        assert it.run(workers="sink.created,sink.taken") == 0, it.tail()
-        assert it.fired("sink.created")
-        assert it.fired("sink.taken")
-        whole(it, watch)
+    assert it.run(workers="sink.created,sink.taken") == 0, it.tail()
+    assert it.fired("sink.created")
+    assert it.fired("sink.taken")
+    whole(it, watch)
 
 
 def _report(it: Life, watch: Watch, passed: list[str]) -> None:
