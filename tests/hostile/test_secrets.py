@@ -92,7 +92,7 @@ def test_stores_and_brokers_that_refuse_tell_no_secret(
             {"name": "inbox", "kind": "files", "url": f"s3://{bucket}/in/", "storage": storage},
             {"name": "stream", "kind": "kafka", "servers": kafka, "topics": [kafka_topic()], "options": options},
         ],
-        sink={"url": f"s3://{bucket}/out/", "storage": storage},
+        sink={"url": str(tmp_path / "out")},  # where a sink refuses, the start waits and no source is asked
         serve={"port": port},
         telemetry={"otlp": "http://127.0.0.1:1", "headers": {"authorization": "Bearer ${CANARY}"}},
     )
