@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -177,26 +178,36 @@ def until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> 
 
 
 @contextlib.contextmanager
-def _sampling(pid: int) -> Iterator[_Sample]:
-    """A process and its children, looked at four times a second."""
-    import threading
+def every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
+    """Look so often while the block runs, in a thread beside it."""
+    ended = threading.Event()
 
-    sample, ended = _Sample(), threading.Event()
+    def run() -> None:
+        while not ended.wait(seconds):
+            look()
 
-    def look() -> None:
-        while not ended.wait(0.25):
-            with contextlib.suppress(psutil.Error):
-                tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-                sample.peak = max(sample.peak, sum(map(_proportional, tree)))
-                sample.cpu |= {process.pid: sum(process.cpu_times()[:2]) for process in tree}
-
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield sample
+        yield
     finally:
         ended.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def _sampling(pid: int) -> Iterator[_Sample]:
+    """A process and its children, looked at four times a second."""
+    sample = _Sample()
+
+    def look() -> None:
+        with contextlib.suppress(psutil.Error):
+            tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            sample.peak = max(sample.peak, sum(map(_proportional, tree)))
+            sample.cpu |= {process.pid: sum(process.cpu_times()[:2]) for process in tree}
+
+    with every(0.25, look):
+        yield sample
 
 
 def _proportional(process: psutil.Process) -> int:

@@ -23,6 +23,7 @@ from ops.logs import log_to, tame_ray
 from stream_infer import config
 from stream_infer.errors import ConfigError, Retryable, StreamInferError
 from stream_infer.rejects import State
+from stream_infer.search_path import importable, search_path
 
 if TYPE_CHECKING:
     from stream_infer.pipeline import Pipeline
@@ -252,8 +253,7 @@ def demo(
 def main() -> None:
     """Entry point: a user sees one sentence, never a traceback, for what a user can repair."""
     try:
-        if os.getcwd() not in sys.path:  # a model of one's own lies where one stands, as with `python -m`
-            sys.path.insert(0, os.getcwd())
+        importable(search_path())  # a model of one's own lies where one stands, as with `python -m`
         app()
     except ConfigError as error:
         _fail(error, 2)

@@ -9,7 +9,6 @@ import shutil
 import socket
 import sqlite3
 import statistics
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.kit import Kit
+from benchmarks.kit import Kit, every
 from benchmarks.results import Result
 from ops.demo.run import model_folder
 from ops.demo.texts import docstrings
@@ -233,24 +232,17 @@ def _embedded(network: Any, batch: dict[str, Any]) -> Any:
 @contextlib.contextmanager
 def _watched(port: int) -> Iterator[Seen]:
     """The GPU looked at five times a second, the service's gauges every second."""
-    seen, ended, gpus = Seen(), threading.Event(), Gpus()
+    seen, gpus = Seen(), Gpus()
 
     def look() -> None:
-        turn = 0
-        while not ended.wait(0.2):
-            seen.busy += [(time.time(), gpu.utilization) for gpu in gpus.read()[:1]]
-            turn += 1
-            if turn % 5 == 0:
-                with contextlib.suppress(OSError, ValueError):
-                    _take_gauges(port, seen.gauges)
+        seen.busy += [(time.time(), gpu.utilization) for gpu in gpus.read()[:1]]
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    def take() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            _take_gauges(port, seen.gauges)
+
+    with every(0.2, look), every(1.0, take):
         yield seen
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _take_gauges(port: int, highest: dict[str, float]) -> None:

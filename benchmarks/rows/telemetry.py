@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from prometheus_client.exposition import choose_encoder
 
-from benchmarks.kit import DIGEST, Kit
+from benchmarks.kit import DIGEST, Kit, every
 from benchmarks.results import Result
 from benchmarks.texts import texts
 from ops.parts.process import free_port
@@ -120,14 +120,13 @@ def _watchers(on: bool) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
     if not on:
         yield {}, counts
         return
-    port, ended = free_port(), threading.Event()
+    port = free_port()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"accept": _OPENMETRICS})
 
     def scrape() -> None:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"accept": _OPENMETRICS})
-        while not ended.wait(1.0):
-            with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
-                answer.read()
-                counts["scrapes"] += 1
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+            answer.read()
+            counts["scrapes"] += 1
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -139,13 +138,11 @@ def _watchers(on: bool) -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threads = [threading.Thread(target=call, daemon=True) for call in (scrape, server.serve_forever)]
-    for thread in threads:
-        thread.start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         telemetry = {"logs": "text", "otlp": f"http://127.0.0.1:{server.server_port}"}
-        yield {"serve": {"port": port}, "telemetry": telemetry}, counts
+        with every(1.0, scrape):
+            yield {"serve": {"port": port}, "telemetry": telemetry}, counts
     finally:
-        ended.set()
         server.shutdown()
         server.server_close()

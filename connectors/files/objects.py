@@ -22,9 +22,9 @@ from stream_infer.config import Storage
 from stream_infer.errors import ConfigError, Lost, Retryable
 from stream_infer.records import Content
 
-# obstore would normalise or refuse these, and a key must be used exactly as it is
 _PART = 16 * 2**20  # bytes
 _PARTS = 8  # at once, of all objects that a process reads
+# obstore would normalise or refuse these, and a key must be used exactly as it is
 _REFUSED = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.{1,2}(/|$)")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -60,13 +60,27 @@ class Link:
         }
 
     @contextmanager
-    def answered(self) -> Iterator[None]:
-        """Turns what the client raises into:
+    def answered(self, forget: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Turns what the client raises into this project's errors.
+
+        Args:
+            forget: called after a failure, to give up a client that keeps the epochs of partitions' leaders. A topic that is
+                made again under its name begins at 0, which the old client takes for outdated news, and the brokers
+                refuse its epoch for ever.
 
         Raises:
             ConfigError: an option is unknown or cannot be used.
             Retryable: anything else; a broker that is away or refuses may be repaired while the service waits.
         """
+        try:
+            with self._translated():
+                yield
+        except Retryable:
+            forget()
+            raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except KafkaException as error:
@@ -130,7 +144,7 @@ class Cluster:
     def id(self) -> str:
         """The brokers' own name of their cluster."""
         if self._id is None:
-            with self._answered():
+            with self._link.answered(self._forget):
                 found = self._admin().describe_cluster(request_timeout=_TIMEOUT).result(_TIMEOUT)
                 self._id = str(found.cluster_id)
         return self._id
@@ -138,7 +152,7 @@ class Cluster:
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of the topics that exist."""
         found: dict[str, Topic] = {}
-        with self._answered():
+        with self._link.answered(self._forget):
             futures = self._admin().describe_topics(TopicCollection(list(names)), request_timeout=_TIMEOUT)
             for name, future in futures.items():
                 try:
@@ -202,25 +216,14 @@ class Cluster:
         if not partitions:
             return {}
         wanted = {TopicPartition(topic, number): spec for topic, number in partitions}
-        with self._answered():
+        with self._link.answered(self._forget):
             futures = self._admin().list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
             )
             return {(item.topic, item.partition): future.result(_TIMEOUT).offset for item, future in futures.items()}
 
-    @contextmanager
-    def _answered(self) -> Iterator[None]:
-        """`Link.answered`; after a failure the next question is a new client's.
-
-        A client keeps the epoch of a partition's leader. One that is made again under its name begins at 0, which the old
-        client takes for outdated news, and the brokers refuse its epoch for ever.
-        """
-        try:
-            with self._link.answered():
-                yield
-        except Retryable:
-            self._client = None
-            raise
+    def _forget(self) -> None:
+        self._client = None
 
     def _admin(self) -> AdminClient:
         if self._client is None:

@@ -75,7 +75,6 @@ class KafkaReader:
                     yield held
                 held = self._table(split, messages, met)
         except Retryable:
-            self._renew()
             self._check_topic(split)  # or offsets that the new topic does not have yet would be waited for
             raise
         self._check_topic(split)
@@ -96,7 +95,6 @@ class KafkaReader:
         try:
             found = [message for messages in self._fetches(one, met) for message in messages]
         except Retryable:
-            self._renew()
             if not self._is_replaced(split):
                 raise
             found = []
@@ -108,8 +106,7 @@ class KafkaReader:
         cut = "too_large" if value is not None and len(value) > most else None
         return Original(message.key(), value if value is None else value[:most], headers, cut)
 
-    def _renew(self) -> None:
-        """The next try is a new client's: this one may know a leader's epoch of a topic that is gone (see `Cluster`)."""
+    def _forget(self) -> None:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
@@ -163,7 +160,7 @@ class KafkaReader:
     def _fetches(self, split: Split, outcome: ReadOutcome) -> Iterator[list[Message]]:
         """Messages of the range, in order, once; what is not there is skipped or a named loss."""
         at, stop = split.bounds["start"], split.bounds["stop"]
-        with self._link.answered():
+        with self._link.answered(self._forget):
             consumer = self._stand(split, at)
             try:
                 silent_since = time.monotonic()
