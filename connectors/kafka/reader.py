@@ -29,6 +29,7 @@ _SILENCE_SECONDS = 30.0  # a range that exists and does not come
 _TABLE_ROWS = 10_000
 _TABLE_BYTES = 16 * 2**20
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_NOT_THERE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # the broker has no such offset
 _MOMENT = itemgetter(1)  # of (kind, milliseconds)
 _HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
 
@@ -173,8 +174,11 @@ class KafkaReader:
                     for message in messages:
                         if at >= stop:
                             break  # what follows, an error event too, is no part of the range
-                        if message.error() is not None:
-                            at = self._met(consumer, message, split, at, outcome)
+                        if (error := message.error()) is not None and error.code() in _NOT_THERE:
+                            at = self._skip_expired(consumer, split, at, outcome)
+                            break  # what came along is of where the consumer stood before: it all comes again
+                        if error is not None:
+                            at = self._met(error, message, split, at)
                         elif (offset := message.offset() or 0) >= at:
                             at = offset + 1
                             if offset < stop:
@@ -189,14 +193,10 @@ class KafkaReader:
             finally:
                 consumer.unassign()  # else it would go on fetching what other readers are to read
 
-    def _met(self, consumer: Consumer, message: Message, split: Split, at: int, outcome: ReadOutcome) -> int:
+    def _met(self, error: KafkaError, message: Message, split: Split, at: int) -> int:
         """Where to go on after an error event."""
-        error = message.error()
-        assert error is not None
         if error.code() == KafkaError._PARTITION_EOF:
             return max(at, message.offset() or 0)
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            return self._skip_expired(consumer, split, at, outcome)
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
             raise Retryable(f"topic {_topic(split)!r} does not exist at {self._settings.servers}", dependency="kafka")
         raise self._link.failure(error)
