@@ -26,9 +26,14 @@ def bisect(split: Split) -> tuple[Split, Split] | None:
 
 def record_ids(split: Split) -> Iterator[str]:
     """Coordinates of all its offsets."""
+    for offset in range(split.bounds["start"], split.bounds["stop"]):
+        yield coordinate(split, offset)
+
+
+def coordinate(split: Split, offset: int) -> str:
+    """The coordinate of one offset of the split's partition."""
     bounds = split.bounds
-    for offset in range(bounds["start"], bounds["stop"]):
-        yield str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], offset))
+    return str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], offset))
 
 
 def replay(split: Split, reject: Reject, number: int) -> Split:

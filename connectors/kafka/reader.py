@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from operator import itemgetter
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from connectors.kafka import ranges
 from connectors.kafka.cluster import Cluster, Link
 from connectors.kafka.contents import Contents, build_contents
+from connectors.kafka.messages import span_of, table_of, usable
 from stream_infer import config, crash
 from stream_infer.contracts import ReadOutcome
-from stream_infer.errors import Fatal, RejectRecord, Retryable
-from stream_infer.records import RECORD_FIELDS, KafkaCoordinate, parse_coordinate
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.records import KafkaCoordinate, parse_coordinate
 from stream_infer.rejects import Original
 from stream_infer.splits import Loss, Reject, Split
 
@@ -28,10 +25,7 @@ _POLL_SECONDS = 1.0
 _SILENCE_SECONDS = 30.0  # a range that exists and does not come
 _TABLE_ROWS = 10_000
 _TABLE_BYTES = 16 * 2**20
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _NOT_THERE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # the broker has no such offset
-_MOMENT = itemgetter(1)  # of (kind, milliseconds)
-_HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
 
 
 class KafkaReader:
@@ -74,7 +68,7 @@ class KafkaReader:
                 crash.point("kafka.fetched")
                 if held is not None:
                     yield held
-                held = self._table(split, messages, met)
+                held = table_of(split, messages, self._contents, met)
         except Retryable:
             self._check_topic(split)  # or offsets that the new topic does not have yet would be waited for
             raise
@@ -129,7 +123,7 @@ class KafkaReader:
         kept: list[Message] = []
         size = 0
         for messages in self._fetches(split, outcome):
-            good, length = self._usable(split, messages, outcome)
+            good, length = usable(split, messages, self._limits.record_bytes, outcome)
             kept += good
             size += length
             if len(kept) >= _TABLE_ROWS or size >= _TABLE_BYTES:
@@ -139,24 +133,6 @@ class KafkaReader:
         outcome.bytes += size
         if kept:
             yield kept
-
-    def _usable(self, split: Split, messages: list[Message], outcome: ReadOutcome) -> tuple[list[Message], int]:
-        """The messages that hold a value of bearable size, and the bytes of all. The others are rejects."""
-        most = self._limits.record_bytes
-        lengths = list(map(len, messages))
-        if min(lengths) > 0 and max(lengths) <= most:
-            return messages, sum(lengths)
-        kept = []
-        for message, length in zip(messages, lengths, strict=True):
-            if length > most:
-                problem = RejectRecord(f"{length} bytes are more than limits.record_bytes", reason="too_large")
-                outcome.rejects.append(_reject(split, message.offset() or 0, problem))
-            elif length == 0 and message.value() is None:
-                problem = RejectRecord("the message has no value (a tombstone)", reason="tombstone")
-                outcome.rejects.append(_reject(split, message.offset() or 0, problem))
-            else:
-                kept.append(message)
-        return kept, sum(lengths)
 
     def _fetches(self, split: Split, outcome: ReadOutcome) -> Iterator[list[Message]]:
         """Messages of the range, in order, once; what is not there is skipped or a named loss."""
@@ -169,7 +145,7 @@ class KafkaReader:
                     # never waits for a full batch: gaps make a range shorter than its bounds say
                     messages = consumer.consume(_MESSAGES, 0) or consumer.consume(1, _POLL_SECONDS)
                     good = []
-                    if messages and (span := _clean(messages)) and at <= span[0] and span[1] < stop:
+                    if messages and (span := span_of(messages)) and at <= span[0] and span[1] < stop:
                         good, at, messages = messages, span[1] + 1, []
                     for message in messages:
                         if at >= stop:
@@ -242,44 +218,6 @@ class KafkaReader:
         consumer.assign([TopicPartition(place.topic, place.partition, resumed)])
         return resumed
 
-    def _table(self, split: Split, messages: Sequence[Message], outcome: ReadOutcome) -> pa.Table:
-        assert self._contents is not None
-        content, rows, failures = self._contents.decode([value or b"" for value in map(Message.value, messages)])
-        outcome.rejects.extend(_reject(split, messages[row].offset() or 0, error) for row, error in failures)
-        chosen = [messages[row] for row in rows] if len(rows) != len(messages) or failures else messages
-        headers = list(map(Message.headers, chosen))
-        parents = [_traceparent(pairs) for pairs in headers] if any(headers) else []
-        outcome.origins += _changes(parents, outcome.origins[-1:])
-        arrays = _provenance(split, chosen, parents)
-        if "headers" not in content.column_names:
-            content = content.append_column("headers", _headers(headers))
-        fields = [*RECORD_FIELDS, *content.schema]
-        return pa.Table.from_arrays([*arrays, *content.columns], schema=pa.schema(fields))
-
-
-def _provenance(split: Split, messages: Sequence[Message], parents: Sequence[str | None]) -> list[pa.Array]:
-    """The columns of `RECORD_FIELDS`. Methods are mapped, not called in a loop: there are a million messages a minute."""
-    count, bounds = len(messages), split.bounds
-    prefix = str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], 0))[:-1]
-    offsets = pa.array(np.fromiter(map(Message.offset, messages), np.int64, count)).cast(pa.string())
-    keys = list(map(Message.key, messages))
-    times = np.fromiter(map(_MOMENT, map(Message.timestamp, messages)), np.int64, count)
-    traced = [parent[3:35] if parent else split.trace_id for parent in parents]
-    return [
-        pc.binary_join_element_wise(prefix, offsets, ""),
-        pa.repeat(pa.scalar(split.source), count),
-        pa.nulls(count, pa.string()) if keys.count(None) == count else pa.array(map(_text, keys), pa.string()),
-        pa.array(times * 1000, pa.timestamp("us", tz="UTC"), mask=times <= 0),
-        pa.array(traced, pa.string()) if traced else pa.repeat(pa.scalar(split.trace_id, pa.string()), count),
-    ]
-
-
-def _clean(messages: Sequence[Message]) -> tuple[int, int] | None:
-    """First and last offset of messages that are all records; None where an error event is among them."""
-    if any(map(Message.error, messages)):
-        return None
-    return messages[0].offset() or 0, messages[-1].offset() or 0
-
 
 def expired(source: str, place: str, start: int, stop: int) -> str:
     """The sentence for a source that is to stop when its records expire unread."""
@@ -295,45 +233,4 @@ def _topic(split: Split) -> str:
 
 
 def _loss(split: Split, start: int, stop: int, reason: str) -> Loss:
-    return Loss(_coordinate(split, start), split.source, reason, stop - start)
-
-
-def _coordinate(split: Split, offset: int) -> str:
-    bounds = split.bounds
-    return str(KafkaCoordinate(bounds["cluster"], bounds["topic"], bounds["partition"], offset))
-
-
-def _reject(split: Split, offset: int, error: RejectRecord) -> Reject:
-    return Reject(
-        _coordinate(split, offset), split.source, "read", error.reason, str(error), split.attempt, time.time()
-    )
-
-
-def _text(key: bytes | None) -> str | None:
-    return None if key is None else key.decode("utf-8", "replace")
-
-
-def _headers(found: Sequence[Any]) -> pa.Array:
-    if not any(found):
-        return pa.nulls(len(found), _HEADERS)
-    pairs = [[{"key": key, "value": value} for key, value in headers] if headers else None for headers in found]
-    return pa.array(pairs, _HEADERS)
-
-
-def _traceparent(headers: Any) -> str | None:
-    """The W3C ``traceparent``, ``VERSION-TRACE-SPAN-FLAGS``, if the message has one that is well formed."""
-    for key, value in headers or ():
-        if key.lower() == "traceparent" and value is not None:
-            text = str(value.decode("ascii", "replace"))
-            if (found := _TRACEPARENT.match(text)) and set(found[1]) != {"0"} and set(found[2]) != {"0"}:
-                return found[0]
-    return None
-
-
-def _changes(parents: Sequence[str | None], last: Sequence[str]) -> list[str]:
-    """Each once in a row, ``last`` not again: a producer may send many messages in one span."""
-    found = list(last)
-    for parent in parents:
-        if parent is not None and parent != (found[-1] if found else None):
-            found.append(parent)
-    return found[len(last) :]
+    return Loss(ranges.coordinate(split, start), split.source, reason, stop - start)

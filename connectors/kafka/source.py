@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from connectors.kafka import ranges
 from connectors.kafka.ages import Ages
-from connectors.kafka.cluster import Cluster, Link, Partition, Topic
+from connectors.kafka.cluster import Cluster, Link, Partition
+from connectors.kafka.partitions import Partitions
 from connectors.kafka.places import attributes, places
 from connectors.kafka.reader import KafkaReader, expired
 from connectors.kafka.rejects import RejectTopic
@@ -18,13 +17,11 @@ from connectors.kafka.restoring import restored
 from connectors.kafka.watcher import Peek, Watcher
 from stream_infer import config, crash
 from stream_infer.contracts import Lag, Place, PlanBudget, Planned, Position
-from stream_infer.errors import Fatal, Retryable
+from stream_infer.errors import Fatal
 from stream_infer.records import KafkaCoordinate
 from stream_infer.spans import Extent
 from stream_infer.splits import Loss, Reject, Split
 
-log = logging.getLogger(__name__)
-_LOOK_SECONDS = 10.0  # how long it may go unnoticed that offsets expired
 _RECHECK_SECONDS = 0.1  # at least between two looks at records that wait for company
 
 
@@ -54,11 +51,7 @@ class KafkaSource:
         self._reader = reader
         self._group = group
         self._ages = ages
-        self._topics: dict[str, Topic] = {}
-        self._known: dict[Partition, str] = {}  # partition -> topic as coordinates name it
-        self._looked_at = float("-inf")
-        self._starts: dict[Partition, int] = {}
-        self._ends: dict[Partition, int] = {}
+        self._partitions = Partitions(settings, cluster)
         self._nexts: dict[Partition, int] = {}
         self._seen: dict[Partition, float] = {}  # when the oldest unplanned record was first known of
         self._told: dict[str, int] = {}
@@ -87,10 +80,12 @@ class KafkaSource:
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         """See `contracts.Source.plan`. Partitions take turns, so that none starves behind a long one."""
-        yield from self._look(position)
+        yield from self._partitions.look(position)
         self._record_bytes = budget.record_bytes
-        partitions = sorted(self._known)
-        nexts = self._nexts = {partition: self._next(position, partition) for partition in partitions}
+        partitions = sorted(self._partitions.known)
+        nexts = self._nexts = {partition: self._partitions.next(position, partition) for partition in partitions}
+        for partition in self._seen.keys() - nexts.keys():  # of a topic made again with fewer
+            del self._seen[partition]
         for partition in partitions:
             step = self._expired(partition, nexts)
             if step is not None:
@@ -104,11 +99,13 @@ class KafkaSource:
                 break
             for partition in ready[:left]:
                 start = nexts[partition]
-                stop = min(self._ends[partition], start + _most(budget))
+                stop = min(self._partitions.ends[partition], start + _most(budget))
                 yield self._step(position, partition, start, stop, budget)
                 nexts[partition] = stop
                 left -= 1
-        self._watcher.expect({part: max(nexts[part], self._ends[part]) for part in partitions}, self._again(budget))
+        self._watcher.expect(
+            {part: max(nexts[part], self._partitions.ends[part]) for part in partitions}, self._again(budget)
+        )
 
     def wait(self, timeout: float) -> None:
         """See `contracts.Source.wait`: a fetch that the broker answers when something arrives."""
@@ -120,9 +117,9 @@ class KafkaSource:
     def lag(self, position: Position) -> Lag:
         """See `contracts.Source.lag`."""
         waiting = {
-            f"{self._known[partition]}/{partition[1]}": max(0, end - self._nexts[partition])
-            for partition, end in self._ends.items()
-            if partition in self._nexts and partition in self._known
+            self._partitions.key(partition): max(0, end - self._nexts[partition])
+            for partition, end in self._partitions.ends.items()
+            if partition in self._nexts and partition in self._partitions.known
         }
         oldest = min(self._seen.values(), default=None)
         records = sum(waiting.values())
@@ -130,7 +127,8 @@ class KafkaSource:
 
     def places(self, prefix: Mapping[str, int]) -> Sequence[Place]:
         """See `contracts.Source.places`."""
-        return places(prefix, self._known, self._ends, self._nexts, self._seen, self._ages)
+        found = self._partitions
+        return places(prefix, found.known, found.ends, self._nexts, self._seen, self._ages)
 
     def attributes(self, split: Split) -> Mapping[str, str | int]:
         """See `contracts.Source.attributes`."""
@@ -180,104 +178,20 @@ class KafkaSource:
             self._ages.close()
         self._cluster.close()
 
-    def _next(self, position: Position, partition: Partition) -> int:
-        stored = position.get(f"{self._known[partition]}/{partition[1]}")
-        return int(stored) if stored is not None else self._starts.get(partition, 0)
-
-    def _look(self, position: Position) -> Iterator[Planned]:
-        """The ends, of the topics that are known: a topic made again is met as such before its offsets are used."""
-        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
-            yield from self._discover(position, self._described())
-        looked_at, self._looked_at = self._looked_at, float("-inf")  # should this fail, the next try looks first
-        self._ends = self._cluster.ends(sorted(self._known))
-        self._looked_at = looked_at
-        # asked after the ends: an id that is gone never comes back, so these ends are those of the topics known
-        while (found := self._described()) != self._topics:
-            yield from self._discover(position, found)
-            self._ends = self._cluster.ends(sorted(self._known))
-        if self._settings.on_expired == "stop":
-            # what a reader finds gone is in flight already; this source wants to stop before
-            self._starts = self._cluster.starts(sorted(self._known))
-
-    def _described(self) -> dict[str, Topic]:
-        found = self._cluster.topics(self._settings.topics)
-        missing = [name for name in self._settings.topics if name not in found]
-        if missing:
-            raise Retryable(
-                f"topic {missing[0]!r} does not exist at {self._settings.servers} yet; create it", dependency="kafka"
-            )
-        return found
-
-    def _discover(self, position: Position, found: dict[str, Topic]) -> Iterator[Planned]:
-        """Is each topic still the same one, are there new partitions, what has expired?"""
-        for topic in found.values():
-            yield from self._identify(topic, position)
-        self._starts = self._cluster.starts(sorted(self._known))
-        yield from self._begin(position)
-        self._topics = found
-        self._looked_at = time.monotonic()
-
-    def _identify(self, topic: Topic, position: Position) -> Iterator[Planned]:
-        stored = position.get(f"topic/{topic.name}")
-        incarnation = stored["incarnation"] if stored else 1
-        if stored and stored["id"] != topic.topic_id:
-            if self._settings.on_recreated == "stop":
-                raise Fatal(
-                    f"topic {topic.name!r} was deleted and made again, so its offsets mean other records now; "
-                    f"write on_recreated: adopt for source {self.name} to read the new topic as {topic.name}@"
-                    f"{incarnation + 1}"
-                )
-            incarnation += 1
-        if not stored or stored["id"] != topic.topic_id:
-            yield Planned(None, positions={f"topic/{topic.name}": {"id": topic.topic_id, "incarnation": incarnation}})
-        known_as = topic.name if incarnation == 1 else f"{topic.name}@{incarnation}"
-        for partition in [part for part in self._known if part[0] == topic.name and part[1] not in topic.partitions]:
-            del self._known[partition]  # made again with fewer
-            self._seen.pop(partition, None)
-        for number in topic.partitions:
-            self._known[topic.name, number] = known_as
-
-    def _begin(self, position: Position) -> Iterator[Planned]:
-        """Where partitions without a position start; stored, so that ``latest`` means the first look, not each."""
-        fresh = [part for part, topic in self._known.items() if position.get(f"{topic}/{part[1]}") is None]
-        # a partition that joins a topic already read holds only what came since: it is read whole
-        first = [part for part in fresh if not self._started(position, part)]
-        if self._settings.start == "earliest" or not first:
-            offsets: dict[Partition, int] = {}
-        elif self._settings.start == "latest":
-            offsets = self._cluster.ends(first)
-        else:
-            moment = datetime.fromisoformat(self._settings.start)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            offsets = self._cluster.at_time(first, moment.timestamp())
-        positions = {f"{self._known[part]}/{part[1]}": offsets.get(part, self._starts[part]) for part in fresh}
-        firsts = {f"first/{key}": {"offset": offset} for key, offset in positions.items()}
-        if positions:
-            yield Planned(None, positions=positions | firsts)
-
-    def _started(self, position: Position, partition: Partition) -> bool:
-        siblings = (other for other in self._known if other[0] == partition[0] and other != partition)
-        known_as = self._known[partition]
-        return "@" in known_as or any(position.get(f"{known_as}/{number}") is not None for _, number in siblings)
-
     def _expired(self, partition: Partition, nexts: dict[Partition, int]) -> Planned | None:
-        start, now = self._starts.get(partition, 0), nexts[partition]
+        start, now = self._partitions.starts.get(partition, 0), nexts[partition]
         if now >= start:
             return None
         if self._settings.on_expired == "stop":
             raise Fatal(expired(self.name, f"{partition[0]}/{partition[1]}", now, start))
-        known_as = self._known[partition]
+        known_as = self._partitions.known[partition]
         first = str(KafkaCoordinate(self._cluster.id, known_as, partition[1], now))
         nexts[partition] = start
-        log.warning(
-            "source %s: %s/%d: offsets %d to %d expired before they were read and are lost",
-            *(self.name, known_as, partition[1], now, start - 1),
-        )
         loss = Loss(first, self.name, "expired", start - now)
-        return Planned(None, positions={f"{known_as}/{partition[1]}": start}, losses=(loss,))
+        return Planned(None, positions={self._partitions.key(partition): start}, losses=(loss,))
 
     def _ripe(self, partition: Partition, start: int, budget: PlanBudget) -> bool:
-        waiting = self._ends[partition] - start
+        waiting = self._partitions.ends[partition] - start
         if waiting <= 0:
             self._seen.pop(partition, None)
             return False
@@ -300,18 +214,16 @@ class KafkaSource:
         return {"first": known["offset"]} if known else {}
 
     def _step(self, position: Position, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
-        number = partition[1]
-        known_as = self._known[partition]
-        key = f"{known_as}/{number}"
+        key = self._partitions.key(partition)
         event_at = self._watcher.timestamp(partition, start)
         if event_at is None and budget.date_by == "event":
             event_at = self._peek.timestamp(partition, start)
         by = event_at if budget.date_by == "event" and event_at is not None else budget.now
         bounds: dict[str, Any] = {
             "cluster": self._cluster.id,
-            "topic": known_as,
-            "topic_id": self._topics[partition[0]].topic_id,
-            "partition": number,
+            "topic": self._partitions.known[partition],
+            "topic_id": self._partitions.topic_id(partition),
+            "partition": partition[1],
             "start": start,
             "stop": stop,
             "position_key": key,
@@ -327,7 +239,7 @@ class KafkaSource:
             planned_at=budget.now,
             event_at=event_at if event_at is not None else self._seen.get(partition, budget.now),
         )
-        if stop < self._ends[partition]:
+        if stop < self._partitions.ends[partition]:
             self._seen[partition] = budget.now
         else:
             self._seen.pop(partition, None)

@@ -70,7 +70,11 @@ class Tail:
         # pyarrow wants a file: the footer stands alone behind the opening magic just as well
         try:
             metadata = pq.read_metadata(pa.BufferReader(_MAGIC + self._data[-needed:]))
-        except (pa.ArrowException, OSError):  # bytes that only look like a footer
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+        ):  # only looks like a footer, or names columns in bytes that are no text
             return None, 0
         document = (metadata.metadata or {}).get(RECEIPT_KEY)
         if document is None:

@@ -25,7 +25,11 @@ def decode(content: Content, _limits: Limits) -> Iterator[Decoded]:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         named(file.schema_arrow.empty_table())
-    except (pa.ArrowException, OSError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:  # the last: columns named in bytes that are no text
         raise RejectRecord(f"not Parquet: {error}", reason="decode") from None
     end = 0
     for group in range(file.num_row_groups):

@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from stream_infer import crash
 from stream_infer.contracts import Sink, Source
+from stream_infer.engine import losses
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.dividing import pieces
@@ -176,6 +177,7 @@ class Committer(threading.Thread):
         with crash.around("receipts"):
             committed = self.patiently(lambda: self._ledger.commit(receipts))
         self._metrics.observe(m.LEDGER_COMMIT_SECONDS, time.perf_counter() - started)
+        losses.tell(loss for split in committed if not split.replay for loss in by_id[split.split_id].losses)
         for split in committed:
             receipt = by_id[split.split_id]
             self._sizers[split.source].learn(receipt)

@@ -20,6 +20,7 @@ from tenacity import (
 from stream_infer import crash
 from stream_infer.config import Limits
 from stream_infer.contracts import Lag, Place, PlanBudget, Planned, Source
+from stream_infer.engine import losses
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.errors import Fatal, Fenced, Retryable
@@ -174,7 +175,9 @@ class Planner(threading.Thread):
                 break
             crash.point("plan.stored")
             self._backlog.offer(added)
-            figures.lost(self._metrics, [loss for step in group for loss in step.losses])
+            lost = [loss for step in group for loss in step.losses]
+            figures.lost(self._metrics, lost)
+            losses.tell(lost)
             steps += len(group)
             if self._halt.is_set():
                 break

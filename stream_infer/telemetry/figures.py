@@ -28,7 +28,8 @@ def committed(
     metrics.add(m.RECORDS_RECEIVED, received, source)
     metrics.add(m.RECORDS_UNACCOUNTED, abs(received - receipt.records), source)
     metrics.add(m.RECORDS_COMMITTED, receipt.rows, source)
-    _losses(metrics, receipt.losses)
+    if not split.replay:  # what is not there any more when it is asked for again stays the reject that it was
+        _losses(metrics, receipt.losses)
     _rejects(metrics, source, receipt.rejects)
     metrics.add(m.READ_BYTES, receipt.bytes_in, source)
     metrics.add(m.WRITTEN_BYTES, receipt.bytes_out, source)

@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.kafka.messages import changes, traceparent
 from connectors.kafka.places import attributes
-from connectors.kafka.reader import _changes, _traceparent
 from stream_infer.splits import Split
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -18,7 +18,7 @@ hexadecimal = st.sampled_from("0123456789abcdef")
 
 @given(st.lists(st.tuples(st.text(max_size=12), st.none() | st.binary(max_size=80)), max_size=4))
 def test_any_headers_are_borne(headers: list[tuple[str, bytes | None]]) -> None:
-    found = _traceparent(headers)
+    found = traceparent(headers)
     assert found is None or found.encode() in [value for _, value in headers]
 
 
@@ -26,20 +26,20 @@ def test_any_headers_are_borne(headers: list[tuple[str, bytes | None]]) -> None:
 def test_a_traceparent_is_found_unless_its_ids_are_zero(trace: str, span: str) -> None:
     text = f"00-{trace}-{span}-00"
     valid = set(trace) != {"0"} and set(span) != {"0"}
-    assert _traceparent([("x", b"y"), ("TraceParent", text.encode())]) == (text if valid else None)
+    assert traceparent([("x", b"y"), ("TraceParent", text.encode())]) == (text if valid else None)
 
 
 def test_what_is_malformed_is_left_alone() -> None:
     for value in (b"", b"00", f"00-{TRACE}".encode(), GOOD.upper().encode(), b"\xff" * 55, None):
-        assert _traceparent([("traceparent", value)]) is None
-    assert _traceparent(None) is None
+        assert traceparent([("traceparent", value)]) is None
+    assert traceparent(None) is None
 
 
 @given(st.lists(st.sampled_from([None, "a", "b"]), max_size=20), st.integers(0, 20))
 def test_origins_in_pieces_are_those_of_the_whole(parents: list[str | None], cut: int) -> None:
-    whole = _changes(parents, [])
-    first = _changes(parents[:cut], [])
-    assert first + _changes(parents[cut:], first[-1:]) == whole
+    whole = changes(parents, [])
+    first = changes(parents[:cut], [])
+    assert first + changes(parents[cut:], first[-1:]) == whole
     assert all(one != other for one, other in itertools.pairwise(whole))
 
 

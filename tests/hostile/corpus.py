@@ -230,6 +230,9 @@ def _parquet() -> Iterator[Case]:
         )
     )
     yield Case("parquet/pickled-extension.parquet", _table(extension), "any")
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"name": [1]}), sink, store_schema=False)
+    yield Case("parquet/name-in-no-utf-8.parquet", sink.getvalue().replace(b"name", b"\xffame"))
 
 
 def _table(table: pa.Table) -> bytes:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connectors.files.events import parse_events
 from connectors.kafka.contents import _Pointers
-from connectors.kafka.reader import _traceparent
+from connectors.kafka.messages import traceparent
 from connectors.parquet.footer import Tail
 from stream_infer import config
 from stream_infer.errors import RejectRecord
@@ -71,6 +71,11 @@ def test_files_of_others_beside_ours(data: st.DataObject) -> None:
     assert receipt is None or receipt.split_id is not None
 
 
+def test_a_footer_that_names_columns_in_no_text_is_not_ours() -> None:
+    content = _file(b"{}").replace(b"\x18\x01a", b"\x18\x01\xff")  # the column's name, as Thrift writes it
+    assert Tail(len(content), content).receipt() == (None, 0)
+
+
 @given(
     st.text(max_size=60)
     | st.text(max_size=40).map("s3://b/k?version=".__add__)
@@ -105,7 +110,7 @@ TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     | st.none()
 )
 def test_trace_headers(headers: list[tuple[str, bytes | None]] | None) -> None:
-    found = _traceparent(headers)
+    found = traceparent(headers)
     assert found is None or len(found) <= 60
 
 

@@ -283,8 +283,8 @@ ENGINE_MUTANTS = (
     Mutant(
         "what is stored is not offered",
         _PLANNER,
-        "            self._backlog.offer(added)\n            figures.lost",
-        "            figures.lost",
+        "            self._backlog.offer(added)\n            lost =",
+        "            lost =",
     ),
     Mutant(
         "acknowledged before the source did its part",
@@ -513,8 +513,8 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "a lone record is rejected under the next offset",
         _KRANGES,
-        'range(bounds["start"], bounds["stop"])',
-        'range(bounds["start"] + 1, bounds["stop"] + 1)',
+        'range(split.bounds["start"], split.bounds["stop"])',
+        'range(split.bounds["start"] + 1, split.bounds["stop"] + 1)',
     ),
     Mutant(
         "a range reads one message more",

@@ -24,6 +24,7 @@ from sim_world import Process, Weather, World
 
 import connectors.files.source
 import connectors.kafka.cluster
+import connectors.kafka.messages
 import connectors.kafka.reader
 import connectors.kafka.source
 import connectors.kafka.watcher
@@ -226,7 +227,7 @@ class Play(Happenings):
             (connectors.kafka.cluster, "Consumer", consumers(self.broker)),
             (connectors.kafka.watcher, "Consumer", consumers(self.broker)),
             (connectors.kafka.reader, "Consumer", consumers(self.broker)),
-            (connectors.kafka.reader, "Message", Message),  # it maps the class's methods
+            (connectors.kafka.messages, "Message", Message),  # it maps the class's methods
             (connectors.kafka.source, "Cluster", cluster),
             (connectors.kafka.reader, "Cluster", cluster),
             (connectors.files.source, "open_store", self._store),
