@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import ray
@@ -81,6 +81,7 @@ class _Life:
     count: int = 0
     starved: int = 0
     hung: float = 0.0
+    gone: set[str] = field(default_factory=set)  # workers that others took the place of
 
 
 class AttemptGate:
@@ -104,15 +105,20 @@ class AttemptGate:
     def begin(self, split_id: str, start: Start) -> Deaths:
         """A step starts; returns who died of this split so far.
 
-        Steps run in order. One that does not come after the last one begun means that its worker died.
+        Steps run in order. One that does not come after the last one begun means that its worker died, unless that
+        same worker asks: then its result was lost. A worker that was only taken for dead may go on beside its
+        successor: what it begins is not counted, or two that live would look like many that die.
         """
         if self._closed:
             return Deaths(0, 0, start.step, 0.0, closed=True)
         now = time.monotonic()
         life = self._lives.setdefault(split_id, _Life(start._replace(order=-1), now))
         step = life.start.step
-        if start.order <= life.start.order:
+        if start.worker in life.gone:
+            return Deaths(life.count, life.starved, step, life.hung)
+        if start.order <= life.start.order and not (start.worker and start.worker == life.start.worker):
             life.count += 1
+            life.gone |= {life.start.worker} - {""}
             life.hung = _hung(life, start, now)
             starved = not life.hung and self._starved(life.start.worker)
             life.starved += starved

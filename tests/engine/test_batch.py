@@ -39,6 +39,24 @@ def test_exactly_the_raising_rows_are_left_out(numbers: list[int], bad: set[int]
     assert result.column("n").to_pylist() == [number * 2 for number in numbers if number not in bad]
 
 
+def test_a_worker_that_was_only_taken_for_dead_is_not_counted_again_and_again() -> None:
+    gate = AttemptGate(starved=lambda worker: False)
+    steps = [Start(step, order) for order, step in enumerate(("read", "infer", "write"))]
+    zombie, successor = ([start._replace(worker=name) for start in steps] for name in ("zombie", "successor"))
+    assert gate.begin("a", zombie[0]).total == 0
+    assert gate.begin("a", successor[0]).total == 1
+    for mine, theirs in zip(zombie[1:], successor[1:], strict=True):
+        assert gate.begin("a", mine).total == 1
+        assert gate.begin("a", theirs).total == 1
+    assert gate.begin("a", steps[0]._replace(worker="third")) == (2, 0, "write", 0.0, False)
+
+
+def test_a_result_that_was_lost_is_no_death_of_the_worker_that_makes_it_again() -> None:
+    gate = AttemptGate(starved=lambda worker: False)
+    for _ in range(5):
+        assert gate.begin("a", READ._replace(worker="w")).total == 0
+
+
 def test_the_gate_tells_in_which_step_a_worker_died() -> None:
     gate = AttemptGate(starved=lambda worker: False)
     assert gate.begin("a", READ) == (0, 0, "read", 0.0, False)

@@ -146,6 +146,9 @@ class Happenings:
             self.oracle.gone_below((TOPIC, number), log.start)
 
     def _recreate(self, partitions: int) -> None:
+        if not self.oracle.knows_topic(TOPIC):  # nobody could tell that it is another one
+            self.world.at(1.0, partial(self._recreate, partitions))
+            return
         for number, log in enumerate(self.broker.topics[TOPIC].logs):
             self.oracle.gone_below((TOPIC, number), len(log.values))
         self.broker.create(TOPIC, partitions)

@@ -188,6 +188,10 @@ class Oracle:
         key, _, offset = record_id.removeprefix("kafka://C/").rpartition("/")
         return int(offset) < self._begun.get(key, 0)
 
+    def knows_topic(self, name: str) -> bool:
+        """Whether the ledger has seen the topic."""
+        return bool(self._one("SELECT count(*) FROM ledger_positions WHERE key = ?", f"topic/{name}"))
+
     def _positions(self) -> dict[str, int]:
         query = "SELECT key, value FROM ledger_positions WHERE key NOT LIKE 'topic/%' AND key NOT LIKE 'first/%'"
         return {key: int(value) for key, value in self._all(query)}

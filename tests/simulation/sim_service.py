@@ -91,9 +91,8 @@ class Ray:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    @staticmethod
-    def get_runtime_context() -> SimpleNamespace:
-        return SimpleNamespace(get_worker_id=lambda: "")
+    def get_runtime_context(self) -> SimpleNamespace:
+        return SimpleNamespace(get_worker_id=lambda: self._world.check_alive().process.name)
 
     def get(self, answer: Any, **_: Any) -> Any:
         self._world.pause(0.3, 0.01)
