@@ -22,7 +22,7 @@ from watch import Watch
 
 HERE = Path(__file__).parent
 PATH = os.pathsep.join([str(HERE.parent / "e2e"), str(HERE.parents[1])])
-RUN_SECONDS = 1800  # the last start isolates some fifty records that each end five workers
+RUN_SECONDS = 1800  # the last start isolates some thirty records that each end many workers
 KILLED = -9
 # Workers import this at their start, for the folder is on their path; a cluster that stands gives them no environment.
 _ARM_WORKERS = """
@@ -243,10 +243,10 @@ class Life:
         return file
 
 
-def whole(it: Life, watch: Watch) -> None:
+def whole(it: Life, watch: Watch, **limits: Any) -> None:
     """After a start that nothing disturbs, every record is a row or a reject, once."""
     it.feed()
-    assert it.run() == 0, it.tail()
+    assert it.run(**limits) == 0, it.tail()
     watch.look()
     assert watch.verdict(it.expected) == {"lost": [], "wrong": [], "troubles": []}
     audit = it.ask("audit")
