@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections.abc import Iterator
@@ -113,7 +114,9 @@ def _handle(gate: AttemptGate) -> Any:
 
 @contextmanager
 def _without_ray() -> Iterator[None]:
-    fake = mock.Mock(get=lambda answer: answer)
+    numbers = itertools.count()
+    context = SimpleNamespace(get_worker_id=lambda: f"worker-{next(numbers)}")
+    fake = mock.Mock(get=lambda answer: answer, get_runtime_context=lambda: context)
     with mock.patch.object(stages, "ray", fake):
         yield
 

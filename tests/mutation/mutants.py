@@ -299,8 +299,8 @@ ENGINE_MUTANTS = (
     ),
     Mutant(
         "an attempt after a restart is not counted",
-        _SUPERVISOR,
-        "again = self._committer.patiently(lambda: self._ledger.attempt(rest))",
+        "stream_infer/engine/recovery.py",
+        "again = committer.patiently(lambda: ledger.attempt(rest))",
         "again = rest",
     ),
     Mutant(
@@ -337,8 +337,15 @@ ENGINE_MUTANTS = (
     Mutant(
         "deaths in the first step are not seen",
         _GATE,
-        "if start.order <= life.start.order:",
-        "if start.order < life.start.order:",
+        "if start.order <= life.start.order and not",
+        "if start.order < life.start.order and not",
+    ),
+    Mutant(
+        "a worker only taken for dead counts as another death",
+        _GATE,
+        "        if start.worker in life.gone:\n            return Deaths(life.count, life.starved, step, life.hung)\n",
+        "",
+        tests="tests/engine/test_batch.py",
     ),
     Mutant(
         "isolating skips the row in the middle",

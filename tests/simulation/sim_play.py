@@ -29,8 +29,8 @@ import connectors.kafka.reader
 import connectors.kafka.source
 import connectors.kafka.watcher
 import connectors.parquet.sink
+import stream_infer.engine.generations
 import stream_infer.engine.stages
-import stream_infer.engine.supervisor
 import stream_infer.ledger
 import stream_infer.pipeline
 from connectors.files import FilesSource
@@ -235,7 +235,7 @@ class Play(Happenings):
             (connectors.parquet.sink, "open_store", self._store),
             (stream_infer.engine.stages, "ray", sim_service.Ray(world)),
             (stream_infer.engine.stages, "watched", partial(sim_service.watched, world)),
-            (stream_infer.engine.supervisor, "Generation", partial(SimGeneration, town)),
+            (stream_infer.engine.generations, "Generation", partial(SimGeneration, town)),
             (stream_infer.ledger, "connect", self.database.open),
             (stream_infer.pipeline, "Metrics", lambda *_: Mute()),
             (stream_infer.pipeline, "build_model", lambda _: SimModel(world, self._doom)),

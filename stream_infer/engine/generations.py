@@ -1,0 +1,146 @@
+"""One generation after the other: the next is started, an old one rotated, an idle one released, a fallen one noticed."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Sequence
+
+from stream_infer import crash
+from stream_infer.config import Limits
+from stream_infer.engine.committer import Committer
+from stream_infer.engine.generation import Generation
+from stream_infer.engine.layout import StageSpec
+from stream_infer.errors import Fatal, Retryable
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+_WARM_SECONDS = 600.0
+_STEADY_SECONDS = 300.0  # a generation that lived so long has nothing to do with the failures before it
+
+
+class Generations:
+    """For the control thread.
+
+    Args:
+        stop: set when nothing is to be waited for any more.
+
+    Attributes:
+        current: the generation that runs; None between two.
+        state: ``starting``, ``warming``, ``ready``, ``resting`` (no generation, nothing to do) or ``waiting`` (backing
+            off after a failure).
+        trouble: why the last one fell or did not start, until the next is ready.
+    """
+
+    def __init__(
+        self, stages: Sequence[StageSpec], limits: Limits, committer: Committer, metrics: Metrics, stop: threading.Event
+    ) -> None:
+        self.current: Generation | None = None
+        self.state = "starting"
+        self.trouble: str | None = None
+        self._stages = stages
+        self._limits = limits
+        self._committer = committer
+        self._metrics = metrics
+        self._stop = stop
+        self._number = 0
+        self._failures = 0
+        self._busy_at = time.monotonic()
+
+    def start(self) -> bool:
+        """Start the next one and warm it up; False, after a pause, where that failed.
+
+        Raises:
+            Fatal: no generation can start until a person acts.
+        """
+        self._number += 1
+        self.state = "warming"
+        generation = Generation(self._number, self._stages, self._limits.attempts, self._committer.outcomes)
+        try:
+            generation.warm(_WARM_SECONDS)
+        except (Retryable, Fatal) as error:
+            generation.close()
+            self._metrics.add(m.GENERATIONS, 1, "failed")
+            if isinstance(error, Fatal):
+                raise
+            self.back_off(str(error))
+            return False
+        self.current = generation
+        crash.point("generation.warm")
+        self.state, self.trouble = "ready", None
+        self._busy_at = time.monotonic()
+        log.info("ready")
+        return True
+
+    def watch(self, busy: bool) -> str | None:
+        """Rotate an old one, release one that was not ``busy`` for long. Why it fell, if it did: recover, then `back_off`.
+
+        Raises:
+            Fatal: it fell of something that only a person can repair.
+        """
+        generation = self.current
+        if generation is None:
+            return None
+        if generation.ended.is_set():
+            return self._fallen(generation)
+        if generation.submitted >= self._limits.generation_splits:
+            return self._released(generation, "rotated")
+        if busy:
+            self._busy_at = time.monotonic()
+        elif time.monotonic() - self._busy_at > self._limits.idle_after:
+            return self._released(generation, "idle")
+        return None
+
+    def back_off(self, why: str) -> None:
+        """Wait, longer after each failure."""
+        self._failures += 1
+        self.state, self.trouble = "waiting", why
+        pause = min(60.0, 0.5 * 2 ** min(self._failures, 8)) * random.uniform(0.5, 1.0)
+        log.warning("next generation in %.1f s: %s", pause, why)
+        self._stop.wait(pause)
+
+    def drain(self, timeout: float | None, hold: bool) -> None:
+        """End the current one when what is in it has come out.
+
+        Args:
+            timeout: seconds after which what is in it is given up; None: never.
+            hold: start nothing more of what is in it.
+        """
+        if self.current is None:
+            return
+        if hold:
+            self.current.hold()
+        self.current.close()
+        self.current.join(timeout)
+        self.current = None
+        self._metrics.add(m.GENERATIONS, 1, "drained")
+
+    def _released(self, generation: Generation, end: str) -> str | None:
+        log.info("generation %d ends: %s", generation.number, end, extra={"generation": generation.number})
+        with crash.around("rotate"):
+            generation.close()
+            generation.join()
+        if generation.failure is not None:
+            return self._fallen(generation)
+        self._ended(end)
+        self.state = "resting"
+        return None
+
+    def _fallen(self, generation: Generation) -> str:
+        self._ended("failed")
+        if isinstance(generation.failure, Fatal):
+            raise generation.failure
+        told = (generation.number, generation.reason)
+        log.warning("generation %d failed: %s", *told, extra={"generation": generation.number})
+        if time.time() - generation.started_at > _STEADY_SECONDS:
+            self._failures = 0
+        return generation.reason
+
+    def _ended(self, how: str) -> None:
+        self.current = None
+        self._metrics.add(m.GENERATIONS, 1, how)
+        self._committer.actor_time.forget()
+        self._committer.outcomes.join()
