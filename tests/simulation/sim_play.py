@@ -40,7 +40,7 @@ from stream_infer.engine.layout import Room
 from stream_infer.errors import Fatal, Fenced, Retryable
 from stream_infer.pipeline import Pipeline
 
-_PATIENCE = 600.0  # seconds after the faults in which everything must have come to its end
+_PATIENCE = 2400.0  # seconds after the faults in which everything must have come to its end: each hang takes a deadline
 _STEPS = 600_000
 _LATE = 70.0  # seconds after the last instance ended in which zombies may still write
 
