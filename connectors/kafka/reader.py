@@ -22,6 +22,7 @@ from stream_infer.splits import Loss, Reject, Split
 
 _MESSAGES = 2000  # of one call to the client
 _POLL_SECONDS = 1.0
+_FETCH_KIB = (64, 1024)  # of one fetch: what lies beyond a range's end comes along, and is thrown away
 _SILENCE_SECONDS = 30.0  # a range that exists and does not come
 _TABLE_ROWS = 10_000
 _TABLE_BYTES = 16 * 2**20
@@ -29,7 +30,7 @@ _NOT_THERE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # 
 
 
 class KafkaReader:
-    """Implements `contracts.Reader`. Keeps its consumer open; reads only what is committed (``read_committed``).
+    """Implements `contracts.Reader`. Keeps its consumers open; reads only what is committed (``read_committed``).
 
     The end of a range is a position, never a count: compaction and transactions leave gaps.
     """
@@ -42,7 +43,7 @@ class KafkaReader:
 
     def _start(self) -> None:
         self._link = Link(self._settings.name, self._settings.servers, self._settings.options)
-        self._consumer: Consumer | None = None
+        self._consumers: dict[int, Consumer] = {}  # by KiB of a fetch
         self._cluster = Cluster(self._link)
         self._replaced: set[str] = set()  # ids of topics that are gone
         self._contents: Contents | None = None
@@ -102,9 +103,8 @@ class KafkaReader:
         return Original(message.key(), value if value is None else value[:most], headers, cut)
 
     def _forget(self) -> None:
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        while self._consumers:
+            self._consumers.popitem()[1].close()
 
     def _is_replaced(self, split: Split) -> bool:
         """Asked after the reading: an id that is gone never comes back, so what was read before is the topic's."""
@@ -178,14 +178,18 @@ class KafkaReader:
         raise self._link.failure(error)
 
     def _stand(self, split: Split, offset: int) -> Consumer:
-        if self._consumer is None:
-            self._consumer = Consumer(
+        # a range may be smaller than it was thought to be large; too small a fetch is only followed by more of them
+        kib = next((kib for kib in _FETCH_KIB if kib * 512 >= split.bytes), _FETCH_KIB[-1])
+        if kib not in self._consumers:
+            self._consumers[kib] = Consumer(
                 {
                     # a range that is planned is there: waiting at the end would only hold up the next split's fetch
-                    # (and a full queue is asked again soon: by default the client rests a second); what is fetched
-                    # beyond the range's end is thrown away, so the queue is small
+                    # (and a full queue is asked again soon: by default the client rests a second)
                     **self._link.settings(
-                        queued_max_messages_kbytes=1024, fetch_wait_max_ms=10, fetch_queue_backoff_ms=5
+                        queued_max_messages_kbytes=kib,
+                        fetch_message_max_bytes=kib * 1024,
+                        fetch_wait_max_ms=10,
+                        fetch_queue_backoff_ms=5,
                     ),
                     "group.id": f"stream-infer.{self._pipeline}.read",
                     "enable.auto.commit": False,
@@ -194,8 +198,8 @@ class KafkaReader:
                     "isolation.level": "read_committed",
                 }
             )
-        self._consumer.assign([TopicPartition(_topic(split), split.bounds["partition"], offset)])
-        return self._consumer
+        self._consumers[kib].assign([TopicPartition(_topic(split), split.bounds["partition"], offset)])
+        return self._consumers[kib]
 
     def _skip_expired(self, consumer: Consumer, split: Split, at: int, outcome: ReadOutcome) -> int:
         """The range began before what the broker still has: a named loss, and on from there."""

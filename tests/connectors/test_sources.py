@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,21 @@ def test_every_offset_once_with_headers_tombstones_and_bad_bytes(
     assert sorted(reject.error for reject in outcome.rejects) == ["decode", "tombstone", "too_large"]
     assert [row["trace_id"] for row in rows if row["text"] == "traced"] == [trace]
     assert _plan(source, ledger) == []
+    source.close()
+
+
+def test_a_range_is_read_whole_whatever_it_was_thought_to_hold(
+    kafka: str, kafka_topic: Callable[..., str], ledger: Ledger
+) -> None:
+    """Small ranges are read with small fetches; single messages may be larger than one."""
+    topic = kafka_topic()
+    _send(kafka, topic, *[b"%d " % number * 60_000 for number in range(12)])
+    settings = config.KafkaSource(name="stream", kind="kafka", servers=kafka, topics=[topic])
+    source = KafkaSource.from_config(settings, pipeline="p", limits=config.Limits())
+    (split,) = _plan(source, ledger)
+    for size in (1, 2**15, 2**25):
+        rows, _ = _read(source, [replace(split, bytes=size)])
+        assert [row["text"].partition(" ")[0] for row in rows] == [str(number) for number in range(12)]
     source.close()
 
 
