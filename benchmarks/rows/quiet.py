@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ops.parts.process import free_port
 
 def measure(kit: Kit) -> Result:
     """One service: 200 events one at a time, half a minute of nothing, then splits of one record."""
-    events, splits = (40, 2_000) if kit.quick else (200, 100_000)
+    events, splits = (40, 2_000) if kit.quick else (200, int(os.environ.get("STREAM_INFER_BENCH_SPLITS", "100000")))
     kit.topic("one", 1, [])
     port = free_port()
     limits = {"freshness": 0, "split_records": 1, "generation_splits": 10**9}
