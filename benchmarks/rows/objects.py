@@ -62,7 +62,10 @@ def large(kit: Kit) -> Result:
     ours, loop = total / ran.working / 1e6, (before + after) / 2e6
     result = Result("large", "Large S3 objects through format: binary", "MB/s")
     result.bars = {"stream-infer": ours, "obstore GET, 16 at once": loop}
-    held = "the loop only counts bytes; here driver, gate, two workers and the S3 server share what it has for two processes"
+    held = (
+        "the loop only counts bytes; objects beyond 16 MiB come in parts, and this S3 server copies a part where it hands a whole file "
+        "to the kernel (three times its CPU); fresh memory for each object is a tenth of the workers' CPU"
+    )
     result.ratio("÷ obstore GET at full concurrency", ours, loop, 0.85, held)
     held = "a split of large objects is held whole"
     result.at_most("peak memory of all processes", ran.peak_bytes / 2**30, limit / 2**30 + 1, "GiB", held)

@@ -23,7 +23,11 @@ Task = Literal[
 class Batch(Settings):
     """Micro-batches of the infer stage, cut by cost."""
 
-    tokens: int = Field(default=16384, gt=0, description="cost budget of one micro-batch (tokens, pixels, …)")
+    tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="cost budget of one micro-batch (tokens, image patches, …); default: 16384 on a GPU, 4096 on CPUs",
+    )
     rows: int = Field(default=256, gt=0)
     wait: Seconds = 0.02
 

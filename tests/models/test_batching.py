@@ -106,3 +106,9 @@ def test_on_cpus_calls_are_cheaper_than_padding() -> None:
         for cut in (ON_CPUS, ON_A_DEVICE)
     }
     assert costs.sum() < paid[ON_CPUS] < 1.15 * costs.sum() < paid[ON_A_DEVICE]
+
+
+def test_the_budget_is_smaller_on_cpus_unless_the_settings_name_one() -> None:
+    costs = np.full(500, 128.0)
+    for batch, cut, most in ((Batch(), ON_CPUS, 32), (Batch(), ON_A_DEVICE, 128), (Batch(tokens=256), ON_CPUS, 2)):
+        assert max(stop - start for start, stop in micro_batches(costs, batch, cut)) == most
