@@ -58,6 +58,28 @@ def test_an_object_version_is_claimed_once(url: str) -> None:
     ledger.close()
 
 
+def test_pieces_of_pieces_are_acknowledged_when_all_of_what_was_planned_is_final(url: str) -> None:
+    """They may be rows of one object, which must stay until the last of them is safe."""
+    ledger, whole = _open(url), _split(0, 8)
+    _planned(ledger, whole)
+
+    def halves(split: Split) -> list[Split]:
+        low, high = split.bounds["start"], split.bounds["stop"]
+        middle = (low + high) // 2
+        bounds = [{**split.bounds, "start": start, "stop": stop} for start, stop in ((low, middle), (middle, high))]
+        return ledger.bisect(split, [split.child(each, records=middle - low, bytes=1) for each in bounds])
+
+    left, right = halves(whole)
+    quarters = halves(left)
+    ledger.commit([_receipt(split) for split in quarters])
+    assert ledger.unacknowledged("s", 10) == []
+    ledger.commit([_receipt(right)])
+    assert {split.split_id for split in ledger.unacknowledged("s", 10)} == {
+        split.split_id for split in (*quarters, right)
+    }
+    ledger.close()
+
+
 def test_an_older_instance_is_fenced(url: str) -> None:
     older, split = _open(url), _split(0, 10)
     _planned(older, split)

@@ -173,7 +173,7 @@ LEDGER_MUTANTS = (
         '"finished_at": now}',
         MACHINE,
     ),
-    Mutant("halves forget their root", _COMMIT, "root=found[0].root or found[0].seq", "root=found[0].seq", MACHINE),
+    Mutant("halves forget their root", _COMMIT, "root=found[0].root or found[0].seq", "root=found[0].seq", LEDGER),
     Mutant(
         "rejects of a lone record are not stored",
         _COMMIT,
