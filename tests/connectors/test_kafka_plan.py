@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from connectors.kafka.cluster import Cluster, Link, Partition, Topic
 from connectors.kafka.reader import KafkaReader
 from connectors.kafka.watcher import Peek, Watcher
 from stream_infer import config
-from stream_infer.contracts import PlanBudget, Planned
+from stream_infer.contracts import PlanBudget, Planned, ReadOutcome
 from stream_infer.errors import ConfigError, Fatal, Retryable
 from stream_infer.splits import Split
 
@@ -96,6 +98,7 @@ def test_ranges_are_contiguous_disjoint_and_cover_what_is_there(
         while found := splits_of(plan(source, positions, budget)):
             assert len(found) <= splits
             planned += found
+            assert len(planned) <= 1000  # no offset is planned without end
     for (_, number), (_, end) in cluster.logs.items():
         ranges = [(s.bounds["start"], s.bounds["stop"]) for s in planned if s.bounds["partition"] == number]
         assert all(0 < stop - start <= records for start, stop in ranges)
@@ -103,6 +106,18 @@ def test_ranges_are_contiguous_disjoint_and_cover_what_is_there(
         assert (ranges[-1][1] if ranges else 0) == end
     assert len({split.split_id for split in planned}) == len(planned)
     assert source.lag(positions).records == 0
+
+
+def test_what_comes_behind_a_range_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic goes away just after the last record of the range was fetched."""
+    (split,) = splits_of(plan(source_of(FakeCluster([2])), Positions()))
+    records = [Message(topic="t", partition=0, offset=offset, value=b"x") for offset in range(2)]
+    gone = Message(topic="t", partition=0, offset=2, error=KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+    consumer = SimpleNamespace(consume=lambda *_: [*records, gone], unassign=lambda: None)
+    settings = config.KafkaSource(name="s", kind="kafka", servers="127.0.0.1:1", topics=["t"])
+    reader = KafkaReader(settings, "p", LIMITS)
+    monkeypatch.setattr(reader, "_stand", lambda *_: consumer)
+    assert [message.offset() for messages in reader._fetches(split, ReadOutcome()) for message in messages] == [0, 1]
 
 
 def test_a_long_partition_does_not_starve_the_others() -> None:

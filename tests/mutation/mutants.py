@@ -546,6 +546,7 @@ CONNECTOR_MUTANTS = (
         _KREADER,
         "                        if at >= stop:\n                            break",
         "                        if False:\n                            break",
+        PLAN_KAFKA,
     ),
     Mutant(
         "messages of the new topic pass for the old one's",

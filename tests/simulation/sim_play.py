@@ -41,7 +41,7 @@ from stream_infer.errors import Fatal, Fenced, Retryable
 from stream_infer.pipeline import Pipeline
 
 _PATIENCE = 2400.0  # seconds after the faults in which everything must have come to its end: each hang takes a deadline
-_STEPS = 600_000
+_STEPS = 100_000
 _LATE = 70.0  # seconds after the last instance ended in which zombies may still write
 
 
