@@ -140,7 +140,7 @@ class Generations:
         return generation.reason
 
     def _ended(self, how: str) -> None:
+        self._committer.outcomes.join()  # first: they tell of the actors' time, which is forgotten then
         self.current = None
         self._metrics.add(m.GENERATIONS, 1, how)
         self._committer.actor_time.forget()
-        self._committer.outcomes.join()

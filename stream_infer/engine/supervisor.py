@@ -40,11 +40,7 @@ _PATIENCE = 40
 
 
 class Supervisor:
-    """One instance of a pipeline. `run` is the control thread; the other methods may be called from any thread.
-
-    Attributes:
-        ending: ``draining`` or ``stopped``, empty before.
-    """
+    """One instance of a pipeline. `run` is the control thread; the other methods may be called from any thread."""
 
     def __init__(
         self,
@@ -61,7 +57,7 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.ending = ""
+        self._ending = ""  # draining, then stopped
         self._ledger = ledger
         self._sink = sink
         self._stages = stages
@@ -93,7 +89,7 @@ class Supervisor:
     @property
     def state(self) -> str:
         """As `Generations.state` has it, at the end ``draining``, then ``stopped``."""
-        return self.ending or self._generations.state
+        return self._ending or self._generations.state
 
     def stop(self) -> None:
         """Stop planning, finish what is in flight, commit, and let `run` return."""
@@ -222,7 +218,7 @@ class Supervisor:
 
     def _drain(self) -> None:
         """Finish what is in flight and commit it; whatever only waited is safe in the ledger."""
-        self.ending = "draining"
+        self._ending = "draining"
         crash.point("drain.begin")
         for planner in self.planners:
             planner.stop_planning()
@@ -241,7 +237,7 @@ class Supervisor:
         for planner in self.planners:
             if planner.is_alive():
                 planner.join(30.0)
-        self.ending = "stopped"
+        self._ending = "stopped"
         self._tell_gauges()
         crash.point("drain.end")
         if self._ledger.fenced is None and self._storm.stands is None:
