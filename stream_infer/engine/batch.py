@@ -1,7 +1,8 @@
 """What travels between stages: one split with its rows, as a table of exactly one row.
 
-Ray Data drops empty blocks, unifies the schemas of neighbours and forgets schema metadata. One row of fixed columns,
-with the split's rows as Arrow IPC inside, passes through all of that unchanged.
+Ray Data drops empty blocks, unifies the schemas of neighbours and forgets schema metadata. One cell that holds it all as
+Arrow IPC, whose schema metadata tell of the split, passes through all of that unchanged. One, because Ray pickles a table
+column by column: for a small split that is the dearest thing that the driver does.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import pyarrow as pa
 from stream_infer.decode.base import one_cell
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
-_ROWS = pa.large_binary()
-ENVELOPE = pa.schema([("split", pa.string()), ("outcome", pa.string()), ("rows", _ROWS)])
+ENVELOPE = pa.schema([("batch", pa.large_binary())])
+_SPLIT, _OUTCOME = b"stream_infer.split", b"stream_infer.outcome"
 EMPTY = pa.table({})
 
 
@@ -91,40 +92,39 @@ class Batch:
 
     def to_envelope(self) -> pa.Table:
         """A table of one row, `ENVELOPE`."""
-        outcome: dict[str, Any] = {name: getattr(self, name) for name in _OUTCOME}
+        outcome: dict[str, Any] = {name: getattr(self, name) for name in _CARRIED}
         outcome["receipt"] = self.receipt and self.receipt.to_json()
-        row = {
-            "split": [self.split.to_json()],
-            "outcome": [orjson.dumps(outcome).decode()],
-            "rows": _packed(self.rows) if self.rows.num_columns and self.receipt is None else pa.nulls(1, _ROWS),
-        }
-        return pa.table(row, schema=ENVELOPE)
+        rows = self.rows if self.receipt is None else EMPTY
+        told = {_SPLIT: self.split.to_json(), _OUTCOME: orjson.dumps(outcome)}
+        carried = rows.replace_schema_metadata({**(rows.schema.metadata or {}), **told})
+        return pa.Table.from_arrays([one_cell(_packed(carried))], schema=ENVELOPE)
 
     @classmethod
     def from_envelope(cls, envelope: pa.Table) -> Batch:
         """The inverse of `to_envelope`; the rows are not copied."""
-        outcome: Mapping[str, Any] = orjson.loads(envelope.column("outcome")[0].as_py() or "{}")
-        body = envelope.column("rows")[0].as_buffer()
+        rows = pa.ipc.open_stream(envelope.column("batch")[0].as_buffer()).read_all()
+        metadata = rows.schema.metadata
+        outcome: Mapping[str, Any] = orjson.loads(metadata.pop(_OUTCOME))
+        split = Split.from_json(metadata.pop(_SPLIT))
         values: dict[str, Any] = dict(outcome)
         values["rejects"] = [Reject(**item) for item in outcome.get("rejects", [])]
         values["losses"] = [Loss(**item) for item in outcome.get("losses", [])]
         poisoned, receipt = outcome.get("poisoned"), outcome.get("receipt")
         values["poisoned"] = Reject(**poisoned) if poisoned else None
         values["receipt"] = Receipt.from_json(receipt) if receipt else None
-        split = Split.from_json(envelope.column("split")[0].as_py())
-        return cls(split=split, rows=EMPTY if body is None else pa.ipc.open_stream(body).read_all(), **values)
+        return cls(split=split, rows=rows.replace_schema_metadata(metadata or None), **values)
 
 
-_OUTCOME = tuple(each.name for each in fields(Batch) if each.name not in ("split", "rows", "receipt"))
+_CARRIED = tuple(each.name for each in fields(Batch) if each.name not in ("split", "rows", "receipt"))
 
 
-def _packed(table: pa.Table) -> pa.LargeBinaryArray:
-    """The table as Arrow IPC in one cell. Copied once, into memory of just its size: rows may be large."""
+def _packed(table: pa.Table) -> pa.Buffer:
+    """The table as Arrow IPC. Copied once, into memory of just its size: rows may be large."""
     measure = pa.MockOutputStream()
     _write(measure, table)
     body = pa.allocate_buffer(measure.size())
     _write(pa.FixedSizeBufferWriter(body), table)
-    return one_cell(body)
+    return body
 
 
 def _write(stream: pa.NativeFile, table: pa.Table) -> None:

@@ -148,14 +148,15 @@ class AttemptGate:
         if split_id in self._lives:
             self._lives[split_id].began = math.inf
 
-    def forget(self, split_ids: Sequence[str]) -> None:
-        """These splits are through."""
-        for split_id in split_ids:
+    def told(self, through: Sequence[str]) -> Told:
+        """What workers wait for, and what went wrong with them so far.
+
+        Args:
+            through: splits that came out since the last time; they are forgotten.
+        """
+        for split_id in through:
             self._lives.pop(split_id, None)
             self._waiting.pop(split_id, None)
-
-    def waiting(self) -> Told:
-        """What workers wait for, and what went wrong with them so far."""
         return Told(dict(self._waiting), dict(self._failures), dict(self._deaths))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import ray
@@ -17,6 +18,8 @@ from stream_infer.engine.stages import PRIMING, priming_split, through
 from stream_infer.engine.unbounded import Feed, blocks, unbounded
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.splits import Split
+
+_ASK_SECONDS = 0.25  # the gate answers to every worker; a person reads what it tells
 
 
 class Generation:
@@ -38,6 +41,8 @@ class Generation:
         self.ended = threading.Event()
         self._primed = threading.Event()
         self._asked: ray.ObjectRef | None = None
+        self._ask_at = 0.0
+        self._through: deque[str] = deque()  # split ids that the gate need not know any more
         self._waits: dict[str, str] = {}
         self.failures: Mapping[tuple[str, str], int] = {}
         self.deaths: Mapping[tuple[str, str], int] = {}
@@ -61,7 +66,7 @@ class Generation:
         """
         self._feed.push(Batch(priming_split(self.number)).to_envelope())
         deadline = time.monotonic() + timeout
-        gate = self._gate.waiting.remote()
+        gate = self._gate.told.remote([])
         while not (self._primed.wait(0.1) and ray.wait([gate], timeout=0.1)[0]):
             if isinstance(self.failure, Fatal):
                 raise self.failure
@@ -92,8 +97,10 @@ class Generation:
             except ray.exceptions.RayError:  # the gate is gone, and its generation with it
                 self._waits = {}
             self._asked = None
-        if self._asked is None and not self.ended.is_set():
-            self._asked = self._gate.waiting.remote()
+        if self._asked is None and time.monotonic() >= self._ask_at and not self.ended.is_set():
+            self._ask_at = time.monotonic() + _ASK_SECONDS
+            through = [self._through.popleft() for _ in range(len(self._through))]
+            self._asked = self._gate.told.remote(through)
         return self._waits
 
     def hold(self) -> None:
@@ -122,10 +129,9 @@ class Generation:
 
     def _collect(self) -> None:
         try:
-            for envelope in blocks(self._dataset):
-                self._feed.done()
+            for envelope in blocks(self._dataset, self._feed):
                 batch = Batch.from_envelope(envelope)
-                self._gate.forget.remote([batch.split.split_id])
+                self._through.append(batch.split.split_id)
                 if batch.split.source != PRIMING:
                     crash.point("outcome")
                     self._outcomes.put(batch)

@@ -30,7 +30,8 @@ from ray.data._internal.stats import DatasetStats
 from ray.data.block import BlockMetadata
 
 CHECKED_VERSION = "2.60.0"
-_IDLE_SECONDS = 0.5  # how often an idle loop looks at Ray's own housekeeping (autoscaling down)
+_IDLE_SECONDS = 1.0  # how often an idle loop looks at Ray's own housekeeping (autoscaling down)
+_SILENT_SECONDS = 10.0  # a loop that does not turn for so long has ended
 _BUSY_SECONDS = 0.02  # work is in flight but no task runs: actors are starting
 _COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
@@ -50,6 +51,7 @@ class Feed:
         self._changed = threading.Condition()
         self._closed = False
         self._open = 0
+        self._turned_at = time.monotonic()
 
     def push(self, block: pa.Table) -> None:
         """Add one block. The execution wakes at once."""
@@ -62,13 +64,14 @@ class Feed:
             self._open += 1
             self._changed.notify_all()
 
-    def done(self) -> None:
-        """One block came out at the other end."""
+    def done(self, blocks: int) -> None:
+        """So many blocks came out at the other end."""
         with self._changed:
-            self._open -= 1
+            self._open -= blocks
 
     def turn(self) -> float:
-        """Seconds that the scheduling loop may wait for one of the running tasks to end."""
+        """The scheduling loop turns: seconds that it may wait for one of the running tasks to end."""
+        self._turned_at = time.monotonic()
         shortest, longest = _TURN_SECONDS
         return shortest if self._open <= _FEW else longest
 
@@ -86,6 +89,15 @@ class Feed:
 
     def exhausted(self) -> bool:
         return self._closed and not self._bundles
+
+    def await_open(self) -> None:
+        """Return when a block may come out: Ray looks for one a hundred times a second, which idle takes a hundredth of a core.
+
+        Also when nothing more comes, or the scheduling loop has ended without having been told to.
+        """
+        with self._changed:
+            while not (self._open or self._closed or time.monotonic() - self._turned_at > _SILENT_SECONDS):
+                self._changed.wait(_SILENT_SECONDS)
 
     def rest(self) -> None:
         """Return when there is something to do, or after a while. Keeps an idle scheduling loop from spinning."""
@@ -216,8 +228,14 @@ def mapped(dataset: Dataset, stage: type, arguments: dict[str, Any], **options: 
     )
 
 
-def blocks(dataset: Dataset) -> Iterator[pa.Table]:
+def blocks(dataset: Dataset, feed: Feed) -> Iterator[pa.Table]:
     """The blocks as they come out. Ends when the feed was closed and everything has come out."""
-    for bundle in dataset.iter_internal_ref_bundles():
+    bundles = dataset.iter_internal_ref_bundles()
+    while True:
+        feed.await_open()
+        bundle = next(bundles, None)
+        if bundle is None:
+            return
+        feed.done(len(bundle.blocks))
         for entry in bundle.blocks:
             yield ray.get(entry.ref)

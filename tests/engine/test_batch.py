@@ -64,5 +64,5 @@ def test_the_gate_tells_in_which_step_a_worker_died() -> None:
     assert gate.begin("a", READ) == (1, 0, "infer", 0.0, False)
     assert gate.begin("a", INFER).total == 1
     assert gate.begin("a", INFER) == (2, 0, "infer", 0.0, False)
-    gate.forget(["a"])
+    gate.told(["a"])
     assert gate.begin("a", READ).total == 0

@@ -131,7 +131,7 @@ def test_a_killing_record_is_isolated_within_log2_n_and_attempts_deaths(data: st
         workers = _Workers(Path(folder), numbers, bad, attempts)
         workers.work()
         assert workers.deaths <= len(bad) * (math.ceil(math.log2(numbers)) + attempts)
-        assert sum(workers.gate.waiting().deaths.values()) == workers.deaths
+        assert sum(workers.gate.told([]).deaths.values()) == workers.deaths
         good = sorted(f"numbers/{number}" for number in range(numbers) if number not in bad)
         assert sorted(workers.sink.record_ids()) == good
         assert {reject.record_id for reject in workers.ledger.rejects()} == {f"numbers/{number}" for number in bad}
@@ -174,7 +174,7 @@ def test_a_death_after_the_deadline_is_called_hanging_and_one_before_it_is_not()
         assert gate.begin("a", Start("infer", 1, deadline=10.0, up=40.0)).hung == 10.0
         clock.monotonic.return_value = 206.0  # another actor, there for long
         assert gate.begin("a", Start("infer", 1, deadline=10.0, up=900.0)) == (3, 0, "infer", 10.0, False)
-        assert gate.waiting().deaths == {("infer", "died"): 1, ("infer", "hung"): 2}
+        assert gate.told([]).deaths == {("infer", "died"): 1, ("infer", "hung"): 2}
 
 
 def test_waiting_for_a_dependency_is_no_hanging() -> None:
@@ -211,4 +211,4 @@ def test_workers_that_ray_ends_for_want_of_memory_hardly_count_against_a_record_
     assert (deaths.total, deaths.starved) == (4, 4)
     assert (deaths.charged(alone=False), deaths.charged(alone=True)) == (4, 1)
     assert gate.begin("a", Start("infer", 1)).charged(alone=True) == 2  # w5 died of something else
-    assert gate.waiting().deaths == {("infer", "memory"): 4, ("infer", "died"): 1}
+    assert gate.told([]).deaths == {("infer", "memory"): 4, ("infer", "died"): 1}

@@ -27,7 +27,7 @@ feed = Feed(ENVELOPE)
 dataset = mapped(unbounded(feed), Same, {}, compute=ray.data.ActorPoolStrategy(min_size=1, max_size=2), num_cpus=0.5)
 feed.push(pa.table({name: pa.nulls(1, kind) for name, kind in zip(ENVELOPE.names, ENVELOPE.types)}, schema=ENVELOPE))
 feed.close()
-assert sum(1 for _ in blocks(dataset)) == 1
+assert sum(1 for _ in blocks(dataset, feed)) == 1
 names = [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
 print(room.cpus, "|".join(names))
 """

@@ -30,7 +30,7 @@ def test_the_loop_looks_often_for_new_splits_while_few_are_there(monkeypatch: py
     for _ in range(3):
         feed.push(pa.table({}))
     assert feed.turn() == 0.25
-    feed.done()
+    feed.done(1)
     assert feed.turn() == 0.02
 
 

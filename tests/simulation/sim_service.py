@@ -232,7 +232,7 @@ class SimGeneration:
     def _deliver(self, envelope: pa.Table) -> None:
         if self._driver.alive and not self._over:
             batch = Batch.from_envelope(envelope)
-            self.gate.forget.remote([batch.split.split_id])
+            self.gate.told.remote([batch.split.split_id])
             self._outcomes.put(batch)
             self._inside -= 1
             self._look()

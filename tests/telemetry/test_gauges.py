@@ -168,7 +168,7 @@ def test_failures_outside_are_counted_where_everybody_can_ask(monkeypatch: pytes
     clock = [100.0]
     stage, gate = _stage(monkeypatch, clock, _Slow(clock, fails=2))
     _through(stage, 100.0)
-    waiting, failures, deaths = gate.waiting()
+    waiting, failures, deaths = gate.told([])
     assert waiting == {}
     assert failures == {("read", "store"): 2}
     assert deaths == {}
