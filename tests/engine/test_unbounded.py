@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,16 +23,39 @@ def test_only_two_modules_touch_private_parts_of_ray_data() -> None:
     assert sorted(users) == ["lean.py", "unbounded.py"]
 
 
-def test_the_loop_looks_often_for_new_splits_while_few_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> unbounded.Feed:
     monkeypatch.setattr(unbounded.ray, "put", lambda block: block)
     monkeypatch.setattr(unbounded, "RefBundle", lambda **_: None)
     monkeypatch.setattr(unbounded, "BlockEntry", lambda **_: None)
-    feed = unbounded.Feed(pa.schema([]))
+    return unbounded.Feed(pa.schema([]))
+
+
+def test_the_loop_looks_often_for_new_splits_while_few_are_there(feed: unbounded.Feed) -> None:
     for _ in range(3):
         feed.push(pa.table({}))
     assert feed.turn() == 0.25
     feed.done(1)
     assert feed.turn() == 0.02
+
+
+@pytest.mark.parametrize("what", ["a block", "the end"])
+def test_nobody_looks_for_blocks_while_none_is_on_its_way(feed: unbounded.Feed, what: str) -> None:
+    feed.push(pa.table({}))
+    feed.await_open()
+    feed.done(1)
+    looking = threading.Thread(target=feed.await_open, daemon=True)
+    looking.start()
+    looking.join(0.2)
+    assert looking.is_alive()
+    feed.push(pa.table({})) if what == "a block" else feed.close()
+    looking.join(5.0)
+    assert not looking.is_alive()
+
+
+def test_a_loop_that_ended_unasked_is_looked_at(feed: unbounded.Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unbounded, "_SILENT_SECONDS", 0.1)
+    feed.await_open()  # it turned for the last time when it was made
 
 
 class _Ray:
