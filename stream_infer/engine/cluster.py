@@ -17,6 +17,9 @@ from stream_infer.search_path import search_path
 
 log = logging.getLogger(__name__)
 _STARTS = 5
+# Ray keeps a record of each of the last 100,000 calls for its state API, hundreds of megabytes, and a place for a million more
+# in each process. The ledger and the traces tell what was done.
+_LOCAL = {"_system_config": {"task_events_report_interval_ms": 0}}
 
 
 def connect() -> Room:
@@ -74,6 +77,7 @@ def _start(address: str) -> None:
                 include_dashboard=False,
                 logging_level=logging.WARNING,
                 log_to_driver=False,
+                **(_LOCAL if address == "local" else {}),
             )
         except Exception as error:
             if "timed out during startup" not in str(error):  # a bare Exception: its text is all there is

@@ -70,3 +70,11 @@ def test_a_named_cluster_is_shown_the_token_at_once_and_asked_for_no_environment
     assert token == "token"
     assert options["address"] == "10.0.0.1:6379"
     assert options.get("runtime_env") is None
+    assert "_system_config" not in options  # Ray refuses to join with one
+
+
+def test_a_local_ray_keeps_no_record_of_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(ray, "init", lambda **options: given.append(options))
+    cluster._start("local")
+    assert given[0]["_system_config"] == {"task_events_report_interval_ms": 0}
