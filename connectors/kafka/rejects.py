@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from stream_infer.rejects import Original, Told
 
 _VALUE_BYTES = 900_000  # a broker takes 1 MB a message unless told otherwise; headers need room too
 _PATIENCE_SECONDS = 30.0
+_LOOK_SECONDS = 5.0
 
 
 class RejectTopic:
@@ -59,9 +61,8 @@ class RejectTopic:
                 for item in told:
                     self._send(producer, item)
                 left = producer.flush(_PATIENCE_SECONDS)
-            if left or self._failed:
-                cause = self._failed[0] if self._failed else "timed out"
-                raise Retryable(f"topic {self._topic!r} does not take the rejects: {self._link.failure(cause)}")
+                if left or self._failed:
+                    raise self._refusal(producer)
         except Retryable:
             self.close()  # what is still in its queue would come beside the next try
             raise
@@ -78,6 +79,16 @@ class RejectTopic:
             given = self._link.settings(linger_ms=5, message_timeout_ms=patience)
             self._producer = Producer({**given, "enable.idempotence": True})
         return self._producer
+
+    def _refusal(self, producer: Producer) -> Retryable:
+        cause = self._failed[0] if self._failed else "timed out"
+        with contextlib.suppress(KafkaException):  # a broker that is away answers this no better
+            error = producer.list_topics(self._topic, timeout=_LOOK_SECONDS).topics[self._topic].error
+            if error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                # librdkafka says of such a topic only that the messages timed out
+                what = f"topic {self._topic!r} is not there on Kafka at {self._link.servers}"
+                return Retryable(f"{what}; create it, or correct rejects.kafka_topic", dependency="kafka")
+        return Retryable(f"topic {self._topic!r} does not take the rejects: {self._link.failure(cause)}")
 
     def _send(self, producer: Producer, item: Told) -> None:
         original = item.original or Original(missing="unknown")

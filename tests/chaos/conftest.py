@@ -40,7 +40,9 @@ def life(
         place, seen = _on_s3(client, bucket, request.getfixturevalue("s3")), of_bucket(client, bucket, "out/")
     else:
         place, seen = on_disk(tmp_path), of_folder(tmp_path / "out")
-    with living(Life(tmp_path / "life", kafka, kafka_topic(2), kafka_topic(), ledger, place), seen) as found:
+    topic = kafka_topic(2)
+    kafka_topic(name=f"{topic}.rejects")
+    with living(Life(tmp_path / "life", kafka, topic, kafka_topic(), ledger, place), seen) as found:
         yield (*found, where)
 
 

@@ -115,6 +115,15 @@ def test_a_topic_that_does_not_take_them_is_retryable() -> None:
         KafkaSource.rejects(config.Rejects(kafka_topic="t"), [])
 
 
+def test_a_topic_that_is_not_there_is_said_to_be_missing(kafka: str) -> None:
+    settings = config.Rejects(kafka_topic="nowhere", servers=kafka, options={"message.timeout.ms": 500})
+    target = KafkaSource.rejects(settings, [])
+    with pytest.raises(
+        Retryable, match=r"topic 'nowhere' is not there on Kafka at .*; create it, or correct rejects\.kafka_topic"
+    ):
+        target.publish([_told(0, _split(1))])
+
+
 def test_objects_and_rows_are_replayed_and_shown_as_they_came(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("name,n\nx,1\ny,2\n")
     (tmp_path / "b.txt").write_bytes(b"\xff" * 20)
