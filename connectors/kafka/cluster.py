@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 from stream_infer.errors import ConfigError, Retryable
 
 _TIMEOUT = 10.0  # seconds a broker may take to answer
+_CLOSE_SECONDS = 2.0
 _REFRESH_MS = 5000
 Partition = tuple[str, int]
 
@@ -151,6 +154,7 @@ class Cluster:
         self._link = link
         self._client: AdminClient | None = None
         self._committer: Consumer | None = None
+        self._answers: list[tuple[KafkaError | None, list[TopicPartition]]] = []
         self._id: str | None = None
 
     @property
@@ -197,13 +201,22 @@ class Cluster:
         """Set the group's offsets, for tools that show lag. Nothing here ever reads them back; topics gone are skipped.
 
         By a consumer that never joins: librdkafka's admin client aborts the whole process (an assertion on the count
-        of an ``eonce``) when a request to a group's coordinator times out, as it does while a broker is away.
+        of an ``eonce``) when a request to a group's coordinator times out, as it does while a broker is away. And waited for
+        here: librdkafka's own waiting never ends where the broker falls silent in the middle of it.
         """
         wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         with self._link.answered():
-            for item in self._group(group).commit(offsets=wanted, asynchronous=False):
-                if item.error is not None and item.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise KafkaException(item.error)
+            consumer = self._group(group)
+            self._answers.clear()
+            consumer.commit(offsets=wanted, asynchronous=True)
+            deadline = time.monotonic() + _TIMEOUT
+            while (errors := self._errors_of(offsets)) is None:
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+                consumer.poll(0.1)
+            for error in errors:
+                if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise KafkaException(error)
 
     def committed(self, group: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The group's offsets of those partitions that have one."""
@@ -213,17 +226,28 @@ class Cluster:
             found = self._group(group).committed([TopicPartition(*place) for place in partitions], timeout=_TIMEOUT)
         return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
 
+    def _errors_of(self, offsets: Mapping[Partition, int]) -> list[KafkaError] | None:
+        """What the answer to this commit says; None until it is here. That to an earlier one may come before."""
+        for error, items in self._answers:
+            if {(item.topic, item.partition): item.offset for item in items} == offsets:
+                return [each for each in (error, *(item.error for item in items)) if each is not None]
+        return None
+
     def _group(self, group: str) -> Consumer:
         if self._committer is None:
             fixed = {"group.id": group, "enable.auto.commit": False, "session.timeout.ms": int(_TIMEOUT * 1000)}
-            self._committer = Consumer({**self._link.settings(), **fixed})
+            told = {"on_commit": lambda error, items: self._answers.append((error, items))}
+            self._committer = Consumer({**self._link.settings(), **fixed, **told})
         return self._committer
 
     def close(self) -> None:
         """Drop the connections. Safe to call twice."""
         self._client = None
         if self._committer is not None:
-            self._committer.close()
+            # a commit that a broker left unanswered keeps librdkafka waiting for ever; there is no group to leave
+            closing = threading.Thread(target=self._committer.close, name="kafka-close", daemon=True)
+            closing.start()
+            closing.join(_CLOSE_SECONDS)
             self._committer = None
 
     def _offsets(self, partitions: Sequence[Partition], spec: OffsetSpec) -> dict[Partition, int]:

@@ -39,6 +39,7 @@ class Batch:
         origins: ``traceparent`` of the records' producers, `ORIGINS` of them at most.
         more_origins: how many there were beyond that.
         poisoned: why the split as a whole cannot go on; the steps that follow pass it through.
+        held: the service stops and starts nothing more; the split stays planned, and what was read of it is dropped.
         fatal: a sentence for a person; the service stops.
         receipt: what ``write`` returned.
         deadline: seconds that one try of a step may take; None: as long as it likes.
@@ -65,6 +66,7 @@ class Batch:
     padding: float = 0.0
     model: str = ""
     poisoned: Reject | None = None
+    held: bool = False
     fatal: str | None = None
     receipt: Receipt | None = None
     deadline: float | None = None
@@ -94,7 +96,7 @@ class Batch:
         """A table of one row, `ENVELOPE`."""
         outcome: dict[str, Any] = {name: getattr(self, name) for name in _CARRIED}
         outcome["receipt"] = self.receipt and self.receipt.to_json()
-        rows = self.rows if self.receipt is None else EMPTY
+        rows = EMPTY if self.receipt is not None or self.held else self.rows
         told = {_SPLIT: self.split.to_json(), _OUTCOME: orjson.dumps(outcome)}
         carried = rows.replace_schema_metadata({**(rows.schema.metadata or {}), **told})
         return pa.Table.from_arrays([one_cell(_packed(carried))], schema=ENVELOPE)

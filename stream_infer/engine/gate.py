@@ -40,7 +40,7 @@ class Deaths(NamedTuple):
         starved: those that Ray ended because its node ran out of memory; which of a node's workers it ends is chance.
         step: what the last one did.
         hung: seconds after which the watchdog ended the last one, else 0.
-        closed: the step must not start: the line stands.
+        closed: the step must not start: the service stops.
     """
 
     total: int
@@ -127,7 +127,7 @@ class AttemptGate:
         return Deaths(life.count, life.starved, step, life.hung)
 
     def close(self) -> None:
-        """Let no step start any more; what runs may end."""
+        """Let no step start any more, nor wait for a dependency; what runs may end."""
         self._closed = True
 
     def again(self, split_id: str) -> None:
@@ -135,18 +135,22 @@ class AttemptGate:
         if split_id in self._lives:
             self._lives[split_id].began = time.monotonic()
 
-    def waits(self, split_id: str, why: str | None, step: str = "", dependency: str = "") -> None:
+    def waits(self, split_id: str, why: str | None, step: str = "", dependency: str = "") -> bool:
         """A step cannot go on for now, because a dependency failed, or with None can again; shown in the status.
 
         Waiting is no hanging: the clock stands still until the step is tried `again`.
+
+        Returns:
+            Whether it may wait; else nothing is started any more.
         """
         if why is None:
             self._waiting.pop(split_id, None)
-            return
+            return True
         self._waiting[split_id] = why
         self._failures[step, dependency] += 1
         if split_id in self._lives:
             self._lives[split_id].began = math.inf
+        return not self._closed
 
     def told(self, through: Sequence[str]) -> Told:
         """What workers wait for, and what went wrong with them so far.

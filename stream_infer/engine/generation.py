@@ -104,7 +104,7 @@ class Generation:
         return self._waits
 
     def hold(self) -> None:
-        """Start nothing more of what is in it: such splits come out with neither a receipt nor a reject."""
+        """Start nothing more of what is in it, and wait for no dependency: such splits come out `Batch.held`."""
         self._gate.close.remote()
 
     def actors(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -18,7 +19,9 @@ from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.2
 _WARM_SECONDS = 600.0
+_AWAY_SECONDS = 10.0  # that a service about to end gives a dependency to come back
 _STEADY_SECONDS = 300.0  # a generation that lived so long has nothing to do with the failures before it
 
 
@@ -102,21 +105,38 @@ class Generations:
         log.warning("next generation in %.1f s: %s", pause, why)
         self._stop.wait(pause)
 
-    def drain(self, timeout: float | None, hold: bool) -> None:
+    def drain(self, timeout: float | None, hold: bool) -> str | None:
         """End the current one when what is in it has come out.
 
         Args:
             timeout: seconds after which what is in it is given up; None: never.
             hold: start nothing more of what is in it.
+
+        Returns:
+            What splits waited for that stay planned because it did not come back.
         """
         if self.current is None:
-            return
+            return None
         if hold:
             self.current.hold()
         self.current.close()
-        self.current.join(timeout)
+        away = self._joined(self.current, time.monotonic() + (math.inf if timeout is None else timeout))
         self.current = None
         self._metrics.add(m.GENERATIONS, 1, "drained")
+        return away
+
+    def _joined(self, generation: Generation, deadline: float) -> str | None:
+        """A dependency that is away must not keep a service from ending: what waits for it is safe in the ledger."""
+        away, calm_at = None, time.monotonic()
+        while not generation.join(_LOOK_SECONDS) and time.monotonic() < deadline:
+            why = next(iter(generation.waiting().values()), None)
+            if why is None:
+                calm_at = time.monotonic()
+            elif away is None and time.monotonic() - calm_at > _AWAY_SECONDS:
+                away = why
+                log.warning("what waits stays planned, so that the service can end: %s", why)
+                generation.hold()
+        return away
 
     def _released(self, generation: Generation, end: str) -> str | None:
         log.info("generation %d ends: %s", generation.number, end, extra={"generation": generation.number})

@@ -44,8 +44,8 @@ class WorkerHung(StreamInferError):
 class Stage:
     """An actor that takes one split at a time through its steps.
 
-    A dependency that fails is waited out here, with jittered backoff and without end: the split stays admitted, so
-    backpressure holds everything behind it. Any other error is tried ``attempts`` times and then poisons the split,
+    A dependency that fails is waited out here, with jittered backoff and until the gate is closed: the split stays
+    admitted, so backpressure holds everything behind it. Any other error is tried ``attempts`` times and then poisons the split,
     which the driver bisects. A step that kills this process is counted by the gate; one that hangs is ended by the
     watchdog, which kills the process.
 
@@ -86,7 +86,7 @@ class Stage:
         elif self._broken is not None:
             raise self._broken
         for number, step in enumerate(self._steps):
-            if batch.poisoned is not None or batch.fatal is not None or batch.split.source == PRIMING:
+            if batch.poisoned is not None or batch.fatal is not None or batch.held or batch.split.source == PRIMING:
                 break
             if not self._begun(step, batch, first=number == 0):
                 break
@@ -108,7 +108,7 @@ class Stage:
             self._idle = self._backpressured = 0.0
 
     def _begun(self, step: Step, batch: Batch, first: bool) -> bool:
-        """Tell the gate that the step starts; False where it must not: the line stands, or the split kills its workers.
+        """Tell the gate that the step starts; False where it must not: the service stops, or the split kills its workers.
 
         A later step of the same call could only be told what the first was. Where nobody died it does not wait until
         the gate has noted it; else it must, or the next death would be put down to the step before.
@@ -122,7 +122,8 @@ class Stage:
             return True
         deaths: Deaths = ray.get(asked)
         if deaths.closed:
-            return False  # without a receipt: the split stays planned
+            batch.held = True
+            return False
         batch.deaths = deaths.total
         if deaths.charged(alone=split.records <= 1 or bool(split.replay)) < deaths_allowed(split, self._attempts):
             return True
@@ -152,17 +153,26 @@ class Stage:
             with watched(_deadline(step, batch)):  # waiting for a dependency is no hanging: each try has its own clock
                 return step.run(batch)
 
-        def report(state: RetryCallState) -> None:
+        def in_vain(state: RetryCallState) -> bool:
             nonlocal told
             error = state.outcome.exception() if state.outcome else None
             dependency = getattr(error, "dependency", "other")
-            self._gate.waits.remote(batch.split.split_id, f"{step.name}: {error}", step.name, dependency)
+            why = f"{step.name}: {error}"
             told = True
+            try:
+                return not ray.get(self._gate.waits.remote(batch.split.split_id, why, step.name, dependency))
+            except ray.exceptions.RayError:  # the gate is gone, and its generation with it
+                return False
+
+        def given_up(_: RetryCallState) -> Batch:
+            batch.held = True
+            return batch
 
         waiting = Retrying(
             retry=retry_if_exception_type(Retryable),
             wait=wait_exponential_jitter(multiplier=0.1, max=15.0),
-            before_sleep=report,
+            stop=in_vain,
+            retry_error_callback=given_up,
         )
         for attempt in range(1, self._attempts + 1):
             try:

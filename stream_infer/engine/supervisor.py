@@ -225,7 +225,7 @@ class Supervisor:
         self._backlog.drop_waiting()
         # in a storm nothing more is started: a split that kills or hangs would need all its attempts to come out
         timeout = _FENCED_SECONDS if self._ledger.fenced is not None else None
-        self._generations.drain(timeout, hold=self._storm.stands is not None)
+        away = self._generations.drain(timeout, hold=self._storm.stands is not None)
         crash.point("drain.executed")
         self._committer.finish()
         self._committer.join()
@@ -240,5 +240,7 @@ class Supervisor:
         self._ending = "stopped"
         self._tell_gauges()
         crash.point("drain.end")
-        if self._ledger.fenced is None and self._storm.stands is None:
+        if away is not None:
+            log.warning("stopped; the next start goes on with what waited for a dependency: %s", away)
+        elif self._ledger.fenced is None and self._storm.stands is None:
             log.info("everything is committed")

@@ -63,6 +63,17 @@ def test_the_broker_is_killed_under_load_and_comes_back(world: World, cluster: C
     world.works(lambda: world.messages(LIVE, 200, partitions=2))
 
 
+def test_the_service_ends_while_the_broker_is_away(world: World, cluster: Cluster) -> None:
+    world.messages(LIVE, 2000, partitions=2)
+    cluster.process.kill()
+    world.service.shows("read: Kafka at", "did not answer")
+    assert world.service.stop() == 0
+    assert "the next start goes on with what waited" in world.service.log.read_text()
+    cluster.process.start()
+    world.service.start()
+    world.works(lambda: world.messages(LIVE, 100, partitions=2))
+
+
 def test_connections_are_cut_and_mended(world: World, cluster: Cluster) -> None:
     for _ in range(3):
         world.messages(LIVE, 500, partitions=2)

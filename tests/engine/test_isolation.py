@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from stream_infer.engine.committer import Committer
 from stream_infer.engine.gate import AttemptGate, Start
 from stream_infer.engine.planner import Planner
 from stream_infer.engine.sizing import SplitSizer
+from stream_infer.engine.steps import Step
 from stream_infer.engine.storm import Storm
 from stream_infer.errors import Retryable
 from stream_infer.ledger import Ledger
@@ -53,6 +54,23 @@ class _Deadly:
         return batch
 
 
+class _Away:
+    """Reads some numbers, then meets a dependency that is away, while the service begins to stop."""
+
+    name = "read"
+
+    def __init__(self, gate: AttemptGate) -> None:
+        self._gate = gate
+
+    def setup(self) -> None:
+        return
+
+    def run(self, batch: Batch) -> Batch:
+        (batch.rows,) = NumbersReader().read(batch.split, SimpleNamespace(bytes=0))  # type: ignore[arg-type]
+        self._gate.close()
+        raise Retryable("the broker is away", dependency="kafka")
+
+
 class _Writing:
     name = "write"
 
@@ -75,7 +93,7 @@ class _Workers:
         self.sink = FolderSink(folder / "out")
         self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
         self.ledger.acquire("test")
-        self._steps = (_Deadly(bad), _Writing(self.sink))
+        self.steps: Sequence[Step] = (_Deadly(bad), _Writing(self.sink))
         self.gate, self._attempts = AttemptGate(starved=lambda worker: False), attempts
         source = NumbersSource("numbers", numbers, most=numbers)
         backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(numbers, fused=True)
@@ -87,20 +105,24 @@ class _Workers:
         planner = Planner(source, self.ledger, backlog, sizer, Limits(split_records=numbers), "plan", True)
         planner._plan_once(1)
 
-    def work(self) -> None:
+    def work(self) -> list[Batch]:
+        """What came of the splits."""
+        outcomes = []
         self._committer.start()
         while splits := self._backlog.take(0.0):
             for split in splits:
-                self._committer.outcomes.put(self._through(Batch(split)))
+                outcomes.append(self._through(Batch(split)))
+                self._committer.outcomes.put(outcomes[-1])
             self._committer.outcomes.join()
         self._committer.finish()
         self._committer.join()
         assert self._committer.failure is None
+        return outcomes
 
     def _through(self, batch: Batch) -> Batch:
         envelope = batch.to_envelope()
         while True:
-            stage = stages.Stage(self._steps, _handle(self.gate), self._attempts, 1)
+            stage = stages.Stage(self.steps, _handle(self.gate), self._attempts, 1)
             try:
                 return Batch.from_envelope(stage(envelope))
             except _Death:
@@ -109,7 +131,7 @@ class _Workers:
 
 def _handle(gate: AttemptGate) -> Any:
     """The gate as an actor's handle."""
-    return mock.Mock(begin=SimpleNamespace(remote=gate.begin))
+    return mock.Mock(begin=SimpleNamespace(remote=gate.begin), waits=SimpleNamespace(remote=gate.waits))
 
 
 @contextmanager
@@ -198,6 +220,19 @@ def test_splits_that_meet_a_closed_gate_stay_planned(tmp_path: Path) -> None:
         workers.gate.close()
         workers.work()
     assert workers.deaths == 0
+    assert workers.sink.record_ids() == []
+    assert [split.records for split in workers.ledger.unfinished()] == [40]
+    workers.ledger.close()
+
+
+def test_nobody_waits_for_a_dependency_while_the_service_stops(tmp_path: Path) -> None:
+    with _without_ray():
+        workers = _Workers(tmp_path, 40, set(), attempts=1)
+        workers.steps = (_Away(workers.gate), _Writing(workers.sink))
+        (out,) = workers.work()
+    assert out.held
+    assert out.rows.num_rows == 0  # they need not travel
+    assert workers.gate.told([]).failures == {("read", "kafka"): 1}
     assert workers.sink.record_ids() == []
     assert [split.records for split in workers.ledger.unfinished()] == [40]
     workers.ledger.close()
