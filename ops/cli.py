@@ -51,6 +51,7 @@ def run(
 ) -> None:
     """Run the service. SIGTERM or Ctrl-C drains; a second one stops at once.
 
+    A drain waits for no dependency that is away: what needs it stays planned for the next start.
     A second instance takes over at once, and the first one stops; with --standby it waits for the first one's end.
     """
     settings = config.load(file)

@@ -17,7 +17,7 @@ def measure(kit: Kit) -> Result:
     """A loop over sorted batches, the service, the sorted loop again; then the loop over batches as they come."""
     import torch
 
-    count = 192 if kit.quick else 1024
+    count = 96 if kit.quick else 1024
     texts = documents(count)
     kit.topic("documents", 1, (text.encode() for text in texts))
     model = {"kind": "transformers", "task": "feature-extraction", "path": str(model_folder()), "input": "text"}
