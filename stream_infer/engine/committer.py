@@ -18,6 +18,7 @@ from stream_infer.engine import losses
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.dividing import pieces
+from stream_infer.engine.farewell import awaited
 from stream_infer.engine.sizing import SplitSizer
 from stream_infer.engine.storm import Storm
 from stream_infer.engine.traces import trace_of
@@ -66,6 +67,7 @@ class Committer(threading.Thread):
         self._storm = storm
         self._tracer = tracer
         self._ending = threading.Event()
+        self._given_up = threading.Event()
         self.actor_time = figures.ActorTime(metrics)
         self.on_settled: Callable[[Split], None] = lambda _: None
 
@@ -76,6 +78,8 @@ class Committer(threading.Thread):
                 continue
             try:
                 self._settle(group)
+            except Retryable:  # only once it was given up
+                return
             except Exception as error:
                 self.failure = error if isinstance(error, Fatal) else Fatal(f"{type(error).__name__}: {error}")
                 if not isinstance(error, Fatal):
@@ -84,9 +88,10 @@ class Committer(threading.Thread):
                 for _ in group:
                     self.outcomes.task_done()
 
-    def finish(self) -> None:
-        """Commit what is queued, then end."""
+    def finish(self) -> str | None:
+        """Commit what is queued, then end. What was waited for in vain (`farewell.awaited`): the rest stays planned."""
         self._ending.set()
+        return awaited(self.join, lambda: not self.is_alive(), lambda: self.trouble, self._given_up.set)
 
     def adopt(self, split: Split, receipt: Receipt) -> None:
         """Commit the file that an earlier attempt left; bisect where the file only holds the name."""
@@ -107,7 +112,11 @@ class Committer(threading.Thread):
         self._backlog.settle(split.split_id)
 
     def patiently(self, call: Callable[[], T]) -> T:
-        """The result, however long the store or the database stays away."""
+        """The result, however long the store or the database stays away, unless `finish` has given up.
+
+        Raises:
+            Retryable: it has.
+        """
 
         def tell(state: object) -> None:
             error = getattr(state, "outcome").exception()  # noqa: B009 - tenacity types it as optional
@@ -119,6 +128,8 @@ class Committer(threading.Thread):
             retry=retry_if_exception_type(Retryable),
             wait=wait_exponential_jitter(multiplier=0.1, max=15.0),
             before_sleep=tell,
+            stop=lambda _: self._given_up.is_set(),
+            reraise=True,
         )
         result = retrying(call)
         self.trouble = None

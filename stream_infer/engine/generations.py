@@ -19,9 +19,7 @@ from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-_LOOK_SECONDS = 0.2
 _WARM_SECONDS = 600.0
-_AWAY_SECONDS = 10.0  # that a service about to end gives a dependency to come back
 _STEADY_SECONDS = 300.0  # a generation that lived so long has nothing to do with the failures before it
 
 
@@ -120,22 +118,9 @@ class Generations:
         if hold:
             self.current.hold()
         self.current.close()
-        away = self._joined(self.current, time.monotonic() + (math.inf if timeout is None else timeout))
+        away = self.current.farewell(math.inf if timeout is None else timeout)
         self.current = None
         self._metrics.add(m.GENERATIONS, 1, "drained")
-        return away
-
-    def _joined(self, generation: Generation, deadline: float) -> str | None:
-        """A dependency that is away must not keep a service from ending: what waits for it is safe in the ledger."""
-        away, calm_at = None, time.monotonic()
-        while not generation.join(_LOOK_SECONDS) and time.monotonic() < deadline:
-            why = next(iter(generation.waiting().values()), None)
-            if why is None:
-                calm_at = time.monotonic()
-            elif away is None and time.monotonic() - calm_at > _AWAY_SECONDS:
-                away = why
-                log.warning("what waits stays planned, so that the service can end: %s", why)
-                generation.hold()
         return away
 
     def _released(self, generation: Generation, end: str) -> str | None:

@@ -227,8 +227,7 @@ class Supervisor:
         timeout = _FENCED_SECONDS if self._ledger.fenced is not None else None
         away = self._generations.drain(timeout, hold=self._storm.stands is not None)
         crash.point("drain.executed")
-        self._committer.finish()
-        self._committer.join()
+        away = self._committer.finish() or away
         crash.point("drain.committed")
         for publisher in self._publishers:
             publisher.finish(_PUBLISH_SECONDS)

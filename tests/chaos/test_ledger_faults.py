@@ -59,6 +59,16 @@ def test_the_server_is_ended_at_once_under_load_and_recovers(world: World, postg
     world.works(world.objects)
 
 
+def test_the_service_ends_while_the_server_is_away(world: World, postgres_server: Postgres) -> None:
+    world.objects(40)
+    postgres_server.crash()
+    world.service.shows(AWAY)
+    assert world.service.stop() == 0
+    postgres_server.start()
+    world.service.start()
+    world.works(world.objects)
+
+
 def test_connections_are_refused_for_a_while(world: World, proxy: CommitProxy) -> None:
     world.objects(20)
     proxy.shut = True

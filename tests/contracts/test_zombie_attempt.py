@@ -78,7 +78,6 @@ def driver(tmp_path: Path, place: tuple[ParquetSink, Listing]) -> Iterator[_Driv
     driver = _Driver(tmp_path, place[0])
     yield driver
     driver.committer.finish()
-    driver.committer.join()
     driver.ledger.close()
 
 

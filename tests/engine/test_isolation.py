@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbers_kit import FolderSink, NumbersReader, NumbersSource
 
 from stream_infer.config import Limits, StormLimits
-from stream_infer.engine import stages
+from stream_infer.engine import farewell, stages
 from stream_infer.engine.admission import Backlog
 from stream_infer.engine.batch import Batch
 from stream_infer.engine.committer import Committer
@@ -97,9 +98,9 @@ class _Workers:
         self.gate, self._attempts = AttemptGate(starved=lambda worker: False), attempts
         source = NumbersSource("numbers", numbers, most=numbers)
         backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(numbers, fused=True)
-        self._backlog = backlog
+        self.backlog = backlog
         storm = Storm(StormLimits())
-        self._committer = Committer(
+        self.committer = Committer(
             self.ledger, self.sink, {"numbers": source}, backlog, {"numbers": sizer}, Metrics(), storm
         )
         planner = Planner(source, self.ledger, backlog, sizer, Limits(split_records=numbers), "plan", True)
@@ -108,18 +109,17 @@ class _Workers:
     def work(self) -> list[Batch]:
         """What came of the splits."""
         outcomes = []
-        self._committer.start()
-        while splits := self._backlog.take(0.0):
+        self.committer.start()
+        while splits := self.backlog.take(0.0):
             for split in splits:
-                outcomes.append(self._through(Batch(split)))
-                self._committer.outcomes.put(outcomes[-1])
-            self._committer.outcomes.join()
-        self._committer.finish()
-        self._committer.join()
-        assert self._committer.failure is None
+                outcomes.append(self.through(Batch(split)))
+                self.committer.outcomes.put(outcomes[-1])
+            self.committer.outcomes.join()
+        self.committer.finish()
+        assert self.committer.failure is None
         return outcomes
 
-    def _through(self, batch: Batch) -> Batch:
+    def through(self, batch: Batch) -> Batch:
         envelope = batch.to_envelope()
         while True:
             stage = stages.Stage(self.steps, _handle(self.gate), self._attempts, 1)
@@ -234,6 +234,21 @@ def test_nobody_waits_for_a_dependency_while_the_service_stops(tmp_path: Path) -
     assert out.rows.num_rows == 0  # they need not travel
     assert workers.gate.told([]).failures == {("read", "kafka"): 1}
     assert workers.sink.record_ids() == []
+    assert [split.records for split in workers.ledger.unfinished()] == [40]
+    workers.ledger.close()
+
+
+def test_a_database_that_is_away_keeps_no_service_from_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(farewell, "_AWAY_SECONDS", 0.3)
+    with _without_ray():
+        workers = _Workers(tmp_path, 40, set(), attempts=1)
+        monkeypatch.setattr(workers.ledger, "commit", mock.Mock(side_effect=Retryable("the database is away")))
+        workers.committer.start()
+        (split,) = workers.backlog.take(0.0)
+        workers.committer.outcomes.put(workers.through(Batch(split)))
+        assert workers.committer.finish() == "the database is away"
+    assert not workers.committer.is_alive()
+    assert workers.committer.failure is None
     assert [split.records for split in workers.ledger.unfinished()] == [40]
     workers.ledger.close()
 

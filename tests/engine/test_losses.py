@@ -37,7 +37,6 @@ def test_a_loss_that_a_worker_found_is_said_once(tmp_path: Path, caplog: pytest.
             committer.outcomes.put(Batch(split, receipt=receipt))
         committer.outcomes.join()
     committer.finish()
-    committer.join(30)
     said = [record for record in caplog.records if "lost" in record.message]
     assert [record.message for record in said] == [
         "source numbers: lost, because expired before it was read: 4 records from numbers/0 on (4 records in all)"
