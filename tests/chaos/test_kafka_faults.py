@@ -64,11 +64,14 @@ def test_the_broker_is_killed_under_load_and_comes_back(world: World, cluster: C
 
 
 def test_the_service_ends_while_the_broker_is_away(world: World, cluster: Cluster) -> None:
+    cluster.proxy.toxic("bandwidth", rate=10)  # so that it is in the midst of reading when the broker dies
     world.messages(LIVE, 2000, partitions=2)
+    world.service.until(lambda: world.service.status().get("records", {}).get("in_flight", 0) > 0, "at work")
     cluster.process.kill()
     world.service.shows("read: Kafka at", "did not answer")
     assert world.service.stop() == 0
     assert "the next start goes on with what waited" in world.service.log.read_text()
+    cluster.proxy.clear()
     cluster.process.start()
     world.service.start()
     world.works(lambda: world.messages(LIVE, 100, partitions=2))
