@@ -213,7 +213,7 @@ class Cluster:
             while (errors := self._errors_of(offsets)) is None:
                 if time.monotonic() > deadline:
                     raise TimeoutError
-                consumer.poll(0.1)
+                consumer.poll(0.01)
             for error in errors:
                 if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise KafkaException(error)
