@@ -44,7 +44,8 @@ def measure(kit: Kit) -> Result:
     rates: dict[str, list[float]] = {"off": [], "on": []}
     cheap: dict[str, list[float]] = {"off": [], "on": []}
     scraped = 0
-    kit.run_to_end(kit.pipeline("warm", kit.kafka_source("texts"), DIGEST))
+    if not kit.quick:
+        kit.run_to_end(kit.pipeline("warm", kit.kafka_source("texts"), DIGEST))
     for turn in range(turns):
         for kind in ("off", "on") if turn % 2 else ("on", "off"):
             with _watchers(kind == "on") as (more, counts):

@@ -16,7 +16,7 @@ from benchmarks.results import Result
 
 def measure(kit: Kit) -> Result:
     """A hand-written loop (decode and resize in a process, forward in this one), the service, the loop again."""
-    count = 128 if kit.quick else 1024
+    count = 64 if kit.quick else 1024
     folder, weights = kit.folder / "jpegs", kit.folder / "vit"
     _pictures(folder, count)
     _weights(weights)
