@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -52,12 +53,23 @@ class Stage:
     The time between two calls is told with the next split (`Batch.waits`). The part of it after that split had become
     ready for this stage is backpressured: work was there and was held back, by a full stage behind this one or by the
     hand-over itself. The rest is idle: nothing was there. The steps of one actor share both.
+
+    Args:
+        alone: the process is a worker of Ray's that ends with this stage.
     """
 
     def __init__(
-        self, steps: Sequence[Step], gate: ray.actor.ActorHandle, attempts: int, threads: int, niceness: int = 0
+        self,
+        steps: Sequence[Step],
+        gate: ray.actor.ActorHandle,
+        attempts: int,
+        threads: int,
+        niceness: int = 0,
+        alone: bool = False,
     ) -> None:
         self._up = time.monotonic()
+        if alone:
+            atexit.register(_leave)
         os.nice(niceness)
         self._steps = steps
         self._gate = gate
@@ -189,6 +201,18 @@ class Stage:
         raise AssertionError("unreachable: attempts is at least 1")
 
 
+def _leave() -> None:
+    """End the process as it is, when the interpreter would begin to end.
+
+    By then Ray has taken its leave of the node. Its destructors would come last, and now and then a worker never got through them
+    (Ray 2.60: `~CoreWorkerProcessImpl` drops a message that was not sent yet, which posts to the queue that is locked for being
+    emptied), or crashed there: a process stayed for ever with all its memory, a gigabyte where torch was loaded.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def _deadline(step: Step, batch: Batch) -> float | None:
     """Seconds for one try. Writing has none: no record can make it hang, and a store is slow for all of them."""
     return None if step.name == "write" else batch.deadline
@@ -205,7 +229,7 @@ def through(dataset: Dataset, spec: StageSpec, gate: ray.actor.ActorHandle, atte
     """The dataset with one more stage behind it."""
     options: dict[str, Any] = {"num_gpus": spec.gpus} if spec.gpus else {}
     arguments = {"steps": spec.steps, "gate": gate, "attempts": attempts}
-    arguments |= {"threads": spec.threads, "niceness": spec.niceness}
+    arguments |= {"threads": spec.threads, "niceness": spec.niceness, "alone": True}
     pool = ActorPoolStrategy(min_size=spec.min_actors, max_size=spec.max_actors)
     return mapped(dataset, Stage, arguments, compute=pool, num_cpus=spec.cpus, **options)
 
