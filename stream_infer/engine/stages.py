@@ -202,12 +202,14 @@ class Stage:
 
 
 def _leave() -> None:
-    """End the process as it is, when the interpreter would begin to end.
+    """End the process when all exit handlers have run.
 
     By then Ray has taken its leave of the node. Its destructors would come last, and now and then a worker never got through them
     (Ray 2.60: `~CoreWorkerProcessImpl` drops a message that was not sent yet, which posts to the queue that is locked for being
     emptied), or crashed there: a process stayed for ever with all its memory, a gigabyte where torch was loaded.
     """
+    atexit.unregister(_leave)
+    atexit._run_exitfuncs()  # those registered before this one, Ray's and those of a model's modules among them
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

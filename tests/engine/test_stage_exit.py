@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-import os, sys, time
+import atexit, os
 from pathlib import Path
 import psutil, ray
 from stream_infer.engine.cluster import connect
@@ -21,8 +21,16 @@ class Step:
     def setup(self):
         Path(FOLDER, "pid").write_text(str(os.getpid()))
 
+def unpickled():
+    atexit.register(Path(FOLDER, "handler").write_text, "ran")
+    return Step()
+
+class Model(Step):
+    def __reduce__(self):
+        return unpickled, ()  # as a model's module is imported: before the stage is made
+
 connect()
-stage = ray.remote(Stage).remote((Step(),), None, 1, 1, 0, True)
+stage = ray.remote(Stage).remote((Model(),), None, 1, 1, 0, True)
 ray.get(stage.__ray_ready__.remote())
 worker = psutil.Process(int(Path(FOLDER, "pid").read_text()))
 del stage
@@ -37,6 +45,7 @@ def test_a_worker_takes_its_leave_and_runs_no_destructors(tmp_path: Path) -> Non
     script.write_text(f"FOLDER = {str(tmp_path)!r}\n{SCRIPT}")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, str(script)], env=environment, check=True, timeout=180)
+    assert (tmp_path / "handler").read_text() == "ran"
     log = (tmp_path / "log").read_text()
     assert "Disconnected from the local raylet" in log
     assert "Core worker is destructed" in log
