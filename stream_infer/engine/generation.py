@@ -12,7 +12,6 @@ import ray
 
 from stream_infer import crash
 from stream_infer.engine.batch import ENVELOPE, Batch
-from stream_infer.engine.farewell import awaited
 from stream_infer.engine.gate import open_gate
 from stream_infer.engine.layout import StageSpec
 from stream_infer.engine.stages import PRIMING, priming_split, through
@@ -121,12 +120,6 @@ class Generation:
         """Wait for the end; True when it came."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
-
-    def farewell(self, timeout: float) -> str | None:
-        """`join`, but hold what waits for a dependency that stays away; what that was (`farewell.awaited`)."""
-        return awaited(
-            self.join, self.ended.is_set, lambda: next(iter(self.waiting().values()), None), self.hold, timeout
-        )
 
     @property
     def reason(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from stream_infer import crash
 from stream_infer.config import Limits
 from stream_infer.engine.committer import Committer
+from stream_infer.engine.farewell import awaited
 from stream_infer.engine.generation import Generation
 from stream_infer.engine.layout import StageSpec
 from stream_infer.errors import Fatal, Retryable
@@ -113,12 +114,16 @@ class Generations:
         Returns:
             What splits waited for that stay planned because it did not come back.
         """
-        if self.current is None:
+        if (generation := self.current) is None:
             return None
         if hold:
-            self.current.hold()
-        self.current.close()
-        away = self.current.farewell(math.inf if timeout is None else timeout)
+            generation.hold()
+        generation.close()
+        away = awaited(
+            *(generation.join, generation.ended.is_set, lambda: next(iter(generation.waiting().values()), None)),
+            give_up=generation.hold,
+            timeout=math.inf if timeout is None else timeout,
+        )
         self.current = None
         self._metrics.add(m.GENERATIONS, 1, "drained")
         return away
