@@ -18,7 +18,7 @@ from ops.parts.process import free_port
 
 def measure(kit: Kit) -> Result:
     """One service: 200 events one at a time, half a minute of nothing, then splits of one record."""
-    events, rest, splits = 20, 10, 500
+    events, rest, splits = 20, 10, 200
     if not kit.quick:
         events, rest, splits = 200, 30, int(os.environ.get("STREAM_INFER_BENCH_SPLITS", "100000"))
     kit.topic("one", 1, [])
