@@ -46,10 +46,7 @@ def measure(kit: Kit) -> Result:
     result.stated(f"first event after {rest} s of nothing → visible file", f"{1000 * woken:.0f} ms")
     half = len(memory) // 2
     slope = float(np.polyfit([at / 1000 for at, _ in memory[half:]], [size / 1024 for _, size in memory[half:]], 1)[0])
-    held = (
-        "no Python object grows in number; one of malloc's arenas grew by 1.2 MB at once, and by 13 KiB per 1,000 splits "
-        "apart from that; what fills it is not found"
-    )
+    held = "no Python object grows in number; malloc's arenas do, in steps of a megabyte; what fills them is not found"
     result.at_most(
         f"driver memory over {splits:,} splits, slope of the second half", slope, 20, "KiB per 1,000 splits", held
     )

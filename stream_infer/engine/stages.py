@@ -167,14 +167,8 @@ class Stage:
 
         def in_vain(state: RetryCallState) -> bool:
             nonlocal told
-            error = state.outcome.exception() if state.outcome else None
-            dependency = getattr(error, "dependency", "other")
-            why = f"{step.name}: {error}"
             told = True
-            try:
-                return not ray.get(self._gate.waits.remote(batch.split.split_id, why, step.name, dependency))
-            except ray.exceptions.RayError:  # the gate is gone, and its generation with it
-                return False
+            return not self._may_wait(step, batch, state.outcome.exception() if state.outcome else None)
 
         def given_up(_: RetryCallState) -> Batch:
             batch.held = True
@@ -199,6 +193,15 @@ class Stage:
                 if attempt == self._attempts:
                     raise
         raise AssertionError("unreachable: attempts is at least 1")
+
+    def _may_wait(self, step: Step, batch: Batch, error: BaseException | None) -> bool:
+        """Tell the gate what the step waits for; False where nothing is waited for any more."""
+        dependency = getattr(error, "dependency", "other")
+        waits = self._gate.waits.remote(batch.split.split_id, f"{step.name}: {error}", step.name, dependency)
+        try:
+            return bool(ray.get(waits))
+        except ray.exceptions.RayError:  # the gate is gone, and its generation with it
+            return True
 
 
 def _leave() -> None:
