@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from functools import partial
+from statistics import median
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,35 +16,38 @@ from benchmarks import peer
 from benchmarks.kit import DIGEST, Kit
 from benchmarks.results import Result
 from benchmarks.texts import texts
+from benchmarks.turns import by_turns, told
 
 PARTITIONS = 4
-_RATIOS = {"quix": 3.0, "spark": 3.0, "ray_data": 4.0, "bytewax": 1.0}
+_FUSED, _THREE, _LOOP = "stream-infer, fused", "stream-infer, three stages", "one-process loop, no guarantees"
+_PEERS = {"quix": 3.0, "spark": 3.0, "ray_data": 4.0, "bytewax": 1.0}
 
 
 def measure(kit: Kit) -> Result:
-    """Loop, fused, loop, three stages, loop; then the peers over the same topic."""
-    count = 50_000 if kit.quick else 400_000
+    """Fused, three stages, loop and peers by turns, all over one topic."""
+    count, turns = (50_000, 1) if kit.quick else (400_000, 3)
     kit.topic("texts", PARTITIONS, texts(count))
     result = Result("kafka", "Kafka, real text → hash → Parquet", "records/s")
-    loops = [plain_loop(kit, count)]
-    rates = {}
-    for stages in ("fused", "three"):
-        ran = kit.run_to_end(kit.pipeline(f"kafka-{stages}", kit.kafka_source("texts"), DIGEST, stages=stages))
-        rates[stages] = count / ran.working
-        result.notes.append(f"{stages}: {ran.working:.1f} s from ready, {ran.whole:.1f} s the whole command")
-        loops.append(plain_loop(kit, count))
-    loop = sum(loops) / len(loops)
-    result.bars = {"stream-infer, fused": rates["fused"], "stream-infer, three stages": rates["three"]}
-    result.bars["one-process loop, no guarantees"] = loop
+
+    def ours(stages: str, turn: int) -> float:
+        file = kit.pipeline(f"{stages}-{turn}", kit.kafka_source("texts"), DIGEST, stages=stages)
+        return count / kit.run_to_end(file).working
+
+    def theirs(name: str, turn: int) -> float | None:
+        out = str(kit.folder / f"peer-{name}-{turn}")
+        return peer.rate(result, name, kit.broker.servers, "texts", str(count), out)
+
+    peers = {name: partial(theirs, name) for name in ({} if kit.quick else _PEERS)}
+    own = {_FUSED: partial(ours, "fused"), _THREE: partial(ours, "three"), _LOOP: lambda _: plain_loop(kit, count)}
+    rates = by_turns(turns, {**own, **peers})
+    result.bars = {name: median(found) for name, found in rates.items()}
     held = "driver and broker share the 2 cores with the workers, and the first splits are small probes"
-    result.ratio("fused ÷ loop", rates["fused"], loop, 1.3, held)
-    result.ratio("three stages ÷ loop", rates["three"], loop, 0.85, "two hand-overs a split")
-    for name, wanted in ({} if kit.quick else _RATIOS).items():
-        found = peer.rate(result, name, kit.broker.servers, "texts", str(count), str(kit.folder / f"peer-{name}"))
-        if found is not None:
-            result.bars[name] = found
-            result.ratio(f"fused ÷ {name}", rates["fused"], found, wanted, held)
-    result.notes.append(f"{count:,} texts of at most 2,000 bytes in {PARTITIONS} partitions; loops: {_shown(loops)}")
+    result.ratio_by_turns("fused ÷ loop", rates[_FUSED], rates[_LOOP], 1.3, held)
+    result.ratio_by_turns("three stages ÷ loop", rates[_THREE], rates[_LOOP], 0.85, "two hand-overs a split")
+    for name in [name for name in peers if name in rates]:
+        result.ratio_by_turns(f"fused ÷ {name}", rates[_FUSED], rates[name], _PEERS[name], held)
+    result.notes.append(f"{count:,} texts of at most 2,000 bytes in {PARTITIONS} partitions")
+    result.notes += told(rates)
     return result
 
 
@@ -72,7 +77,3 @@ def _tables(servers: str, count: int) -> Iterator[pa.Table]:
             left -= len(names)
             names, digests = [], []
     consumer.close()
-
-
-def _shown(rates: list[float]) -> str:
-    return ", ".join(f"{rate:,.0f}/s" for rate in rates)

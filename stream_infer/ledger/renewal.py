@@ -13,7 +13,8 @@ from sqlalchemy import URL, Connection, Engine, delete, insert, inspect, select
 from stream_infer import crash
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger, schema
-from stream_infer.ledger.store import UNFINISHED, connect, parse_url, translated
+from stream_infer.ledger.settings import UNFINISHED
+from stream_infer.ledger.store import connect, parse_url, translated
 
 
 @contextmanager

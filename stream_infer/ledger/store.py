@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import threading
 import time
@@ -10,7 +9,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import (
     URL,
@@ -18,10 +16,8 @@ from sqlalchemy import (
     Connection,
     Engine,
     create_engine,
-    delete,
     event,
     exc,
-    insert,
     make_url,
     select,
     update,
@@ -29,10 +25,9 @@ from sqlalchemy import (
 
 from stream_infer import crash
 from stream_infer.errors import ConfigError, Fatal, Fenced, Retryable
-from stream_infer.ledger import schema
+from stream_infer.ledger import schema, settings
 
 R = TypeVar("R")
-UNFINISHED = "rebuild"  # a setting that stands while the ledger is filled from receipts
 # An instance that is stopped in the midst of a transaction would keep its locks from all others for as long as it stands.
 # SQLite cannot be told so.
 _FROZEN_MILLISECONDS = 30_000
@@ -73,15 +68,6 @@ def parse_url(url: str) -> URL:
     except OSError as error:
         raise ConfigError(f"ledger: its folder cannot be made: {error.strerror}") from error
     return parsed.set(drivername="sqlite+pysqlite")
-
-
-def fingerprint(value: str) -> str:
-    """A setting as it is stored and shown: a URL without its credentials and with its query as a digest."""
-    if "://" not in value:
-        return value
-    parts = urlsplit(value)
-    query = hashlib.blake2b(parts.query.encode(), digest_size=8).hexdigest() if parts.query else ""
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
 @contextmanager
@@ -253,59 +239,18 @@ class Store:
     def _open(self, pipeline: Mapping[str, str]) -> None:
         """Bring schema and settings up to date; writes only where something is missing."""
         with self._reading() as connection:
-            if schema.stored_version(connection) and UNFINISHED in _settings(connection):
+            if schema.stored_version(connection) and settings.UNFINISHED in settings.stored(connection):
                 raise Fatal(
                     "the ledger was to be made anew and that did not end: run `stream-infer rebuild FILE` again"
                 )
-        given = {name: fingerprint(value) for name, value in pipeline.items()}
+        given = {name: settings.fingerprint(value) for name, value in pipeline.items()}
         with self._reading() as connection:
             ready = schema.stored_version(connection) == schema.VERSION
-            if ready and given.items() <= _settings(connection).items():
+            if ready and given.items() <= settings.stored(connection).items():
                 return
         with self._writing() as connection:
             schema.prepare(connection)
             crash.point("ledger.open.row")
             connection.execute(select(schema.state.c.epoch).with_for_update())
-            _remember(connection, given)
+            settings.remember(connection, given)
         crash.point("ledger.open.committed")
-
-
-def _settings(connection: Connection) -> dict[str, str]:
-    return {row.name: row.value for row in connection.execute(select(schema.settings))}
-
-
-def _remember(connection: Connection, given: Mapping[str, str]) -> None:
-    stored = _settings(connection)
-    changed = sorted(name for name in given.keys() & stored.keys() if given[name] != stored[name])
-    renamed = _renamed(given, stored)
-    if (changed or renamed) and connection.scalar(select(schema.splits.c.seq).limit(1)) is not None:
-        if changed:
-            was = f"{changed[0]} was {stored[changed[0]]!r} when this ledger planned its work"
-        elif renamed:
-            was = (
-                f"{renamed[0]} was named {renamed[1]} when this ledger planned its work (if it is another one, "
-                f"keep {renamed[1]} in the file as well)"
-            )
-        raise Fatal(f"{was}: restore the setting, or start afresh with a new ledger URL and a new sink URL")
-    connection.execute(delete(schema.settings).where(schema.settings.c.name.in_(given)))
-    rows = [{"name": name, "value": value} for name, value in given.items()]
-    if rows:
-        connection.execute(insert(schema.settings), rows)
-
-
-def _renamed(given: Mapping[str, str], stored: Mapping[str, str]) -> tuple[str, str] | tuple[()]:
-    """(new, old) group of settings, such as ``sources.inbox``, that only changed its name: its work would be done twice."""
-
-    def groups(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        for name, value in settings.items():
-            group, _, last = name.rpartition(".")
-            found.setdefault(group, {})[last] = value
-        return found
-
-    now, then = groups(given), groups(stored)
-    for new in sorted(now.keys() - then.keys()):
-        for old in sorted(then.keys() - now.keys()):
-            if now[new] == then[old]:
-                return new, old
-    return ()

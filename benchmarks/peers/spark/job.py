@@ -13,10 +13,19 @@ servers, topic, count, folder = sys.argv[1:]
 here = Path(__file__).parent
 jars = Path(sys.prefix) / "kafka-jars"
 if not jars.exists():
-    copy = ["mvn", "-q", "-B", "-f", str(here / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
-    subprocess.run(
-        [*copy, "-DincludeScope=runtime", "-DexcludeArtifactIds=hadoop-client-api,hadoop-client-runtime"], check=True
-    )
+    draft = jars.with_suffix(".part")
+    copy = [
+        "mvn",
+        "-q",
+        "-B",
+        "-f",
+        str(here / "pom.xml"),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={draft}",
+    ]
+    copy += ["-DincludeScope=runtime", "-DexcludeArtifactIds=hadoop-client-api,hadoop-client-runtime"]
+    subprocess.run(copy, check=True, stdout=sys.stderr)  # colour codes of its own would stand before the figures
+    draft.rename(jars)
 wanted = ("spark-sql-kafka", "spark-token-provider", "kafka-clients", "commons-pool2")
 paths = ",".join(str(path) for path in jars.glob("*.jar") if path.name.startswith(wanted))
 spark = (

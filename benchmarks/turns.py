@@ -1,0 +1,28 @@
+"""Competitors by turns: a machine that slows down for a minute slows all of a turn down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+
+def by_turns(count: int, jobs: Mapping[str, Callable[[int], float | None]]) -> dict[str, list[float]]:
+    """Each job's rates, one of each turn; the jobs of a turn follow one another.
+
+    Args:
+        jobs: what each is called, and what runs it once, given the turn's number. One that answers None could not be run: it is
+            not tried again and has no rates.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(count):
+        for name in list(rates):
+            found = jobs[name](turn)
+            if found is None:
+                del rates[name]
+            else:
+                rates[name].append(found)
+    return rates
+
+
+def told(rates: Mapping[str, list[float]]) -> list[str]:
+    """A note for each job with its rate of each turn."""
+    return [f"{name}, by turn: {', '.join(f'{rate:,.0f}' for rate in found)}" for name, found in rates.items()]
