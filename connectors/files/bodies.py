@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -25,17 +26,28 @@ def body(found: Any) -> memoryview:
     return content
 
 
-def pour(found: Any, into: memoryview) -> None:
-    """Put the body of a GET there. Raises ValueError when it does not fill it, or overflows it."""
+def pour(found: Any, into: memoryview, least: float = 0.0, judged: int = 0) -> int:
+    """Put the body of a GET there, and say how many bytes came.
+
+    Args:
+        least: bytes per second; a body that came slower than that is left where it stands once ``judged`` bytes are there.
+
+    Raises:
+        ValueError: it does not fill it, or overflows it.
+    """
+    started = time.monotonic()
     at = 0
     for chunk in found.stream(min_chunk_size=_CHUNK):
         end = at + len(chunk)
         if end > len(into):
             raise ValueError(f"more than {len(into)} bytes came")
         into[at:end] = memoryview(chunk).cast("B")
+        if at < judged <= end and end < least * (time.monotonic() - started):
+            return end
         at = end
     if at != len(into):
         raise ValueError(f"{at} of {len(into)} bytes came")
+    return at
 
 
 def fresh(size: int) -> memoryview:

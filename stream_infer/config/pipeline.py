@@ -72,7 +72,7 @@ class Limits(Settings):
     freshness: Seconds = 1.0
     idle_after: Seconds = 600.0
     split_records: int = Field(default=50_000, ge=1, description="most records of one split")
-    split_bytes: Bytes = 64 * 2**20
+    split_bytes: Bytes = 128 * 2**20
     split_timeout: Seconds | None = Field(
         default=600.0,
         description="a worker busy with one step of one split for longer is killed, and the split divided until the record "

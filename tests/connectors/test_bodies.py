@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -50,11 +49,13 @@ def store(server: S3Server) -> Store:
     return open_store("s3://bucket/", config.Storage(**server.storage()))
 
 
+@pytest.mark.parametrize("fast", [0, float("inf")])
 @pytest.mark.parametrize("size", [0, 1, 300_000, 1_048_576, 1_048_577, 5_000_000])
-def test_a_large_object_comes_in_parts_and_is_the_one_that_was_planned(
-    server: S3Server, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+def test_a_large_object_comes_whole_or_in_parts_and_is_the_one_that_was_planned(
+    server: S3Server, store: Store, monkeypatch: pytest.MonkeyPatch, size: int, fast: float
 ) -> None:
     monkeypatch.setattr(objects, "_PART", 2**20)
+    monkeypatch.setattr(objects, "_FAST", fast)
     content = hashlib.shake_128(b"x").digest(size)
     server.client().put_object(Bucket="bucket", Key="large", Body=content)
     item = store.head("large")
@@ -67,3 +68,32 @@ def test_a_large_object_comes_in_parts_and_is_the_one_that_was_planned(
     server.client().delete_object(Bucket="bucket", Key="large")
     with pytest.raises(Lost, match="not there"):
         store.get("large", item.version, item.size)
+
+
+def test_only_a_store_whose_connections_are_slow_is_asked_for_parts(
+    server: S3Server, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = hashlib.shake_128(b"y").digest(5_000_000)
+    server.client().put_object(Bucket="bucket", Key="large", Body=content)
+    item = store.head("large")
+    assert item is not None
+    asked: list[bool] = []
+
+    def get(client: object, key: str, *, options: dict[str, object]) -> object:
+        asked.append("range" in options)
+        return obstore_get(client, key, options=options)
+
+    obstore_get = objects.obstore.get
+    monkeypatch.setattr(objects.obstore, "get", get)
+    monkeypatch.setattr(objects, "_PART", 2**20)
+    whole, parts = [False], [True] * 5
+    for fast, wanted in [(0, whole), (0, whole), (float("inf"), [False, *parts[1:]]), (0, parts)]:
+        monkeypatch.setattr(objects, "_FAST", fast)
+        assert bytes(store.get("large", item.version, item.size)) == content
+        assert asked == wanted
+        asked.clear()
+    for _ in range(objects._TRY_AGAIN - 2):
+        store.get("large", item.version, item.size)
+    asked.clear()
+    store.get("large", item.version, item.size)
+    assert asked == whole, "a store that has become fast is noticed"
