@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -40,6 +40,13 @@ class Result:
     notes: list[str] = field(default_factory=list)
     measured: str = ""
     elsewhere: bool = False
+
+    def take(self, rates: Mapping[str, Sequence[float]]) -> None:
+        """The medians of the turns become the bars, the turns notes."""
+        self.bars = {name: median(found) for name, found in rates.items()}
+        self.notes += [
+            f"{name}, by turn: {', '.join(f'{rate:,.0f}' for rate in found)}" for name, found in rates.items()
+        ]
 
     def ratio(self, work: str, ours: float, theirs: float, target: float, held_back_by: str = "") -> None:
         """A check of ours over theirs, both measured in this run."""

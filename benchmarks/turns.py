@@ -21,8 +21,3 @@ def by_turns(count: int, jobs: Mapping[str, Callable[[int], float | None]]) -> d
             else:
                 rates[name].append(found)
     return rates
-
-
-def told(rates: Mapping[str, list[float]]) -> list[str]:
-    """A note for each job with its rate of each turn."""
-    return [f"{name}, by turn: {', '.join(f'{rate:,.0f}' for rate in found)}" for name, found in rates.items()]

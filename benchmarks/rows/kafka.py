@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Iterator
 from functools import partial
-from statistics import median
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ from benchmarks import peer
 from benchmarks.kit import DIGEST, Kit
 from benchmarks.results import Result
 from benchmarks.texts import texts
-from benchmarks.turns import by_turns, told
+from benchmarks.turns import by_turns
 
 PARTITIONS = 4
 _FUSED, _THREE, _LOOP = "stream-infer, fused", "stream-infer, three stages", "one-process loop, no guarantees"
@@ -40,14 +39,13 @@ def measure(kit: Kit) -> Result:
     peers = {name: partial(theirs, name) for name in ({} if kit.quick else _PEERS)}
     own = {_FUSED: partial(ours, "fused"), _THREE: partial(ours, "three"), _LOOP: lambda _: plain_loop(kit, count)}
     rates = by_turns(turns, {**own, **peers})
-    result.bars = {name: median(found) for name, found in rates.items()}
+    result.take(rates)
     held = "driver and broker share the 2 cores with the workers, and the first splits are small probes"
     result.ratio_by_turns("fused ÷ loop", rates[_FUSED], rates[_LOOP], 1.3, held)
     result.ratio_by_turns("three stages ÷ loop", rates[_THREE], rates[_LOOP], 0.85, "two hand-overs a split")
     for name in [name for name in peers if name in rates]:
         result.ratio_by_turns(f"fused ÷ {name}", rates[_FUSED], rates[name], _PEERS[name], held)
     result.notes.append(f"{count:,} texts of at most 2,000 bytes in {PARTITIONS} partitions")
-    result.notes += told(rates)
     return result
 
 

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.kit import Kit
-from benchmarks.results import Result
+from benchmarks.results import OURS, Result
 from benchmarks.texts import documents
+from benchmarks.turns import by_turns
 from ops.demo.run import model_folder
 
 _LONGEST = 256  # tokens
 
 
 def measure(kit: Kit) -> Result:
-    """A loop over sorted batches, the service, the sorted loop again; then the loop over batches as they come."""
+    """The service and torch loops over sorted batches and over batches as they come, by turns."""
     import torch
 
-    count = 96 if kit.quick else 1024
+    count, turns = (96, 1) if kit.quick else (1024, 3)
     texts = documents(count)
     kit.topic("documents", 1, (text.encode() for text in texts))
-    model = {"kind": "transformers", "task": "feature-extraction", "path": str(model_folder()), "input": "text"}
-    file = kit.pipeline("minilm", kit.kafka_source("documents"), {**model, "options": {"max_length": _LONGEST}})
-    before = _loop(texts, by_length=True)
-    ours = count / kit.run_to_end(file).working
-    after = _loop(texts, by_length=True)
-    as_they_come = _loop(texts, by_length=False)
-    hand = (before + after) / 2
+    model: dict[str, Any] = {
+        "kind": "transformers",
+        "task": "feature-extraction",
+        "path": str(model_folder()),
+        "input": "text",
+    }
+    model["options"] = {"max_length": _LONGEST}
+
+    def ours(turn: int) -> float:
+        return count / kit.run_to_end(kit.pipeline(f"minilm-{turn}", kit.kafka_source("documents"), model)).working
+
+    by_length, as_they_come = "torch, sorted by length", "torch, batches of 32"
+    loops = {by_length: lambda _: _loop(texts, by_length=True), as_they_come: lambda _: _loop(texts, by_length=False)}
+    rates = by_turns(turns, {OURS: ours, **loops})
     result = Result("minilm", "MiniLM embeddings of texts of varied length", "texts/s")
-    result.bars = {"stream-infer": ours, "torch, sorted by length": hand, "torch, batches of 32": as_they_come}
+    result.take(rates)
     held = "splits of some dozen texts pad more than batches out of all texts; the driver takes a twentieth of the CPU"
-    result.ratio("÷ torch loop over length-sorted batches", ours, hand, 0.95, held)
-    result.ratio("÷ torch loop over batches of 32 as they come", ours, as_they_come, 2.3, held)
+    result.ratio_by_turns("÷ torch loop over length-sorted batches", rates[OURS], rates[by_length], 0.95, held)
+    result.ratio_by_turns("÷ torch loop over batches of 32 as they come", rates[OURS], rates[as_they_come], 2.3, held)
     result.notes.append(
         f"{count} docstrings, at most {_LONGEST} tokens, {torch.get_num_threads()} threads in the loops"
     )

@@ -9,7 +9,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import obstore
@@ -21,7 +20,7 @@ from benchmarks import peer
 from benchmarks.kit import DIGEST, Kit
 from benchmarks.results import OURS, Result
 from benchmarks.texts import texts
-from benchmarks.turns import by_turns, told
+from benchmarks.turns import by_turns
 
 _AT_ONCE = 64
 _PEERS = {"daft": 1.7, "ray_data": 4.0}
@@ -44,12 +43,12 @@ def small(kit: Kit) -> Result:
     loop = "asyncio + obstore loop"
     own = {OURS: ours, loop: lambda _: count / asyncio.run(_loop(kit, "small", kit.folder / "small.parquet"))}
     rates = by_turns(turns, {**own, **peers})
-    result.bars = {name: median(found) for name, found in rates.items()}
+    result.take(rates)
     held = "the S3 server takes about half of the CPU of each object and obstore most of the rest: no client gains much here"
     result.ratio_by_turns(f"÷ {loop}", rates[OURS], rates[loop], 0.80, held)
     for name in [name for name in peers if name in rates]:
         result.ratio_by_turns(f"÷ {name}", rates[OURS], rates[name], _PEERS[name], held)
-    result.notes += [f"{count:,} objects of 500 bytes", *told(rates)]
+    result.notes.append(f"{count:,} objects of 500 bytes")
     return result
 
 
@@ -71,7 +70,7 @@ def large(kit: Kit) -> Result:
 
     gets = "obstore GET, 16 at once"
     rates = by_turns(1 if kit.quick else 3, {OURS: ours, gets: lambda _: total / asyncio.run(_gets(kit, "large"))})
-    result.bars = {name: median(found) for name, found in rates.items()}
+    result.take(rates)
     held = (
         "the loop only counts bytes; driver, gate and Ray's own processes take a sixth of the CPU, and the second worker still starts "
         "while the first has begun: both weigh much in two seconds"
@@ -79,7 +78,7 @@ def large(kit: Kit) -> Result:
     result.ratio_by_turns("÷ obstore GET at full concurrency", rates[OURS], rates[gets], 0.85, held)
     held = "a split of large objects is held whole"
     result.at_most("peak memory of all processes", max(peaks), 1.5, "GiB", held)
-    result.notes += [f"{len(sizes)} objects, {total / 1e3:.1f} GB, limits.in_flight 512 MiB", *told(rates)]
+    result.notes.append(f"{len(sizes)} objects, {total / 1e3:.1f} GB, limits.in_flight 512 MiB")
     return result
 
 

@@ -6,14 +6,13 @@ import io
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from benchmarks.kit import Kit
 from benchmarks.results import OURS, Result
-from benchmarks.turns import by_turns, told
+from benchmarks.turns import by_turns
 
 
 def measure(kit: Kit) -> Result:
@@ -31,11 +30,10 @@ def measure(kit: Kit) -> Result:
 
     rates = by_turns(turns, {OURS: ours, loop: lambda _: _loop(folder, weights)})
     result = Result("vision", "JPEG → resize → small ViT", "images/s")
-    result.bars = {name: median(found) for name, found in rates.items()}
+    result.take(rates)
     held = "two replicas and two readers share what the loop has for two processes; the driver takes a twentieth of the CPU"
     result.ratio_by_turns("÷ hand-written torch loop", rates[OURS], rates[loop], 0.95, held)
     result.notes.append(f"{count} JPEGs of 640 x 480; a ViT of 6 layers of width 192 with random weights, 224 x 224")
-    result.notes += told(rates)
     return result
 
 

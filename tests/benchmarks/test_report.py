@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +16,7 @@ from benchmarks.kit import Kit
 from benchmarks.report import table
 from benchmarks.results import Result
 from benchmarks.rows import gpu
+from benchmarks.turns import by_turns
 from stream_infer.telemetry.gpu import Gpus
 
 
@@ -27,6 +29,37 @@ def test_a_missed_target_and_a_peer_without_a_figure_stay_in_the_table() -> None
     assert "| row | ÷ loop | 1.20 | ≥ 1.3 | **missed** | two hand-overs |" in shown
     assert "| row | idle | 2 % | ≤ 3 % | met |  |" in shown
     assert "| row | peer x | no figure | stated |  | does not install |" in shown
+
+
+def test_competitors_run_by_turns_and_one_that_cannot_be_run_is_left_out() -> None:
+    ran: list[tuple[str, int]] = []
+
+    def job(name: str, rates: list[float | None]) -> Callable[[int], float | None]:
+        def run(turn: int) -> float | None:
+            ran.append((name, turn))
+            return rates[turn]
+
+        return run
+
+    rates = by_turns(
+        3, {"ours": job("ours", [1, 2, 9]), "gone": job("gone", [1, None]), "loop": job("loop", [2, 2, 3])}
+    )
+    assert rates == {"ours": [1, 2, 9], "loop": [2, 2, 3]}
+    assert ran == [
+        ("ours", 0),
+        ("gone", 0),
+        ("loop", 0),
+        ("ours", 1),
+        ("gone", 1),
+        ("loop", 1),
+        ("ours", 2),
+        ("loop", 2),
+    ]
+    result = Result("row", "A row", "records/s")
+    result.take(rates)
+    result.ratio_by_turns("÷ loop", rates["ours"], rates["loop"], 1.1, "luck")
+    assert result.bars == {"ours": 2, "loop": 2}
+    assert "| row | ÷ loop | 1.00 (0.50 to 3.00) | ≥ 1.1 | **missed** | luck |" in table([result])
 
 
 def test_a_chart_is_valid_and_in_proportion() -> None:
