@@ -139,6 +139,7 @@ def test_a_topic_made_again_stops_the_source_or_is_adopted(
     admin = KafkaAdminClient(bootstrap_servers=kafka)
     admin.delete_topics([topic])
     _until(lambda: topic not in admin.list_topics())
+    admin.close()
     kafka_topic(name=topic)
     _send(kafka, topic, b"new")
     source = _kafka(kafka, topic)

@@ -126,7 +126,7 @@ def test_a_raising_and_a_killing_record_are_rejected_and_all_others_delivered(
     producer = KafkaProducer(bootstrap_servers=kafka)
     for value in (b"raise me", b"kill me"):
         producer.send(topic, value=value)
-    producer.flush()
+    producer.close()
     file = _pipeline(tmp_path, kafka, topic, bucket, s3, limits={"attempts": 2})
     _run(file)
     rejects = {reject["record_id"].split("/", 3)[3]: reject for reject in _json("rejects", str(file), "list")}
