@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.results import Result
 
-_WIDTH, _LEFT, _BAR, _GAP = 720, 230, 22, 10
+_WIDTH, _LEFT, _BAR, _GAP = 780, 280, 22, 10
 _STYLE = (
     "text{font:14px system-ui,sans-serif;fill:#222}.o{fill:#0b7a75}.p{fill:#9aa5b1}"
     "@media(prefers-color-scheme:dark){text{fill:#eee}.o{fill:#2ec4b6}.p{fill:#66717d}}"
@@ -29,6 +29,10 @@ def bar_chart(result: Result) -> str:
         lines += [
             f'<text x="{_LEFT - 8}" y="{top + 16}" text-anchor="end">{escape(label)}</text>',
             f'<rect class="{kind}" x="{_LEFT}" y="{top}" width="{length:.1f}" height="{_BAR}" rx="3"/>',
-            f'<text x="{_LEFT + length + 6:.1f}" y="{top + 16}">{value:,.4g}</text>',
+            f'<text x="{_LEFT + length + 6:.1f}" y="{top + 16}">{_shown(value)}</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

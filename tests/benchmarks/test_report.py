@@ -67,6 +67,9 @@ def test_a_chart_is_valid_and_in_proportion() -> None:
     bars = ElementTree.fromstring(bar_chart(result)).findall("{http://www.w3.org/2000/svg}rect")
     ours, loop = (float(bar.attrib["width"]) for bar in bars)
     assert abs(loop - 2 * ours) < 0.2
+    assert ">123,456</text>" in bar_chart(
+        Result("row", "Fast", "records/s", {"stream-infer": 123_456.4, "loop": 6.54321})
+    )
     assert [bar.attrib["class"] for bar in bars] == ["o", "p"]
 
 
