@@ -40,7 +40,10 @@ def measure(kit: Kit) -> Result:
     own = {_FUSED: partial(ours, "fused"), _THREE: partial(ours, "three"), _LOOP: lambda _: plain_loop(kit, count)}
     rates = by_turns(turns, {**own, **peers})
     result.take(rates)
-    held = "driver and broker share the 2 cores with the workers, and the first splits are small probes"
+    held = (
+        "the first splits are small probes, and the second worker still starts while the first has begun: that weighs much in two "
+        "seconds (row telemetry has four times as many texts and a higher rate)"
+    )
     result.ratio_by_turns("fused ÷ loop", rates[_FUSED], rates[_LOOP], 1.3, held)
     result.ratio_by_turns("three stages ÷ loop", rates[_THREE], rates[_LOOP], 0.85, "two hand-overs a split")
     for name in [name for name in peers if name in rates]:
