@@ -46,8 +46,9 @@ def measure(kit: Kit) -> Result:
     )
     result.ratio_by_turns("fused ÷ loop", rates[_FUSED], rates[_LOOP], 1.3, held)
     result.ratio_by_turns("three stages ÷ loop", rates[_THREE], rates[_LOOP], 0.85, "two hand-overs a split")
-    for name in [name for name in peers if name in rates]:
-        result.ratio_by_turns(f"fused ÷ {name}", rates[_FUSED], rates[name], _PEERS[name], held)
+    for name in peers:
+        if name in rates:
+            result.ratio_by_turns(f"fused ÷ {name}", rates[_FUSED], rates[name], _PEERS[name], held)
     result.notes.append(f"{count:,} texts of at most 2,000 bytes in {PARTITIONS} partitions")
     return result
 

@@ -120,8 +120,10 @@ class Generations:
             generation.hold()
         generation.close()
         away = awaited(
-            *(generation.join, generation.ended.is_set, lambda: next(iter(generation.waiting().values()), None)),
-            give_up=generation.hold,
+            generation.join,
+            generation.ended.is_set,
+            lambda: next(iter(generation.waiting().values()), None),
+            generation.hold,
             timeout=math.inf if timeout is None else timeout,
         )
         self.current = None
