@@ -19,7 +19,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@# processes would compile all it imports, which takes longer than the rest of the start
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q stream_infer connectors ops
+	@$(BIN)/python -m compileall -q stream_infer
 	@touch $@
 	@$(MAKE) --no-print-directory parts
 

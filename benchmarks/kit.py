@@ -23,8 +23,8 @@ import yaml
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ops.parts import Broker, S3Server, start_kafka, start_s3
-from ops.parts.process import stop
+from stream_infer.ops.parts import Broker, S3Server, start_kafka, start_s3
+from stream_infer.ops.parts.process import stop
 
 ROOT = Path(__file__).parents[1]
 DIGEST = {"kind": "python", "python": "benchmarks.digests:Digest"}
@@ -115,7 +115,7 @@ def start(file: Path, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
     """``stream-infer run FILE``, in a process group of its own."""
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     environment = {**os.environ, **path, **options.pop("env", {})}
-    command = [sys.executable, "-m", "ops.cli", "run", str(file), *arguments]
+    command = [sys.executable, "-m", "stream_infer.ops.cli", "run", str(file), *arguments]
     return subprocess.Popen(command, env=environment, start_new_session=True, **options)
 
 

@@ -31,8 +31,8 @@ from pathlib import Path
 
 from benchmarks.kit import Kit, produce, start, until
 from benchmarks.rows.ledger import fill
-from ops.parts.process import Server, free_port, stop
 from stream_infer.ledger import Ledger
+from stream_infer.ops.parts.process import Server, free_port, stop
 
 _SPLIT = 100  # records
 _FEED = 3_000  # records before each start: more than it can do until it is killed

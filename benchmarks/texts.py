@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from ops.demo.texts import docstrings
+from stream_infer.ops.demo.texts import docstrings
 
 _KEPT = 100_000
 

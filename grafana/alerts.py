@@ -172,9 +172,9 @@ ALERTS: Final = (
         "a database that is slow or locked",
     ),
     Alert(
-        "StreamInferStormStopped",
+        "StreamInferCircuitBreakerOpen",
         # the service ends soon after it says so
-        f"{total(m.STORM_STOPPED, f'max_over_time({NOW.of(m.STORM_STOPPED)}[10m])', *TARGET, how='max')} > 0",
+        f"{total(m.CIRCUIT_BREAKER_OPEN, f'max_over_time({NOW.of(m.CIRCUIT_BREAKER_OPEN)}[10m])', *TARGET, how='max')} > 0",
         "0m",
         "critical",
         "{{ $labels.instance }}: the line stands because everything fails",

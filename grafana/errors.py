@@ -32,7 +32,7 @@ _TOTALS = (
         "Line stands",
         "1 while the line stands because everything fails: nothing is rejected until a person has looked.",
         "short",
-        Query(f"max({D.of(m.STORM_STOPPED)})", "stopped"),
+        Query(f"max({D.of(m.CIRCUIT_BREAKER_OPEN)})", "stopped"),
         steps=green_below(1, 1),
         says={"0": "no", "1": "yes"},
     ),
@@ -40,7 +40,7 @@ _TOTALS = (
         "Failed executions",
         "Executions that ended in a failure, over the range shown. The next one took over.",
         "short",
-        Query(D.increase(m.GENERATIONS, over=_RANGE, end="failed"), "executions"),
+        Query(D.increase(m.EXECUTIONS, over=_RANGE, end="failed"), "executions"),
         steps=green_below(1, 10),
     ),
     number(
@@ -142,7 +142,7 @@ _TRIES = (
         "Executions ended",
         "Executions by how they ended: rotated (old), idle (nothing to do), failed, drained (stopped).",
         "cps",
-        Query(D.rate(m.GENERATIONS, "end"), "{{end}}"),
+        Query(D.rate(m.EXECUTIONS, "end"), "{{end}}"),
         w=12,
     ),
 )

@@ -130,10 +130,10 @@ _EXECUTION = (
         w=6,
     ),
     lines(
-        "Generation",
+        "Execution",
         "Number of the running execution; 0 while none runs (nothing to do, or backing off).",
         "short",
-        Query(total(m.GENERATION, D.of(m.GENERATION), "instance", how="max"), "{{instance}}"),
+        Query(total(m.EXECUTION, D.of(m.EXECUTION), "instance", how="max"), "{{instance}}"),
         w=6,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from prometheus_client.utils import floatToGoString
 
-from stream_infer.telemetry.declared import Metric
+from stream_infer.telemetry.metric_spec import Metric
 
 Part = Literal["", "bucket", "sum", "count"]
 # what the scraper adds to every series

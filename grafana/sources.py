@@ -8,7 +8,7 @@ from grafana.panels import Board, Query, green_below, green_from, lines, number
 from grafana.queries import DASHBOARD as D
 from grafana.queries import total
 from stream_infer.telemetry import metrics as m
-from stream_infer.telemetry.declared import Metric
+from stream_infer.telemetry.metric_spec import Metric
 
 _PARTITION: Final = ("source", "topic", "partition")
 _NAMED: Final = "{{source}} {{topic}}/{{partition}}"

@@ -19,9 +19,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.logs import log_to, tame_ray
 from stream_infer import config
 from stream_infer.errors import ConfigError, Retryable, StreamInferError
+from stream_infer.ops.logs import log_to, tame_ray
 from stream_infer.rejects import State
 from stream_infer.search_path import importable, search_path
 
@@ -56,16 +56,16 @@ def run(
     """
     settings = config.load(file)
     log_to(err, settings.telemetry.logs, config.Redactor(settings))
-    from stream_infer.engine.cluster import connect
+    from stream_infer.execution.cluster import connect
 
     tame_ray()
 
     # Ray starts processes and waits for them; meanwhile the rest can be imported.
-    importing = threading.Thread(target=import_module, args=("ops.service",), name="importing")
+    importing = threading.Thread(target=import_module, args=("stream_infer.ops.service",), name="importing")
     importing.start()
     connect()
     importing.join()
-    from ops.service import serving
+    from stream_infer.ops.service import serving
     from stream_infer.pipeline import Pipeline
 
     tame_ray()
@@ -120,7 +120,7 @@ def where(
     as_json: Json = False,
 ) -> None:
     """Tell what became of a record or an object. Exit 1 when it was never planned."""
-    from ops.watch.search import absent, search
+    from stream_infer.ops.watch.search import absent, search
 
     with contextlib.closing(_pipeline(file)) as pipeline:
         found = search(pipeline.settings, pipeline.ledger(), name)
@@ -159,8 +159,8 @@ def rejects(
     as_json: Json = False,
 ) -> None:
     """List the records that could not be processed, show why, or have them processed again."""
-    from ops import rejects as views
-    from ops.watch import words
+    from stream_infer.ops import rejects as views
+    from stream_infer.ops.watch import formatting
 
     chosen = views.chosen(source, error, since, until, records or (), state)
     with contextlib.closing(_pipeline(file)) as pipeline:
@@ -179,14 +179,14 @@ def rejects(
         return
     for item in found:
         out.print(views.in_words(item), highlight=False, markup=False)
-    out.print(words.count(len(found), "reject") if found else "no rejects", style="dim")
+    out.print(formatting.count(len(found), "reject") if found else "no rejects", style="dim")
 
 
 @app.command()
 def doctor(file: File, as_json: Json = False) -> None:
     """Say whether it is well, and if not, who is guilty and what to do. Exit 1 when something is bad."""
-    from ops.watch.commands import doctor as examined
-    from ops.watch.terminal import verdict
+    from stream_infer.ops.watch.commands import doctor as examined
+    from stream_infer.ops.watch.terminal import verdict
 
     findings, told_by = examined(file)
     if as_json:
@@ -203,7 +203,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="show it once and end, as where there is no terminal")] = False,
 ) -> None:
     """Watch the running service: stages, sources, rates and the doctor's verdict. Ctrl-C leaves."""
-    from ops.watch.commands import top as watched
+    from stream_infer.ops.watch.commands import top as watched
 
     watched(file, out, once=once)
 
@@ -246,7 +246,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="keep the folder with its files and logs")] = False,
 ) -> None:
     """Show the whole way, from a Kafka broker and an S3 server to a search over embeddings. Leaves nothing running."""
-    from ops.demo import run_demo
+    from stream_infer.ops.demo import run_demo
 
     raise typer.Exit(run_demo(out, keep=keep))
 

@@ -21,7 +21,7 @@ _RAY = "_ray_timestamp_ns"  # Ray puts it on every record
 def log_to(console: Console, kind: Literal["auto", "json", "text"], redact: Callable[[str], str]) -> None:
     """Send the logs of this process to stderr.
 
-    Lines know what they speak of: ``source``, ``split``, ``coordinate``, ``trace_id``, ``generation`` are fields of their
+    Lines know what they speak of: ``source``, ``split``, ``coordinate``, ``trace_id``, ``execution`` are fields of their
     own in JSON. No line stands for a record that went well.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from stream_infer.intervals import Intervals
 from stream_infer.rejects import Original, Told
-from stream_infer.spans import Extent
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
 ORIGINS: Final = 512  # producers' spans that are kept of one split: they travel with it
@@ -101,7 +101,7 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PartitionStatus:
     """One partition of a log that a source reads.
 
     Attributes:
@@ -150,7 +150,7 @@ class Source(Protocol):
         """What is waiting, as of the last look."""
         ...
 
-    def places(self, prefix: Mapping[str, int]) -> Sequence[Place]:
+    def places(self, prefix: Mapping[str, int]) -> Sequence[PartitionStatus]:
         """Partitions of the logs it reads, none where it reads no log. Called about once a second; asks nobody.
 
         ``prefix`` is as for `committed`.
@@ -180,7 +180,7 @@ class Source(Protocol):
         """
         ...
 
-    def extent(self, split: Split) -> Extent:
+    def intervals(self, split: Split) -> Intervals:
         """What the split reads, as ranges by key (a partition's offsets, an object's rows); two splits with nothing
         in common have ranges with nothing in common."""
         ...

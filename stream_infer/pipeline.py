@@ -23,26 +23,26 @@ from tenacity import (
 )
 
 from stream_infer import config
-from stream_infer.audit import Audit, audit
 from stream_infer.contracts import RejectTarget, Sink, Source
-from stream_infer.engine.cluster import connect
-from stream_infer.engine.layout import StageSpec, plan_stages
-from stream_infer.engine.publisher import Publisher, Samples
-from stream_infer.engine.standby import Standby, owning
-from stream_infer.engine.steps import InferStep, ReadStep, WriteStep
-from stream_infer.engine.supervisor import Supervisor
+from stream_infer.driver.publisher import Publisher, Samples
+from stream_infer.driver.standby import Standby, owning
+from stream_infer.driver.supervisor import Supervisor
 from stream_infer.errors import Fatal, Retryable
+from stream_infer.execution.cluster import connect
+from stream_infer.execution.pools import PoolSpec, plan_pools
 from stream_infer.ledger import Ledger
 from stream_infer.ledger.renewal import renewed
+from stream_infer.maintenance.audit import Audit, audit
+from stream_infer.maintenance.rebuild import Rebuilt, rebuild, settled
+from stream_infer.maintenance.rollback_check import refuse_older_ledger
 from stream_infer.models import build_model, model_name
 from stream_infer.plugins import build_reject_targets, build_sink, build_source
-from stream_infer.rebuild import Rebuilt, rebuild, settled
 from stream_infer.rejects import Rejected, RejectFilter
 from stream_infer.search_path import search_path
-from stream_infer.stale import refuse_older_ledger
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import tracing
+from stream_infer.worker.stages import InferStep, ReadStep, WriteStep
 
 log = logging.getLogger(__name__)
 ALL = RejectFilter()
@@ -233,7 +233,7 @@ class Pipeline:
             with attempt:
                 refuse_older_ledger(ledger, sink, names)
 
-    def _stages(self, sources: list[Source], sink: Sink) -> list[StageSpec]:
+    def _stages(self, sources: list[Source], sink: Sink) -> list[PoolSpec]:
         settings = self.settings
         model = build_model(settings.model)
         readers = {source.name: source.reader() for source in sources}
@@ -243,7 +243,7 @@ class Pipeline:
             raise Fatal(
                 f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {room.gpus}; write gpus: 0"
             )
-        return plan_stages(
+        return plan_pools(
             settings,
             ReadStep(readers, settings.preprocess, model, settings.sink.keep, search_path(), settings.limits.decoded),
             InferStep(model, settings.model.batch, settings.sink.keep, device),

@@ -16,9 +16,9 @@ import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ops.parts import PartMissing, S3Server, start_kafka, start_postgres, start_s3
-from ops.parts.process import Server, free_port
 from stream_infer.config import Storage
+from stream_infer.ops.parts import PartMissing, S3Server, start_kafka, start_postgres, start_s3
+from stream_infer.ops.parts.process import Server, free_port
 
 # a shared machine is slow at times; that is no failure
 hypothesis.settings.register_profile("shared", deadline=None)

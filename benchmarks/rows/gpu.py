@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 
 from benchmarks.kit import Kit, every
 from benchmarks.results import Result
-from ops.demo.run import model_folder
-from ops.demo.texts import docstrings
 from stream_infer.config import Batch, TransformersModel
 from stream_infer.models import run_batched
 from stream_infer.models.batching import micro_batches
 from stream_infer.models.text_tasks import IDS
 from stream_infer.models.transformers_text import TextModel
+from stream_infer.ops.demo.run import model_folder
+from stream_infer.ops.demo.texts import docstrings
 from stream_infer.telemetry.gpu import Gpus
 
 _LONGEST = 256  # tokens

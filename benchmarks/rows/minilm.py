@@ -10,7 +10,7 @@ from benchmarks.kit import Kit
 from benchmarks.results import OURS, Result
 from benchmarks.texts import documents
 from benchmarks.turns import by_turns
-from ops.demo.run import model_folder
+from stream_infer.ops.demo.run import model_folder
 
 _LONGEST = 256  # tokens
 

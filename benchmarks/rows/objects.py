@@ -111,10 +111,10 @@ def _store(kit: Kit, bucket: str) -> S3Store:
 
 async def _loop(kit: Kit, bucket: str, file: Path) -> float:
     started = time.perf_counter()
-    store, gate = _store(kit, bucket), asyncio.Semaphore(_AT_ONCE)
+    store, tracker = _store(kit, bucket), asyncio.Semaphore(_AT_ONCE)
 
     async def one(key: str) -> tuple[str, str]:
-        async with gate:
+        async with tracker:
             body = bytes(await (await store.get_async(key)).bytes_async())
         return key, hashlib.sha256(body).hexdigest()
 
@@ -126,10 +126,10 @@ async def _loop(kit: Kit, bucket: str, file: Path) -> float:
 
 async def _gets(kit: Kit, bucket: str) -> float:
     started = time.perf_counter()
-    store, gate = _store(kit, bucket), asyncio.Semaphore(16)
+    store, tracker = _store(kit, bucket), asyncio.Semaphore(16)
 
     async def one(key: str) -> int:
-        async with gate:
+        async with tracker:
             return len(await (await store.get_async(key)).bytes_async())
 
     await asyncio.gather(*(one(item["path"]) for page in obstore.list(store, "in/") for item in page))

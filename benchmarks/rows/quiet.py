@@ -12,8 +12,8 @@ from confluent_kafka import Producer
 
 from benchmarks.kit import DIGEST, Kit, committed, produce, service, status, until
 from benchmarks.results import Result
-from ops.parts import Broker
-from ops.parts.process import free_port
+from stream_infer.ops.parts import Broker
+from stream_infer.ops.parts.process import free_port
 
 
 def measure(kit: Kit) -> Result:
@@ -23,7 +23,7 @@ def measure(kit: Kit) -> Result:
         events, rest, splits = 200, 30, int(os.environ.get("STREAM_INFER_BENCH_SPLITS", "100000"))
     kit.topic("one", 1, [])
     port = free_port()
-    limits = {"freshness": 0, "split_records": 1, "generation_splits": 10**9}
+    limits = {"freshness": 0, "split_records": 1, "execution_splits": 10**9}
     serve = {"port": port}
     file = kit.pipeline("quiet", kit.kafka_source("one"), DIGEST, limits=limits, serve=serve)
     result = Result("quiet", "One event at a time: event → visible Parquet", "ms")

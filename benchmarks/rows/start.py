@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.kit import DIGEST, Kit, produce, ready, start, until
 from benchmarks.results import Result
-from ops.parts.process import free_port, stop
+from stream_infer.ops.parts.process import free_port, stop
 
 
 def measure(kit: Kit) -> Result:

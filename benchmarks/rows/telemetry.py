@@ -18,17 +18,17 @@ from prometheus_client.exposition import choose_encoder
 from benchmarks.kit import DIGEST, Kit, every
 from benchmarks.results import Result
 from benchmarks.texts import texts
-from ops.parts.process import free_port
-from stream_infer.contracts import ORIGINS, Lag, Place
-from stream_infer.engine.admission import Backlog
-from stream_infer.engine.batch import Batch
-from stream_infer.engine.gauges import Gauges
-from stream_infer.engine.traces import trace_of
+from stream_infer.contracts import ORIGINS, Lag, PartitionStatus
+from stream_infer.driver.admission import Backlog
+from stream_infer.driver.gauges import Gauges
+from stream_infer.driver.traces import trace_of
+from stream_infer.ops.parts.process import free_port
 from stream_infer.splits import Receipt, Split
-from stream_infer.telemetry import figures
-from stream_infer.telemetry.figures import ActorTime
+from stream_infer.telemetry import record_metrics
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.record_metrics import ActorTime
 from stream_infer.telemetry.tracing import Spans
+from stream_infer.worker.task import Batch
 
 PARTITIONS = 4
 _RECORDS = 20_000
@@ -85,7 +85,7 @@ def _by_turn(found: dict[str, list[float]]) -> list[float]:
 def _scrape_seconds(partitions: int) -> float:
     """CPU seconds of one scrape, median of 50."""
     metrics = Metrics(["stream", "inbox"], "M")
-    places = [Place("texts", str(number), 5, 100, time.time()) for number in range(partitions)]
+    places = [PartitionStatus("texts", str(number), 5, 100, time.time()) for number in range(partitions)]
     planner: Any = SimpleNamespace(
         source=SimpleNamespace(name="stream"), lag=Lag(records=5), places=places, trouble=None, failure=None
     )
@@ -112,7 +112,7 @@ def _split_seconds(links: int) -> float:
         receipt = Receipt(split.split_id, "s", 1, {}, rows=_RECORDS, received=_RECORDS, seconds=seconds, model="M@1")
         started = time.process_time()
         ActorTime(metrics).told(batch.seconds, batch.waits)
-        figures.committed(metrics, split, receipt, 2.0)
+        record_metrics.committed(metrics, split, receipt, 2.0)
         made = spans.of(trace_of(batch, {"messaging.system": "kafka"}, (6, 7), receipt))
         encode_spans(made).SerializeToString()
         spent.append(time.process_time() - started)

@@ -1,5 +1,5 @@
 """Objects of a bucket and files of a folder."""
 
-from connectors.files.source import FilesSource
+from stream_infer.connectors.files.source import FilesSource
 
 __all__ = ["FilesSource"]

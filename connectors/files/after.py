@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from connectors.files.opening import open_store
-from connectors.files.store import Store
 from stream_infer import config, crash
+from stream_infer.connectors.storage.opening import open_store
+from stream_infer.connectors.storage.store import Store
 from stream_infer.errors import ConfigError, Lost
 
 Action = Callable[[tuple[str, str]], None]

@@ -6,7 +6,7 @@ import contextlib
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from connectors.files.reader import Described, FilesReader
+from stream_infer.connectors.files.reader import Described, FilesReader
 from stream_infer.errors import Retryable
 
 _SECONDS = 600.0  # then it counts as one record

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from connectors.files.after import archive_prefix
-from connectors.files.store import Item, Store
 from stream_infer import config
+from stream_infer.connectors.files.after import archive_prefix
+from stream_infer.connectors.storage.store import Item, Store
 from stream_infer.contracts import Position
 from stream_infer.records import ObjectCoordinate
 

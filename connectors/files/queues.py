@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from connectors.files.events import ObjectEvent, parse_events
-from connectors.files.s3 import client_of
 from stream_infer import config, crash
+from stream_infer.connectors.files.events import ObjectEvent, parse_events
+from stream_infer.connectors.storage.s3 import client_of
 from stream_infer.errors import ConfigError, Retryable
 
 _MESSAGES = 500

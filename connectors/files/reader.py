@@ -16,8 +16,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.files.store import Store, url_of
 from stream_infer import config
+from stream_infer.connectors.storage.store import Store, url_of
 from stream_infer.contracts import ReadOutcome
 from stream_infer.decode import Decoded, decode, one_record
 from stream_infer.errors import Lost, RejectRecord, Retryable

@@ -9,18 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.files.after import after_action
-from connectors.files.counting import count_apart
-from connectors.files.events import ObjectEvent
-from connectors.files.listing import Candidates
-from connectors.files.opening import open_store
-from connectors.files.queues import EventQueue, open_queue
-from connectors.files.reader import FilesReader
-from connectors.files.store import Item, Store, possible
 from stream_infer import config
-from stream_infer.contracts import Lag, ObjectVersion, Place, PlanBudget, Planned, Position
+from stream_infer.connectors.files.after import after_action
+from stream_infer.connectors.files.counting import count_apart
+from stream_infer.connectors.files.events import ObjectEvent
+from stream_infer.connectors.files.listing import Candidates
+from stream_infer.connectors.files.queues import EventQueue, open_queue
+from stream_infer.connectors.files.reader import FilesReader
+from stream_infer.connectors.storage.opening import open_store
+from stream_infer.connectors.storage.store import Item, Store, possible
+from stream_infer.contracts import Lag, ObjectVersion, PartitionStatus, PlanBudget, Planned, Position
 from stream_infer.decode import one_record
-from stream_infer.spans import END, Cover, Extent, cut
+from stream_infer.intervals import END, Intervals, IntervalSet, cut
 from stream_infer.splits import Reject, Split
 
 _SLICE = 0.25  # seconds: how long `wake` may go unnoticed while an event queue is asked (SQS: a second)
@@ -92,7 +92,7 @@ class FilesSource:
             objects=len(items),
         )
 
-    def places(self, prefix: Mapping[str, int]) -> Sequence[Place]:
+    def places(self, prefix: Mapping[str, int]) -> Sequence[PartitionStatus]:
         """See `contracts.Source.places`: a folder has none."""
         return ()
 
@@ -143,17 +143,17 @@ class FilesSource:
         fixed = {"folder": split.folder, "lane": split.lane, "planned_at": time.time(), "parent": split.split_id}
         return Split.of(self.name, bounds, records=1, bytes=item["size"], **fixed)
 
-    def extent(self, split: Split) -> Extent:
+    def intervals(self, split: Split) -> Intervals:
         """See `contracts.Source.extent`."""
         start, stop = split.bounds.get("rows") or (0, END)
         return {self._identity(item): (start, stop) for item in split.bounds["objects"]}
 
     def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
         """See `contracts.Source.restore`. An object that no split names is found again by listing."""
-        cover, in_rows = Cover(), dict[str, tuple[Any, Split]]()
+        cover, in_rows = IntervalSet(), dict[str, tuple[Any, Split]]()
         for split in splits:
             yield Planned(split, objects=self._claims(split.bounds["objects"]))
-            cover.add(self.extent(split))
+            cover.add(self.intervals(split))
             if "rows" in split.bounds:
                 in_rows.update({self._identity(item): (item, split) for item in split.bounds["objects"]})
         for identity, (item, split) in in_rows.items():

@@ -1,5 +1,5 @@
 """Kafka: every partition of the topics, each offset once."""
 
-from connectors.kafka.source import KafkaSource
+from stream_infer.connectors.kafka.source import KafkaSource
 
 __all__ = ["KafkaSource"]

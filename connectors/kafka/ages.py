@@ -9,8 +9,8 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from connectors.kafka.cluster import Link, Partition
-from connectors.kafka.watcher import event_time, small_consumer, standing
+from stream_infer.connectors.kafka.cluster import Link, Partition
+from stream_infer.connectors.kafka.watcher import event_time, small_consumer, standing
 from stream_infer.errors import StreamInferError
 
 _PAUSE_SECONDS = 3.0  # between two looks: each fetches a batch of every partition that lags

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from connectors.files.opening import open_store
-from connectors.files.store import Store, possible
 from stream_infer import config
+from stream_infer.connectors.storage.opening import open_store
+from stream_infer.connectors.storage.store import Store, possible
 from stream_infer.decode import decode
 from stream_infer.decode.jsonl import parse_object, to_table
 from stream_infer.errors import Lost, RejectRecord

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import Message
 
-from connectors.kafka.contents import Contents
-from connectors.kafka.ranges import coordinate
+from stream_infer.connectors.kafka.contents import Contents
+from stream_infer.connectors.kafka.ranges import coordinate
 from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import RejectRecord
 from stream_infer.records import RECORD_FIELDS

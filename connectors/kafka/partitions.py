@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from connectors.kafka.cluster import Cluster, Partition, Topic
 from stream_infer import config
+from stream_infer.connectors.kafka.cluster import Cluster, Partition, Topic
 from stream_infer.contracts import Planned, Position
 from stream_infer.errors import Fatal, Retryable
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from connectors.kafka.ages import Ages
-from connectors.kafka.cluster import Partition
-from stream_infer.contracts import Place
+from stream_infer.connectors.kafka.ages import Ages
+from stream_infer.connectors.kafka.cluster import Partition
+from stream_infer.contracts import PartitionStatus
 from stream_infer.splits import Split
 
 
@@ -17,7 +17,7 @@ def places(
     nexts: Mapping[Partition, int],
     seen: Mapping[Partition, float],
     ages: Ages | None,
-) -> Sequence[Place]:
+) -> Sequence[PartitionStatus]:
     """See `contracts.Source.places`.
 
     Args:
@@ -37,7 +37,7 @@ def places(
             waiting[partition] = position
             oldest = ages.at(partition, position) if ages is not None else None
             oldest = seen.get(partition) if oldest is None else oldest
-        found.append(Place(known_as, str(partition[1]), position, end, oldest))
+        found.append(PartitionStatus(known_as, str(partition[1]), position, end, oldest))
     if ages is not None:
         ages.want(waiting)
     return found

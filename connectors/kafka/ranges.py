@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from stream_infer.intervals import Intervals
 from stream_infer.records import KafkaCoordinate, parse_coordinate
-from stream_infer.spans import Extent
 from stream_infer.splits import Reject, Split
 
 
@@ -46,7 +46,7 @@ def replay(split: Split, reject: Reject, number: int) -> Split:
     return Split.of(split.source, bounds, records=1, bytes=size, **fixed)
 
 
-def extent(split: Split) -> Extent:
+def intervals(split: Split) -> Intervals:
     """Its offsets, under the position key of its partition."""
     return {split.bounds["position_key"]: (split.bounds["start"], split.bounds["stop"])}
 

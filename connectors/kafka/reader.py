@@ -9,11 +9,11 @@ from dataclasses import replace
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from connectors.kafka import ranges
-from connectors.kafka.cluster import Cluster, Link
-from connectors.kafka.contents import Contents, build_contents
-from connectors.kafka.messages import span_of, table_of, usable
 from stream_infer import config, crash
+from stream_infer.connectors.kafka import ranges
+from stream_infer.connectors.kafka.cluster import Cluster, Link
+from stream_infer.connectors.kafka.contents import Contents, build_contents
+from stream_infer.connectors.kafka.messages import span_of, table_of, usable
 from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.records import KafkaCoordinate, parse_coordinate

@@ -9,8 +9,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.kafka.cluster import Link
 from stream_infer import config, crash
+from stream_infer.connectors.kafka.cluster import Link
 from stream_infer.errors import ConfigError, Retryable
 from stream_infer.rejects import Original, Told
 

@@ -6,11 +6,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connectors.kafka.cluster import Cluster
-from connectors.kafka.ranges import between, extent
 from stream_infer import config
+from stream_infer.connectors.kafka.cluster import Cluster
+from stream_infer.connectors.kafka.ranges import between, intervals
 from stream_infer.contracts import Planned
-from stream_infer.spans import Cover, cut
+from stream_infer.intervals import IntervalSet, cut
 from stream_infer.splits import Split
 
 
@@ -19,9 +19,9 @@ def restored(
 ) -> Iterator[Planned]:
     """`contracts.Source.restore` of the source of these settings."""
     yield from map(Planned, splits)
-    cover, by_key = Cover(), dict[str, list[Split]]()
+    cover, by_key = IntervalSet(), dict[str, list[Split]]()
     for split in sorted(splits, key=lambda split: (split.bounds["position_key"], split.bounds["start"])):
-        cover.add(extent(split))
+        cover.add(intervals(split))
         by_key.setdefault(split.bounds["position_key"], []).append(split)
     firsts = _firsts(by_key, cover, settings, cluster)
     positions: dict[str, Any] = _untouched(by_key, settings, cluster, group)
@@ -40,7 +40,7 @@ def restored(
 
 
 def _firsts(
-    by_key: Mapping[str, Sequence[Split]], cover: Cover, settings: config.KafkaSource, cluster: Cluster
+    by_key: Mapping[str, Sequence[Split]], cover: IntervalSet, settings: config.KafkaSource, cluster: Cluster
 ) -> dict[str, int]:
     """Where each partition was begun: as its splits say; else where it begins now, if it was to be read whole."""
     firsts = {

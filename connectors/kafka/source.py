@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.kafka import ranges
-from connectors.kafka.ages import Ages
-from connectors.kafka.cluster import Cluster, Link, Partition
-from connectors.kafka.partitions import Partitions
-from connectors.kafka.places import attributes, places
-from connectors.kafka.reader import KafkaReader, expired
-from connectors.kafka.rejects import RejectTopic
-from connectors.kafka.restoring import restored
-from connectors.kafka.watcher import Peek, Watcher
 from stream_infer import config, crash
-from stream_infer.contracts import Lag, Place, PlanBudget, Planned, Position
+from stream_infer.connectors.kafka import ranges
+from stream_infer.connectors.kafka.ages import Ages
+from stream_infer.connectors.kafka.cluster import Cluster, Link, Partition
+from stream_infer.connectors.kafka.partitions import Partitions
+from stream_infer.connectors.kafka.places import attributes, places
+from stream_infer.connectors.kafka.reader import KafkaReader, expired
+from stream_infer.connectors.kafka.rejects import RejectTopic
+from stream_infer.connectors.kafka.restoring import restored
+from stream_infer.connectors.kafka.watcher import Peek, Watcher
+from stream_infer.contracts import Lag, PartitionStatus, PlanBudget, Planned, Position
 from stream_infer.errors import Fatal
+from stream_infer.intervals import Intervals
 from stream_infer.records import KafkaCoordinate
-from stream_infer.spans import Extent
 from stream_infer.splits import Loss, Reject, Split
 
 _RECHECK_SECONDS = 0.1  # at least between two looks at records that wait for company
@@ -125,7 +125,7 @@ class KafkaSource:
         records = sum(waiting.values())
         return Lag(records, int(records * self._record_bytes), oldest, by_key=waiting)
 
-    def places(self, prefix: Mapping[str, int]) -> Sequence[Place]:
+    def places(self, prefix: Mapping[str, int]) -> Sequence[PartitionStatus]:
         """See `contracts.Source.places`."""
         found = self._partitions
         return places(prefix, found.known, found.ends, self._nexts, self._seen, self._ages)
@@ -148,9 +148,9 @@ class KafkaSource:
         """See `contracts.Source.replay`."""
         return ranges.replay(split, reject, number)
 
-    def extent(self, split: Split) -> Extent:
+    def intervals(self, split: Split) -> Intervals:
         """See `contracts.Source.extent`."""
-        return ranges.extent(split)
+        return ranges.intervals(split)
 
     def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
         """See `contracts.Source.restore`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message, TopicPartition
 
-from connectors.kafka.cluster import Link, Partition
+from stream_infer.connectors.kafka.cluster import Link, Partition
 
 _SLICE = 0.1  # seconds: how long `wake` may go unnoticed
 _DRAIN = 1000  # messages: so far it is cheaper to read on than to stand elsewhere

@@ -1,5 +1,5 @@
 """Parquet files on an object store or a disk, each created once with its receipt inside."""
 
-from connectors.parquet.sink import ParquetSink
+from stream_infer.connectors.parquet.sink import ParquetSink
 
 __all__ = ["ParquetSink"]

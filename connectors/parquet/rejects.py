@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.files.opening import open_store
-from connectors.files.store import Store
 from stream_infer import config
+from stream_infer.connectors.storage.opening import open_store
+from stream_infer.connectors.storage.store import Store
 from stream_infer.errors import ConfigError
 from stream_infer.rejects import Told
 

@@ -12,11 +12,11 @@ from itertools import islice
 
 import pyarrow as pa
 
-from connectors.files.opening import open_store
-from connectors.files.store import Item, Store, url_of
-from connectors.parquet import footer
-from connectors.parquet.rejects import RejectFolder
 from stream_infer import config, crash
+from stream_infer.connectors.parquet import footer
+from stream_infer.connectors.parquet.rejects import RejectFolder
+from stream_infer.connectors.storage.opening import open_store
+from stream_infer.connectors.storage.store import Item, Store, url_of
 from stream_infer.errors import ConfigError, Lost, Retryable
 from stream_infer.splits import Receipt, Split
 

@@ -13,9 +13,9 @@ import transformers
 from rich.console import Console
 from rich.table import Table
 
-from ops.parts import S3Server
 from stream_infer import config
 from stream_infer.models import build_model
+from stream_infer.ops.parts import S3Server
 from stream_infer.pipeline import Pipeline
 
 _QUESTIONS = ("how do I open a network connection", "read a table from a file", "train a neural network")

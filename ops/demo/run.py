@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ops.demo.results import show_results
-from ops.demo.texts import chosen
-from ops.parts import Broker, PartMissing, S3Server, start_kafka, start_s3
-from ops.parts.process import free_port, stop
+from stream_infer.ops.demo.results import show_results
+from stream_infer.ops.demo.texts import chosen
+from stream_infer.ops.parts import Broker, PartMissing, S3Server, start_kafka, start_s3
+from stream_infer.ops.parts.process import free_port, stop
 
 _FILES, _MESSAGES = 300, 3000
 _DEADLINE = 900.0  # seconds
@@ -143,7 +143,7 @@ def model_folder() -> Path:
 def _service(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
     with (stage.folder / "service.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ops.cli", "run", str(stage.pipeline)],
+            [sys.executable, "-m", "stream_infer.ops.cli", "run", str(stage.pipeline)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

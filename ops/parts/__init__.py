@@ -1,11 +1,11 @@
 """Servers for the demo and the tests, from what the machine has: Kafka, S3, PostgreSQL, Prometheus, and a proxy that disturbs."""
 
-from ops.parts.kafka import Behind, Broker, start_brokers, start_kafka
-from ops.parts.postgres import Postgres, start_postgres
-from ops.parts.process import PartMissing
-from ops.parts.prometheus import Prometheus, start_prometheus
-from ops.parts.s3 import S3Server, start_s3
-from ops.parts.toxiproxy import Proxy, Toxiproxy, start_toxiproxy
+from stream_infer.ops.parts.kafka import Behind, Broker, start_brokers, start_kafka
+from stream_infer.ops.parts.postgres import Postgres, start_postgres
+from stream_infer.ops.parts.process import PartMissing
+from stream_infer.ops.parts.prometheus import Prometheus, start_prometheus
+from stream_infer.ops.parts.s3 import S3Server, start_s3
+from stream_infer.ops.parts.toxiproxy import Proxy, Toxiproxy, start_toxiproxy
 
 __all__ = [
     "Behind",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from ops.parts.process import PartMissing, Server, cache_folder, docker_answers, free_port, locked
+from stream_infer.ops.parts.process import PartMissing, Server, cache_folder, docker_answers, free_port, locked
 
 _IMAGE = "apache/kafka:4.1.0"
 _PROPERTIES = """
@@ -151,7 +151,7 @@ def _libraries() -> Path:
         if not found.exists():
             draft = found.with_suffix(".part")
             shutil.rmtree(draft, ignore_errors=True)
-            with as_file(files("ops.parts") / "pom.xml") as pom:
+            with as_file(files("stream_infer.ops.parts") / "pom.xml") as pom:
                 subprocess.run(
                     ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={draft}"],
                     check=True,

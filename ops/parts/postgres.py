@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ops.parts.process import PartMissing, free_port
+from stream_infer.ops.parts.process import PartMissing, free_port
 
 
 class Postgres:

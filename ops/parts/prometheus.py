@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import yaml
 
-from ops.parts.process import PartMissing, free_port, server
+from stream_infer.ops.parts.process import PartMissing, free_port, server
 
 
 @dataclass(frozen=True, slots=True)

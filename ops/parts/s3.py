@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.parts.process import Server, cache_folder, docker_answers, free_port, locked, server
+from stream_infer.ops.parts.process import Server, cache_folder, docker_answers, free_port, locked, server
 
 _IMAGE = "minio/minio:RELEASE.2025-09-07T16-13-09Z"
 _MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"

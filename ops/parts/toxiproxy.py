@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
-from ops.parts.process import PartMissing, cache_folder, free_port, locked, server
+from stream_infer.ops.parts.process import PartMissing, cache_folder, free_port, locked, server
 
 _MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"
 

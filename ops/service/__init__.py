@@ -1,5 +1,5 @@
 """The HTTP face of a running pipeline: health, metrics, status."""
 
-from ops.service.server import serving
+from stream_infer.ops.service.server import serving
 
 __all__ = ["serving"]

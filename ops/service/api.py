@@ -13,13 +13,13 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from ops.rejects import whole
-from ops.service.guard import problem
-from ops.watch.assembly import shown_split
-from ops.watch.search import absent, search
-from ops.watch.snapshot import Finding, Reject, Severity, Snapshot, Split
-from ops.watch.watcher import Watcher
 from stream_infer.errors import ConfigError, Retryable, StreamInferError
+from stream_infer.ops.rejects import whole
+from stream_infer.ops.service.guard import problem
+from stream_infer.ops.watch.assembly import shown_split
+from stream_infer.ops.watch.search import absent, search
+from stream_infer.ops.watch.snapshot import Finding, Reject, Severity, Snapshot, Split
+from stream_infer.ops.watch.watcher import Watcher
 from stream_infer.pipeline import Pipeline
 from stream_infer.rejects import RejectFilter, State
 

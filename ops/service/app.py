@@ -16,12 +16,12 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp
 
-from ops.service.api import build_router, speak_plainly
-from ops.service.guard import Guard, Keys
-from ops.service.page import Page
-from ops.watch.search import absent, search
-from ops.watch.watcher import Published, Watcher
 from stream_infer.errors import StreamInferError
+from stream_infer.ops.service.api import build_router, speak_plainly
+from stream_infer.ops.service.guard import Guard, Keys
+from stream_infer.ops.service.page import Page
+from stream_infer.ops.watch.search import absent, search
+from stream_infer.ops.watch.watcher import Published, Watcher
 from stream_infer.pipeline import Pipeline
 
 _FORM_BYTES = 4096
@@ -48,7 +48,7 @@ def build_app(pipeline: Pipeline, watcher: Watcher) -> ASGIApp:
     app.include_router(build_router(pipeline, watcher))
     _add_page(app, pipeline, watcher, page)
     _add_login(app, pipeline, keys, page)
-    app.mount("/static", StaticFiles(directory=str(files("ops.service") / "static")))
+    app.mount("/static", StaticFiles(directory=str(files("stream_infer.ops.service") / "static")))
     return Guard(app, keys)
 
 

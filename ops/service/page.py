@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ops.service.picture import drawn
-from ops.watch import words
-from ops.watch.snapshot import Snapshot
-from ops.watch.symptoms import outside
+from stream_infer.ops.service.picture import drawn
+from stream_infer.ops.watch import formatting
+from stream_infer.ops.watch.snapshot import Snapshot
+from stream_infer.ops.watch.symptoms import outside
 
 # a sentence that begins otherwise begins with a name
 _BEGINNINGS = (
@@ -33,17 +33,20 @@ class Page:
     @cached_property
     def _templates(self) -> Environment:
         environment = Environment(
-            loader=PackageLoader("ops.service"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=PackageLoader("stream_infer.ops.service"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
         )
         environment.filters |= {
-            "number": words.number,
+            "number": formatting.number,
             "whole": "{:,}".format,
-            "seconds": words.seconds,
-            "ago": words.ago,
-            "size": words.size,
-            "percent": words.percent,
-            "clipped": words.clipped,
-            "count": words.count,
+            "seconds": formatting.seconds,
+            "ago": formatting.ago,
+            "size": formatting.size,
+            "percent": formatting.percent,
+            "clipped": formatting.clipped,
+            "count": formatting.count,
             "outside": outside,
             "sentence": sentence,
             "title": title,
@@ -91,7 +94,7 @@ def title(snapshot: Snapshot) -> str:
 
 def in_words(snapshot: Snapshot) -> str:
     """The picture for who cannot see it."""
-    stages = ", ".join(f"{stage.name} {words.percent(stage.busy)} busy" for stage in snapshot.stages)
+    stages = ", ".join(f"{stage.name} {formatting.percent(stage.busy)} busy" for stage in snapshot.stages)
     sources = " and ".join(source.name for source in snapshot.sources)
     slow = f"; the bottleneck is {snapshot.bottleneck}" if snapshot.bottleneck else ""
     return f"{sources} through {stages or 'read, infer and write'} into Parquet{slow}"

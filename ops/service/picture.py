@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from ops.watch.snapshot import Snapshot, Source, Stage
+from stream_infer.ops.watch.snapshot import Snapshot, Source, Stage
 
 Layout = Literal["wide", "tall"]
 STAGES = ("read", "infer", "write")

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from ops.service.app import build_app
-from ops.watch.address import advertised, url_of
-from ops.watch.watcher import Watcher
 from stream_infer.errors import ConfigError
+from stream_infer.ops.service.app import build_app
+from stream_infer.ops.watch.address import advertised, url_of
+from stream_infer.ops.watch.watcher import Watcher
 from stream_infer.pipeline import Pipeline
 
 log = logging.getLogger(__name__)

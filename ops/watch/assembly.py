@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.watch import snapshot as shown
-from ops.watch import words
-from ops.watch.samples import Window
 from stream_infer import config
+from stream_infer.ops.watch import formatting
+from stream_infer.ops.watch import snapshot as shown
+from stream_infer.ops.watch.samples import Window
 from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
-from stream_infer.telemetry.declared import Metric
+from stream_infer.telemetry.metric_spec import Metric
 
 _LIMITED = 0.5  # a stage this busy is called the bottleneck
 _NEVER: Mapping[str, Any] = {}
@@ -59,7 +59,7 @@ def assemble(
         started_at=(window and window.now(m.START_TIME_SECONDS)) or None,
         version=_label(window, m.BUILD_INFO, 0),
         model=_model(window),
-        sink=words.place(settings.sink.url),
+        sink=formatting.place(settings.sink.url),
         **{name: stored.status[name] for name in ("epoch", "owner", "acquired_at") if name in stored.status},
         ledger_trouble=stored.trouble,
         fused=_fused(live),
@@ -85,10 +85,10 @@ def _told(live: Mapping[str, Any]) -> dict[str, Any]:
         "state": live["state"],
         "ready": live["ready"],
         "since": live.get("since"),
-        "generation": live.get("generation"),
+        "execution": live.get("execution"),
         "trouble": None if trouble in stalled else trouble,  # told by its stage
         "stalled": stalled,
-        "storm": bool(live.get("storm")),
+        "circuit_breaker": bool(live.get("circuit_breaker")),
         **{name: live.get(name, 0) for name in ("waiting_splits", "in_flight_splits", "in_flight_bytes")},
     }
 
@@ -99,10 +99,10 @@ def _source(
     name = settings.name
     known = stored.status.get("sources", _NEVER).get(name, _NEVER)
     running = live.get("sources", _NEVER).get(name, _NEVER)
-    figures: dict[str, Any] = {}
+    record_metrics: dict[str, Any] = {}
     if window is not None:
         oldest = window.now(m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, source=name)
-        figures = {
+        record_metrics = {
             "lag_seconds": max(0.0, at - oldest) if oldest else 0.0,
             "waiting_bytes": int(window.now(m.WAITING_BYTES, source=name)),
             "waiting_objects": int(window.now(m.WAITING_OBJECTS, source=name)),
@@ -110,22 +110,22 @@ def _source(
             "eta_seconds": _finite(window.now(m.DRAIN_ETA_SECONDS, source=name)),
         }
     waiting = running.get("lag", 0) or known.get("in_flight", 0)
-    if waiting and not figures.get("eta_seconds"):
-        figures["eta_seconds"] = None
+    if waiting and not record_metrics.get("eta_seconds"):
+        record_metrics["eta_seconds"] = None
     return shown.Source(
         name=name,
         kind=settings.kind,
         place=place_of(settings),
         **{key: known[key] for key in ("rows", "rejected", "lost", "in_flight", "last_commit") if key in known},
         **{key: running[key] for key in ("lag", "unsettled", "trouble", "failure") if key in running},
-        **figures,
+        **record_metrics,
     )
 
 
 def place_of(settings: config.AnySource) -> str:
     """Where a source reads, without credentials."""
     if isinstance(settings, config.FilesSource):
-        return words.place(settings.url)
+        return formatting.place(settings.url)
     return f"{', '.join(settings.topics)} at {settings.servers}"
 
 
@@ -137,18 +137,18 @@ def _stages(live: Mapping[str, Any], window: Window | None) -> list[shown.Stage]
     for pool in pools:
         for name in pool["steps"]:
             waits = [why.partition(": ")[2] for why in live.get("stalled") or () if why.startswith(f"{name}: ")]
-            figures: dict[str, Any] = {}
+            record_metrics: dict[str, Any] = {}
             if window is not None:
-                figures["actors"] = int(window.now(m.ACTORS, stage=name))
-                figures["split_seconds"] = window.mean(m.SPLIT_SECONDS, stage=name)
-                figures |= shares.get(name, {}) | _failures(window, name)
+                record_metrics["actors"] = int(window.now(m.ACTORS, stage=name))
+                record_metrics["split_seconds"] = window.mean(m.SPLIT_SECONDS, stage=name)
+                record_metrics |= shares.get(name, {}) | _failures(window, name)
             found.append(
                 shown.Stage(
                     name=name,
                     max_actors=pool["max_actors"],
                     waits=len(waits),
                     waits_for=waits[0] if waits else None,
-                    **figures,
+                    **record_metrics,
                 )
             )
     return found
@@ -281,7 +281,7 @@ def what(bounds: Mapping[str, Any]) -> str:
         return first if len(objects) < 2 else f"{first} and {len(objects) - 1} more"
     if {"position_key", "start", "stop"} <= bounds.keys():
         return f"{bounds['position_key']} {bounds['start']:,} … {bounds['stop'] - 1:,}"
-    return words.clipped(str(dict(bounds)), 80)
+    return formatting.clipped(str(dict(bounds)), 80)
 
 
 def _model(window: Window | None) -> str:

@@ -9,10 +9,10 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from ops.watch.address import NoService, Silent, address
-from ops.watch.snapshot import Snapshot
 from stream_infer import config
 from stream_infer.errors import Fatal
+from stream_infer.ops.watch.address import NoService, Silent, address
+from stream_infer.ops.watch.snapshot import Snapshot
 
 _SECONDS = 10.0  # without a word from the service
 

@@ -10,12 +10,12 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.segment import Segment, Segments
 
-from ops.watch.address import NoService, Silent
-from ops.watch.client import Client
-from ops.watch.snapshot import Finding, Snapshot
-from ops.watch.terminal import picture
 from stream_infer import config
 from stream_infer.errors import ConfigError, Fatal
+from stream_infer.ops.watch.address import NoService, Silent
+from stream_infer.ops.watch.client import Client
+from stream_infer.ops.watch.snapshot import Finding, Snapshot
+from stream_infer.ops.watch.terminal import picture
 
 
 def doctor(file: Path) -> tuple[list[Finding], str]:
@@ -27,7 +27,7 @@ def doctor(file: Path) -> tuple[list[Finding], str]:
         return [Finding.model_validate(item) for item in answer["findings"]], f"the service at {client.url}"
     except (NoService, ConfigError) as error:
         silent = str(error) if isinstance(error, Silent) else None
-    from ops.watch.watcher import without_service  # seconds of imports that a running service saves
+    from stream_infer.ops.watch.watcher import without_service  # seconds of imports that a running service saves
     from stream_infer.pipeline import Pipeline
 
     with contextlib.closing(Pipeline(settings)) as pipeline:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ops.watch import symptoms, words
-from ops.watch.snapshot import Finding, Severity, Snapshot
-from ops.watch.symptoms import MANY_REJECTS, SOME_REJECTS, Sees
+from stream_infer.ops.watch import formatting, symptoms
+from stream_infer.ops.watch.snapshot import Finding, Severity, Snapshot
+from stream_infer.ops.watch.symptoms import MANY_REJECTS, SOME_REJECTS, Sees
 
 _ORDER: dict[Severity, int] = {"bad": 0, "warn": 1, "info": 2, "well": 3}
 
@@ -53,8 +53,8 @@ def _well(snapshot: Snapshot) -> str:
     rate = snapshot.recent.records_per_second
     if rate < 0.05 and not snapshot.backlog:
         return "all is well: everything that arrived is done, nothing waits"
-    fresh = f"; the oldest that waits is {words.seconds(snapshot.freshness)} old" if snapshot.freshness else ""
-    return f"all is well: {words.number(rate)} records/s{fresh}"
+    fresh = f"; the oldest that waits is {formatting.seconds(snapshot.freshness)} old" if snapshot.freshness else ""
+    return f"all is well: {formatting.number(rate)} records/s{fresh}"
 
 
 RULES: tuple[Rule, ...] = (
@@ -74,9 +74,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("stopped", "bad", symptoms.stopped, "the service has stopped", "start it again: nothing is lost"),
     Rule(
-        "storm",
+        "circuit_breaker",
         "bad",
-        symptoms.storm,
+        symptoms.circuit_breaker,
         "the line stands because everything fails: {why}",
         "put right the model or preprocess, then start the service again; what was held back is done then",
     ),
@@ -102,7 +102,7 @@ RULES: tuple[Rule, ...] = (
         "look after the database; work goes on until in-flight is full, nothing is lost",
     ),
     Rule(
-        "generation fell",
+        "execution fell",
         "bad",
         symptoms.in_state("waiting"),
         "the execution failed and will be started again: {why}",

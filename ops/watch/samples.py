@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_infer.telemetry import metrics as m
-from stream_infer.telemetry.declared import Metric
+from stream_infer.telemetry.metric_spec import Metric
 from stream_infer.telemetry.metrics import Metrics
 
 WINDOW = 60.0  # seconds that rates are taken over

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from ops.watch.assembly import place_of
 from stream_infer import config
 from stream_infer.errors import ConfigError
 from stream_infer.ledger import Ledger
-from stream_infer.where import Whereabouts, where
+from stream_infer.maintenance.where import Whereabouts, where
+from stream_infer.ops.watch.assembly import place_of
 
 _MOST_DIGITS = 18  # of an offset; more fit in no database
 

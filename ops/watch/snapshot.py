@@ -177,14 +177,14 @@ class Snapshot(Model):
     version: str = ""
     model: str = ""
     sink: str = ""
-    generation: int | None = None
+    execution: int | None = None
     epoch: int = 0
     owner: str | None = None
     acquired_at: float | None = None
     trouble: str | None = None
     ledger_trouble: str | None = Field(default=None, description="why the figures of the ledger are old")
     stalled: list[str] = Field(default_factory=list, description="what splits in flight wait for, by stage")
-    storm: bool = False
+    circuit_breaker: bool = False
     fused: bool = Field(default=False, description="read, infer and write run in one pool of actors")
     bottleneck: str | None = Field(default=None, description="the stage everything else waits for")
     waiting_splits: int = 0

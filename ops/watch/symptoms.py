@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from ops.watch import words
-from ops.watch.snapshot import Snapshot, Source, Stage
+from stream_infer.ops.watch import formatting
+from stream_infer.ops.watch.snapshot import Snapshot, Source, Stage
 
 BUSY = 0.8  # a stage this busy has no time left
 BLOCKED = 0.3  # a stage held back this much waits for the one behind it
@@ -35,7 +35,7 @@ def in_state(*states: str) -> Sees:
                 "state": s.state,
                 "why": _reason(s.trouble or "no reason is known"),
                 "owner": s.owner or "nobody",
-                "past": f"the ledger was last taken at {words.clock(s.acquired_at, s.at)}"
+                "past": f"the ledger was last taken at {formatting.clock(s.acquired_at, s.at)}"
                 if s.acquired_at
                 else "its ledger was never taken",
             }
@@ -54,23 +54,23 @@ def starts(s: Snapshot) -> Iterator[Facts]:
 
 def starts_slowly(s: Snapshot) -> Iterator[Facts]:
     if s.state in _BEGINNING and _waited(s) >= SLOW_START:
-        yield {"state": s.state, "age": words.seconds(_waited(s))}
+        yield {"state": s.state, "age": formatting.seconds(_waited(s))}
 
 
 def deaths(s: Snapshot) -> Iterator[Facts]:
     if s.recent.deaths:
         worst = max(s.recent.deaths, key=lambda kind: kind.workers)
         count = sum(kind.workers for kind in s.recent.deaths)
-        yield {"workers": words.count(count, "worker"), "stage": worst.stage, "fate": _FATES[worst.cause]}
+        yield {"workers": formatting.count(count, "worker"), "stage": worst.stage, "fate": _FATES[worst.cause]}
 
 
 def stopped(s: Snapshot) -> Iterator[Facts]:
-    if s.state == "stopped" and not s.storm:  # which has its own rule, and starting again alone does not help
+    if s.state == "stopped" and not s.circuit_breaker:  # which has its own rule, and starting again alone does not help
         yield {}
 
 
-def storm(s: Snapshot) -> Iterator[Facts]:
-    if s.storm:
+def circuit_breaker(s: Snapshot) -> Iterator[Facts]:
+    if s.circuit_breaker:
         yield {"why": _reason(s.trouble or "every record fails")}
 
 
@@ -82,7 +82,7 @@ def source_stopped(s: Snapshot) -> Iterator[Facts]:
 
 def unaccounted(s: Snapshot) -> Iterator[Facts]:
     if s.records.unaccounted > 0:
-        yield {"records": words.count(s.records.unaccounted, "record")}
+        yield {"records": formatting.count(s.records.unaccounted, "record")}
 
 
 def ledger_away(s: Snapshot) -> Iterator[Facts]:
@@ -107,11 +107,11 @@ def stage_fails(s: Snapshot) -> Iterator[Facts]:
     for stage in s.stages:
         share = stage.failed_share or 0.0
         if not stage.waits and stage.failed >= FAILED_TRIES and share >= FAILED_SHARE:
-            yield {"stage": stage.name, "outside": _failing(s, stage), "share": words.percent(share)}
+            yield {"stage": stage.name, "outside": _failing(s, stage), "share": formatting.percent(share)}
 
 
 def commit_waits(s: Snapshot) -> Iterator[Facts]:
-    if s.trouble and _runs(s) and "ledger" not in s.trouble and not s.storm:
+    if s.trouble and _runs(s) and "ledger" not in s.trouble and not s.circuit_breaker:
         yield {"why": _reason(s.trouble), "outside": outside(s.trouble)}
 
 
@@ -123,13 +123,13 @@ def source_waits(s: Snapshot) -> Iterator[Facts]:
 
 
 def stuck(s: Snapshot) -> Iterator[Facts]:
-    explained = any(stage.waits for stage in s.stages) or s.trouble or s.ledger_trouble or s.storm
+    explained = any(stage.waits for stage in s.stages) or s.trouble or s.ledger_trouble or s.circuit_breaker
     last = max((source.last_commit or 0.0 for source in s.sources), default=0.0)
     since = max(last, s.started_at or 0.0)
     if s.state == "ready" and s.in_flight_splits and not explained and since and s.at - since > STUCK:
         yield {
-            "age": words.seconds(s.at - since),
-            "splits": words.count(s.in_flight_splits, "split"),
+            "age": formatting.seconds(s.at - since),
+            "splits": formatting.count(s.in_flight_splits, "split"),
             "stage": s.bottleneck or "one of the stages",
         }
 
@@ -141,7 +141,11 @@ def rejects(least: float, below: float) -> Sees:
         if s.recent.rejected and least <= share < below:
             worst = max(s.recent.rejects, key=lambda kind: kind.records, default=None)
             what = f": mostly {worst.stage}/{worst.error_type} of {worst.source}" if worst else ""
-            yield {"share": words.percent(share), "records": words.count(s.recent.rejected, "record"), "what": what}
+            yield {
+                "share": formatting.percent(share),
+                "records": formatting.count(s.recent.rejected, "record"),
+                "what": what,
+            }
 
     return sees
 
@@ -149,12 +153,12 @@ def rejects(least: float, below: float) -> Sees:
 def losses(s: Snapshot) -> Iterator[Facts]:
     if s.recent.lost:
         names = ", ".join(source.name for source in s.sources if source.lost)
-        yield {"records": words.count(s.recent.lost, "record"), "sources": names or "a source"}
+        yield {"records": formatting.count(s.recent.lost, "record"), "sources": names or "a source"}
 
 
 def slow_ledger(s: Snapshot) -> Iterator[Facts]:
     if (s.recent.commit_seconds or 0.0) >= SLOW_COMMIT:
-        yield {"time": words.seconds(s.recent.commit_seconds)}
+        yield {"time": formatting.seconds(s.recent.commit_seconds)}
 
 
 def _behind(s: Snapshot) -> str:
@@ -162,8 +166,8 @@ def _behind(s: Snapshot) -> str:
     late = s.eta_seconds is None or s.eta_seconds >= BEHIND or (s.freshness or 0.0) >= BEHIND
     if not s.backlog or not late:
         return ""
-    to_go = "" if s.eta_seconds is None else f" ({words.seconds(s.eta_seconds)} to go)"
-    return f", {words.count(s.backlog, 'record')} wait{to_go}"
+    to_go = "" if s.eta_seconds is None else f" ({formatting.seconds(s.eta_seconds)} to go)"
+    return f", {formatting.count(s.backlog, 'record')} wait{to_go}"
 
 
 def _blocked(s: Snapshot, stage: Stage) -> str:
@@ -183,10 +187,10 @@ def busy(name: str) -> Sees:
             return  # told by its own rule
         more = stage.max_actors > stage.actors > 0
         yield {
-            "busy": words.percent(stage.busy),
+            "busy": formatting.percent(stage.busy),
             "blocked": _blocked(s, stage),
             "behind": behind,
-            "actors": words.count(stage.actors, "actor"),
+            "actors": formatting.count(stage.actors, "actor"),
             "more": f"; the pool may grow to {stage.max_actors}: if it stays at {stage.actors}, the cluster has no room"
             if more
             else "",
@@ -200,21 +204,21 @@ def pool_is_full(s: Snapshot) -> Iterator[Facts]:
     load = sum(stage.busy or 0.0 for stage in s.stages)
     behind = _behind(s)
     if s.fused and s.bottleneck and load >= BUSY and behind:
-        yield {"busy": words.percent(load), "stage": s.bottleneck, "behind": behind}
+        yield {"busy": formatting.percent(load), "stage": s.bottleneck, "behind": behind}
 
 
 def gpu_starves(s: Snapshot) -> Iterator[Facts]:
     used = [gpu.utilization for gpu in s.gpus if gpu.utilization is not None]
     read = s.stage("read")
     if used and read and s.bottleneck == "read" and s.backlog and sum(used) / len(used) < GPU_IDLE:
-        yield {"gpu": words.percent(sum(used) / len(used)), "busy": words.percent(read.busy)}
+        yield {"gpu": formatting.percent(sum(used) / len(used)), "busy": formatting.percent(read.busy)}
 
 
 def quiet(kind: str) -> Sees:
     def sees(s: Snapshot) -> Iterator[Facts]:
         for source in s.sources:
             if source.kind == kind and _went_quiet(s, source):
-                yield {"source": source.name, "since": words.clock(source.last_commit, s.at)}
+                yield {"source": source.name, "since": formatting.clock(source.last_commit, s.at)}
 
     return sees
 
@@ -230,7 +234,7 @@ def _runs(s: Snapshot) -> bool:
 
 
 def _reason(text: str) -> str:
-    return words.clipped(text).rstrip(". ")
+    return formatting.clipped(text).rstrip(". ")
 
 
 def _failing(s: Snapshot, stage: Stage) -> str:

@@ -9,9 +9,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ops.watch import words
-from ops.watch.snapshot import Finding, Snapshot, Source, Stage
-from ops.watch.symptoms import outside
+from stream_infer.ops.watch import formatting
+from stream_infer.ops.watch.snapshot import Finding, Snapshot, Source, Stage
+from stream_infer.ops.watch.symptoms import outside
 
 _COLOURS = {"bad": "red", "warn": "yellow", "info": "blue", "well": "green"}
 _BARS = "▁▂▃▄▅▆▇█"
@@ -59,9 +59,9 @@ def _head(s: Snapshot) -> RenderableType:
     left = Text.assemble(
         (s.pipeline, "bold"), "  ", (s.state, "green" if s.ready else "yellow"), "  ", (s.model, "dim")
     )
-    up = f"up {words.seconds(s.at - s.started_at)} · " if s.started_at else ""
-    generation = f" · generation {s.generation}" if s.generation else ""
-    line.add_row(left, Text(f"{up}epoch {s.epoch}{generation}", "dim"))
+    up = f"up {formatting.seconds(s.at - s.started_at)} · " if s.started_at else ""
+    execution = f" · execution {s.execution}" if s.execution else ""
+    line.add_row(left, Text(f"{up}epoch {s.epoch}{execution}", "dim"))
     return line
 
 
@@ -77,10 +77,10 @@ def _stages(s: Snapshot, narrow: bool) -> RenderableType:
     for stage in s.stages:
         note = _note(s, stage)
         named = Text.assemble((stage.name, "bold"), (" ◀", note.style) if narrow and note else "")
-        figures: list[RenderableType] = [words.percent(stage.busy), words.percent(stage.backpressured)]
+        record_metrics: list[RenderableType] = [formatting.percent(stage.busy), formatting.percent(stage.backpressured)]
         if not narrow:
-            figures += [f"{stage.actors} of {stage.max_actors}", words.seconds(stage.split_seconds), note]
-        table.add_row(named, _bar(stage, bar), *figures)
+            record_metrics += [f"{stage.actors} of {stage.max_actors}", formatting.seconds(stage.split_seconds), note]
+        table.add_row(named, _bar(stage, bar), *record_metrics)
     return table
 
 
@@ -105,7 +105,7 @@ def _sources(s: Snapshot, narrow: bool) -> RenderableType:
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     for source in s.sources:
-        place = "" if narrow else f"  {words.clipped(source.place, 40)}"
+        place = "" if narrow else f"  {formatting.clipped(source.place, 40)}"
         named = Text.assemble((source.name, "bold"), (place, "dim"))
         if source.failure or source.trouble:  # the doctor has the whole sentence
             named.append("\nstopped" if source.failure else f"\nwaits for {outside(source.trouble or '')}", "red")
@@ -117,18 +117,18 @@ def to_go(source: Source) -> str:
     """How long until nothing waits."""
     if not source.lag + source.in_flight:
         return "done"
-    return "it stands" if source.eta_seconds is None else words.seconds(source.eta_seconds)
+    return "it stands" if source.eta_seconds is None else formatting.seconds(source.eta_seconds)
 
 
 def _flow(s: Snapshot) -> RenderableType:
     records = s.records
     table = Table.grid(padding=(0, 2))
-    flight = f"{words.count(s.in_flight_splits, 'split')}, {words.size(s.in_flight_bytes)}"
+    flight = f"{formatting.count(s.in_flight_splits, 'split')}, {formatting.size(s.in_flight_bytes)}"
     rows = {
         "rate": Text.assemble(
-            (spark(s.recent.history), "blue"), f"  {words.number(s.recent.records_per_second)} records/s"
+            (spark(s.recent.history), "blue"), f"  {formatting.number(s.recent.records_per_second)} records/s"
         ),
-        "in flight": Text(f"{flight} · a commit takes {words.seconds(s.recent.commit_seconds)}"),
+        "in flight": Text(f"{flight} · a commit takes {formatting.seconds(s.recent.commit_seconds)}"),
         "records": Text(
             f"{records.planned:,} planned = {records.committed:,} rows + {records.rejected:,} rejects"
             f" + {records.lost:,} lost + {records.in_flight:,} in flight"
@@ -154,19 +154,19 @@ def _rejects(s: Snapshot, width: int) -> RenderableType:
     for reject in s.rejects[:5]:
         why = f"{reject.error} in {reject.stage}: {reject.reason}"
         table.add_row(
-            Text(words.coordinate(reject.record_id, max(12, (width - 16) * 2 // 5))),
+            Text(formatting.coordinate(reject.record_id, max(12, (width - 16) * 2 // 5))),
             Text(why),
-            words.ago(s.at - reject.rejected_at),
+            formatting.ago(s.at - reject.rejected_at),
         )
     return table
 
 
 _FIGURES: dict[str, Callable[[Source], Text]] = {
-    "records/s": lambda source: Text(words.number(source.records_per_second)),
-    "waiting": lambda source: Text(words.number(source.lag + source.in_flight)),
-    "oldest": lambda source: Text(words.seconds(source.lag_seconds)),
+    "records/s": lambda source: Text(formatting.number(source.records_per_second)),
+    "waiting": lambda source: Text(formatting.number(source.lag + source.in_flight)),
+    "oldest": lambda source: Text(formatting.seconds(source.lag_seconds)),
     "to go": lambda source: Text(to_go(source)),
-    "rows": lambda source: Text(words.number(source.rows)),
-    "rejects": lambda source: Text(words.number(source.rejected), "yellow" if source.rejected else ""),
-    "lost": lambda source: Text(words.number(source.lost), "red" if source.lost else ""),
+    "rows": lambda source: Text(formatting.number(source.rows)),
+    "rejects": lambda source: Text(formatting.number(source.rejected), "yellow" if source.rejected else ""),
+    "lost": lambda source: Text(formatting.number(source.lost), "red" if source.lost else ""),
 }

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from ops.watch import doctor
-from ops.watch.assembly import Stored, assemble
-from ops.watch.samples import Samples, taken
-from ops.watch.snapshot import Snapshot
 from stream_infer.errors import StreamInferError
+from stream_infer.ops.watch import doctor
+from stream_infer.ops.watch.assembly import Stored, assemble
+from stream_infer.ops.watch.samples import Samples, taken
+from stream_infer.ops.watch.snapshot import Snapshot
 from stream_infer.pipeline import Pipeline
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,15 @@ from stream_infer.config.models import (
     TorchModel,
     TransformersModel,
 )
-from stream_infer.config.pipeline import Limits, ParquetSink, PipelineSettings, Rejects, Serve, StormLimits, Telemetry
+from stream_infer.config.pipeline import (
+    CircuitBreakerLimits,
+    Limits,
+    ParquetSink,
+    PipelineSettings,
+    Rejects,
+    Serve,
+    Telemetry,
+)
 from stream_infer.config.secrets import Redactor
 from stream_infer.config.sources import (
     AnySource,
@@ -35,6 +43,7 @@ __all__ = [
     "AnySource",
     "Batch",
     "Bytes",
+    "CircuitBreakerLimits",
     "Discover",
     "Events",
     "FilesSource",
@@ -57,7 +66,6 @@ __all__ = [
     "SourceSettings",
     "SqsEvents",
     "Storage",
-    "StormLimits",
     "Task",
     "Telemetry",
     "TorchModel",

@@ -42,7 +42,7 @@ class Rejects(Settings):
     )
 
 
-class StormLimits(Settings):
+class CircuitBreakerLimits(Settings):
     """When everything fails, the service stops instead of rejecting all there is."""
 
     records: int = Field(
@@ -78,10 +78,11 @@ class Limits(Settings):
         description="a worker busy with one step of one split for longer is killed, and the split divided until the record "
         "that hangs stands alone; more where the measured cost of a record asks for it; 0 or null: never",
     )
-    storm: StormLimits | None = Field(
-        default=StormLimits(), description="stop when everything fails; null: reject whatever fails, without end"
+    circuit_breaker: CircuitBreakerLimits | None = Field(
+        default=CircuitBreakerLimits(),
+        description="stop when everything fails; null: reject whatever fails, without end",
     )
-    generation_splits: int = Field(default=100_000, ge=1, description="splits after which a generation is rotated")
+    execution_splits: int = Field(default=100_000, ge=1, description="splits after which an execution is rotated")
 
 
 class Serve(Settings):

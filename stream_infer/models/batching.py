@@ -14,8 +14,8 @@ import pyarrow as pa
 from stream_infer.config import Batch
 from stream_infer.contracts import Model
 from stream_infer.errors import Fatal, Retryable
-from stream_infer.models.lanes import begun
-from stream_infer.models.placed import Placed
+from stream_infer.models.cuda_streams import begun
+from stream_infer.models.ordered_results import OrderedResults
 from stream_infer.records import RESERVED
 
 
@@ -72,7 +72,7 @@ class _Run:
     order: np.ndarray
     cost: np.ndarray
     sorted: bool
-    placed: Placed
+    placed: OrderedResults
     begun: deque[_Begun] = field(default_factory=deque)
     rejects: list[tuple[int, Exception]] = field(default_factory=list)
     batches: int = 0
@@ -152,7 +152,7 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch, *, on_cpus: bool
     in_place = bool((order == np.arange(len(order))).all())
     # rows are taken out of one piece many times sooner than out of many; in place nothing is taken, and large objects not copied
     table = prepared if in_place else prepared.combine_chunks()
-    run = _Run(model, table, order, cost[order], in_place, Placed(len(order), model.identity))
+    run = _Run(model, table, order, cost[order], in_place, OrderedResults(len(order), model.identity))
     for start, stop in micro_batches(run.cost, batch, ON_CPUS if on_cpus else ON_A_DEVICE):
         run.micro_batch(start, stop)
     run.end()

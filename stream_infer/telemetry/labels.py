@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream_infer.telemetry.declared import Label
+from stream_infer.telemetry.metric_spec import Label
 
 ERROR_TYPES: Final = (
     *("decode", "too_large", "tombstone", "pointer", "no_input", "null", "empty", "not_text", "no_mask", "key"),

@@ -13,7 +13,7 @@ from typing import Any, Final
 import prometheus_client as prometheus
 
 from stream_infer.telemetry import labels as by
-from stream_infer.telemetry.declared import PREFIX, Label, Metric
+from stream_infer.telemetry.metric_spec import PREFIX, Label, Metric
 from stream_infer.telemetry.refreshing import Refreshing
 
 RECORDS_RECEIVED = Metric(
@@ -98,9 +98,9 @@ DEPENDENCY_ERRORS = Metric(
     "Failures of something outside that were waited out, by the stage that met them and what failed.",
     (by.ANY_STAGE, Label("error_type", by.DEPENDENCIES)),
 )
-GENERATIONS = Metric(
+EXECUTIONS = Metric(
     "counter",
-    "generations",
+    "executions",
     "Executions by how they ended.",
     (Label("end", ("rotated", "idle", "failed", "drained")),),
 )
@@ -126,10 +126,10 @@ LEDGER_COMMIT_SECONDS = Metric(
     "histogram", "ledger_commit_seconds", "Ledger transactions that commit receipts.", (), "seconds", by.COMMIT
 )
 
-READY = Metric("gauge", "ready", "1 while a warm generation takes work, or none is needed.")
+READY = Metric("gauge", "ready", "1 while a warm execution takes work, or none is needed.")
 STANDBY = Metric("gauge", "standby", "1 while another instance owns the ledger and this one waits for it.")
-STORM_STOPPED = Metric("gauge", "storm_stopped", "1 while the line stands because everything fails.")
-GENERATION = Metric("gauge", "generation", "Number of the running generation, 0 while none runs.")
+CIRCUIT_BREAKER_OPEN = Metric("gauge", "circuit_breaker_open", "1 while the line stands because everything fails.")
+EXECUTION = Metric("gauge", "execution", "Number of the running execution, 0 while none runs.")
 LEDGER_EPOCH = Metric("gauge", "ledger_epoch", "Fencing number of this instance, 0 before it owns the ledger.")
 START_TIME_SECONDS = Metric(
     "gauge", "start_time_seconds", "When this instance started, since the epoch.", (), "seconds"

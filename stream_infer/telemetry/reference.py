@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from stream_infer.telemetry.declared import Label, Metric
+from stream_infer.telemetry.metric_spec import Label, Metric
 from stream_infer.telemetry.metrics import METRICS
 
 _HEAD = """# Metrics

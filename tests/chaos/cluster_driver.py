@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from ops.service import serving
+from stream_infer.ops.service import serving
 from stream_infer.pipeline import Pipeline
 
 STARTS = 5  # Ray gives up on a node after 30 s, too soon for a machine under load

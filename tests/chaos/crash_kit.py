@@ -32,7 +32,7 @@ os.environ["STREAM_INFER_CRASH"] = pathlib.Path(__file__).with_name("armed").rea
 
 
 @dataclass(frozen=True)
-class Place:
+class PartitionStatus:
     """Where the files of one life lie.
 
     Attributes:
@@ -110,7 +110,7 @@ class Life:
     topic: str
     events: str
     ledger: str
-    place: Place
+    place: PartitionStatus
     expected: dict[str, str] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     killed: list[float] = field(default_factory=list)
@@ -180,7 +180,7 @@ class Life:
 
     def _run(self, arguments: list[str], environment: dict[str, str]) -> int:
         with (self.folder / "service.log").open("ab") as log:
-            command = [sys.executable, "-m", "ops.cli", *arguments]
+            command = [sys.executable, "-m", "stream_infer.ops.cli", *arguments]
             given = {**os.environ, "PYTHONPATH": PATH, **environment}
             process = subprocess.Popen(command, env=given, cwd=self.folder, stdout=log, stderr=log)
         try:
@@ -198,7 +198,7 @@ class Life:
         """What a command prints with ``--json``."""
         name, *more = command
         done = subprocess.run(
-            [sys.executable, "-m", "ops.cli", name, str(self.file()), *more, "--json"],
+            [sys.executable, "-m", "stream_infer.ops.cli", name, str(self.file()), *more, "--json"],
             capture_output=True,
             text=True,
             check=False,
@@ -267,7 +267,7 @@ def living(life: Life, seen: Any) -> Iterator[tuple[Life, Watch]]:
         watch.finish()
 
 
-def on_disk(folder: Path) -> Place:
+def on_disk(folder: Path) -> PartitionStatus:
     """In and out on a local disk."""
 
     def put(name: str, data: bytes) -> None:
@@ -276,7 +276,7 @@ def on_disk(folder: Path) -> Place:
         path.with_suffix(".tmp").write_bytes(data)
         path.with_suffix(".tmp").rename(path)
 
-    return Place(
+    return PartitionStatus(
         put=put,
         url_in=f"file://{folder}/in/",
         url_out=f"file://{folder}/out/",

@@ -39,7 +39,7 @@ def _transaction(*calls: str) -> list[str]:
     return [f"ledger.{call}.{moment}" for call in calls for moment in ("begun", "row", "committed")]
 
 
-_DIVIDING = [
+_BISECTION = [
     *_around("retire", "bisect", "reject"),
     *_transaction("bisect", "reject"),
 ]
@@ -52,7 +52,7 @@ _PLAIN = [
     "plan.stored",
     *_around("dispatch", "receipts", "source.committed", "kafka.offsets"),
     "outcome",
-    "generation.warm",
+    "execution.warm",
     "after.moved",
     "drain.begin",
     "drain.executed",
@@ -72,8 +72,8 @@ _FIRST = ["ledger.open.row", "ledger.open.committed"]
 DRIVER = [
     *(Case(point) for point in (*_FIRST, *_PLAIN)),
     *(Case(point) for point in _RECOVERY),
-    *(Case(point, limits={"generation_splits": 1}) for point in _around("rotate")),
-    *(Case(point, bad=True, limits={"attempts": 1}) for point in _DIVIDING),
+    *(Case(point, limits={"execution_splits": 1}) for point in _around("rotate")),
+    *(Case(point, bad=True, limits={"attempts": 1}) for point in _BISECTION),
     *(Case(point, bad=True, replay=True, limits={"attempts": 1}) for point in _REPLAY),
     *(Case(point, bad=True, limits={"attempts": 1}) for point in _PUBLISH),
     Case("events.polled", where="s3"),
@@ -104,7 +104,7 @@ ELSEWHERE = {
     **dict.fromkeys([f"rebuild.{point}" for point in _REBUILD], "tests/connectors/test_rebuild_kills.py"),
     **dict.fromkeys(("ledger.request.row", "ledger.request.committed"), "tests/ops/test_rejects.py"),
     **dict.fromkeys(
-        _transaction("forgive"), "may be lost: tests/engine/test_supervisor.py::test_a_storm_stops_the_line"
+        _transaction("forgive"), "may be lost: tests/driver/test_supervisor.py::test_the_circuit_breaker_stops_the_line"
     ),
     "sink.taken": "tests/chaos/test_crash_points.py::test_a_kill_beside_a_file_that_stands",
     **dict.fromkeys(_around("events.delete"), "SQS gives a message again: tests/connectors/test_events.py"),

@@ -11,8 +11,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka import KafkaProducer
 
-from ops.parts import Behind, Broker, Proxy, start_brokers, start_toxiproxy
-from ops.parts.process import Server, free_port
+from stream_infer.ops.parts import Behind, Broker, Proxy, start_brokers, start_toxiproxy
+from stream_infer.ops.parts.process import Server, free_port
 
 
 class Cluster:

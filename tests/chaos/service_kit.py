@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kafka import KafkaProducer
 from watch import Fetch, Listing, Watch
 
-from ops.parts.process import free_port
+from stream_infer.ops.parts.process import free_port
 
 HERE = Path(__file__).parent
 PATIENCE = 400.0  # seconds: a shared machine is slow at times, and Ray may need three starts on it
@@ -45,7 +45,7 @@ class Service:
         self._port = free_port()
         self.file.write_text(yaml.safe_dump({**settings, "serve": {"port": self._port}}))
         self.environment = {**os.environ, "PYTHONPATH": PYTHONPATH, **(environment or {})}
-        self.command = [sys.executable, "-m", "ops.cli", "run", str(self.file)]
+        self.command = [sys.executable, "-m", "stream_infer.ops.cli", "run", str(self.file)]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -128,7 +128,7 @@ class Service:
 
     def ask(self, name: str, *more: str) -> Any:
         """What a command prints with ``--json``."""
-        command = [sys.executable, "-m", "ops.cli", name, str(self.file), *more, "--json"]
+        command = [sys.executable, "-m", "stream_infer.ops.cli", name, str(self.file), *more, "--json"]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=self.folder, env=self.environment
         )

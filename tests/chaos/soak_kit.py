@@ -21,7 +21,7 @@ from http_proxy import FaultProxy, refused, reset, truncated
 from kafka_kit import Cluster
 from service_kit import PATIENCE, Service, World
 
-from ops.parts import S3Server
+from stream_infer.ops.parts import S3Server
 
 HOLD = (1.0, 8.0)  # seconds a fault lasts
 Fault = Callable[[], AbstractContextManager[object]]

@@ -12,13 +12,13 @@ import os
 import sys
 from typing import Any
 
-import connectors.files
-import connectors.kafka
-import connectors.parquet  # noqa: F401
-import ops.service  # noqa: F401
+import stream_infer.connectors.files
+import stream_infer.connectors.kafka
+import stream_infer.connectors.parquet
+import stream_infer.ops.service
 import stream_infer.pipeline  # noqa: F401
-from ops import cli
 from stream_infer import crash
+from stream_infer.ops import cli
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def test_the_attempt_gate_is_killed_under_load(world: World) -> None:
     """Nobody could count a split's attempts any more: that execution ends and a new one takes its work."""
     for _ in range(2):
         world.objects(40)
-        for process in _ours(world, "AttemptGate"):
+        for process in _ours(world, "AttemptTracker"):
             process.kill()
         world.works(world.objects)
 

@@ -22,7 +22,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from playwright.sync_api import Browser
 from service_kit import Service, files_source
 
-from ops.parts import PartMissing, Proxy, S3Server, start_toxiproxy
+from stream_infer.ops.parts import PartMissing, Proxy, S3Server, start_toxiproxy
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 _MODEL = """

@@ -10,7 +10,7 @@ from kafka_kit import Cluster, proxied_broker
 from service_kit import MODEL, Service, World, living
 from watch import of_folder
 
-from ops.parts import PartMissing
+from stream_infer.ops.parts import PartMissing
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 LIVE, SKIPS, STOPS, ADOPTS, STRICT = "live", "skips", "stops", "adopts", "strict"

@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from service_kit import MODEL, Service, World, living
 from watch import of_folder
 
-from ops.parts import Broker, PartMissing, start_brokers
+from stream_infer.ops.parts import Broker, PartMissing, start_brokers
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 TOPIC = "led"

@@ -10,7 +10,7 @@ from service_kit import MODEL, Service, World, files_source, living, on_disk
 from tcp_proxy import CommitProxy
 from watch import of_folder
 
-from ops.parts import PartMissing, Postgres, start_postgres
+from stream_infer.ops.parts import PartMissing, Postgres, start_postgres
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 AWAY = "the ledger's database did not answer"

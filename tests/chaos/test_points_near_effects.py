@@ -16,15 +16,15 @@ EFFECTS = re.compile(
     r"|self\._ledger\.(plan|commit|bisect|reject|attempt|replay|publish))$"
 )
 EXCUSED = {
-    "connectors/files/other.py::_write": "its callers stand a point on each side of it",
+    "connectors/storage/fsspec_store.py::_write": "its callers stand a point on each side of it",
     "connectors/kafka/cluster.py::commit": "its caller stands a point on each side of it",
     "connectors/kafka/rejects.py::_produce": "its caller stands a point on each side of it",
     "connectors/kafka/ages.py::_look": "reads time stamps for a gauge; keeps nothing",
-    "connectors/files/objects.py::_open": "makes a client, sends nothing",
+    "connectors/storage/objects.py::_open": "makes a client, sends nothing",
     "connectors/kafka/reader.py::_fetches": "its caller passes a point for each fetch",
     "connectors/kafka/watcher.py::_watch": "looks whether there is something new; consumes nothing that is kept",
     "connectors/kafka/watcher.py::timestamp": "reads a time stamp; keeps nothing",
-    "stream_infer/engine/steps.py::run": "the stage that calls a step stands a point on each side of it",
+    "stream_infer/worker/stages.py::run": "the stage that calls a step stands a point on each side of it",
     "stream_infer/ledger/store.py::parse_url": "makes the ledger's folder, empty",
     "stream_infer/models/base.py::_file_digest": "reads weights that do not change, before any work is taken",
 }

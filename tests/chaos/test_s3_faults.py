@@ -10,7 +10,7 @@ from http_proxy import FaultProxy, error_in_ok, refused, reset, shortened, trick
 from service_kit import MODEL, Service, World, files_source, in_bucket, living
 from watch import of_bucket
 
-from ops.parts import S3Server
+from stream_infer.ops.parts import S3Server
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 BUCKET = "faults"

@@ -19,7 +19,7 @@ from service_kit import MODEL, Service, World, files_source, in_bucket, living
 from soak_kit import HOLD, Drill, Fault, Faults, Load, Meter
 from watch import of_bucket
 
-from ops.parts import PartMissing, S3Server
+from stream_infer.ops.parts import PartMissing, S3Server
 
 MINUTES = float(os.environ.get("STREAM_INFER_SOAK_MINUTES", "60"))
 SEED = int(os.environ.get("STREAM_INFER_SOAK_SEED", time.time_ns() % 10**6))

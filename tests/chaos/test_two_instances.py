@@ -21,7 +21,7 @@ from crash_kit import Life, Starter, whole
 from service_kit import MODEL, Service, files_source, on_disk
 from watch import Watch, of_folder
 
-from stream_infer.engine.standby import LEASE_SECONDS
+from stream_infer.driver.standby import LEASE_SECONDS
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 RACES = 10  # on each of the two databases

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from connectors.files.counting import count_apart
-from connectors.files.reader import FilesReader
+from stream_infer.connectors.files.counting import count_apart
+from stream_infer.connectors.files.reader import FilesReader
 from stream_infer.errors import Retryable
 
 ITEM: Any = {"key": "a.jsonl", "version": "v", "size": 10, "modified": 0.0}

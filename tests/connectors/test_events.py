@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.files import FilesSource
-from connectors.files.events import ObjectEvent, parse_events
-from connectors.files.listing import glob_pattern
-from ops.parts.process import free_port, server
 from stream_infer import config
+from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.files.events import ObjectEvent, parse_events
+from stream_infer.connectors.files.listing import glob_pattern
 from stream_infer.contracts import PlanBudget
 from stream_infer.ledger import Ledger
+from stream_infer.ops.parts.process import free_port, server
 
 KEY = "docs/sp ace+ü.txt"
 

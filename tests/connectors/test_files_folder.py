@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from planning_kit import DAY, NOW, Claims, keys, plan
 
-from connectors.files import FilesSource
 from stream_infer import config
+from stream_infer.connectors.files import FilesSource
 from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import ConfigError
 

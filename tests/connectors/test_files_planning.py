@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planning_kit import DAY, NOW, Claims, keys, plan
 
-from connectors.files import FilesSource, listing
-from connectors.files.events import ObjectEvent, parse_events
-from connectors.files.queues import EventQueue, SqsQueue
-from connectors.files.reader import FilesReader
-from connectors.files.store import Item
 from stream_infer import config
+from stream_infer.connectors.files import FilesSource, listing
+from stream_infer.connectors.files.events import ObjectEvent, parse_events
+from stream_infer.connectors.files.queues import EventQueue, SqsQueue
+from stream_infer.connectors.files.reader import FilesReader
+from stream_infer.connectors.storage.store import Item
 from stream_infer.errors import Retryable
 
 

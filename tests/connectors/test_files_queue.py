@@ -10,8 +10,8 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from connectors.files import FilesSource
 from stream_infer import config
+from stream_infer.connectors.files import FilesSource
 from stream_infer.contracts import PlanBudget
 from stream_infer.errors import Retryable
 

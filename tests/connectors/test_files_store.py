@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.files.opening import open_store
-from connectors.files.store import Store
 from stream_infer.config import Storage
+from stream_infer.connectors.storage.opening import open_store
+from stream_infer.connectors.storage.store import Store
 from stream_infer.errors import ConfigError, Lost, RejectRecord, Retryable
 
 KINDS = ["file", "memory", "s3"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.kafka import ages as module
-from connectors.kafka.ages import Ages
-from connectors.kafka.places import places
+from stream_infer.connectors.kafka import ages as module
+from stream_infer.connectors.kafka.ages import Ages
+from stream_infer.connectors.kafka.places import places
 
 KNOWN = {("t", 0): "t", ("t", 1): "t@2"}
 

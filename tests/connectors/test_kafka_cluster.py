@@ -11,10 +11,10 @@ import pytest
 from confluent_kafka import Uuid
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors.kafka import cluster as module
-from connectors.kafka.cluster import Cluster, Link
-from ops.parts import PartMissing, start_brokers
+from stream_infer.connectors.kafka import cluster as module
+from stream_infer.connectors.kafka.cluster import Cluster, Link
 from stream_infer.errors import Retryable
+from stream_infer.ops.parts import PartMissing, start_brokers
 
 
 def test_a_question_asked_for_years_keeps_no_memory(kafka: str, kafka_topic: Callable[..., str]) -> None:

@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka.messages import changes, traceparent
-from connectors.kafka.places import attributes
+from stream_infer.connectors.kafka.messages import changes, traceparent
+from stream_infer.connectors.kafka.places import attributes
 from stream_infer.splits import Split
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

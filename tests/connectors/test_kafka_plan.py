@@ -12,11 +12,11 @@ from confluent_kafka import KafkaError, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka import KafkaSource
-from connectors.kafka.cluster import Cluster, Link, Partition, Topic
-from connectors.kafka.reader import KafkaReader
-from connectors.kafka.watcher import Peek, Watcher
 from stream_infer import config
+from stream_infer.connectors.kafka import KafkaSource
+from stream_infer.connectors.kafka.cluster import Cluster, Link, Partition, Topic
+from stream_infer.connectors.kafka.reader import KafkaReader
+from stream_infer.connectors.kafka.watcher import Peek, Watcher
 from stream_infer.contracts import PlanBudget, Planned, ReadOutcome
 from stream_infer.errors import ConfigError, Fatal, Retryable
 from stream_infer.splits import Split

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.files.local import LocalStore
-from connectors.parquet import ParquetSink
-from connectors.parquet.footer import Tail, to_bytes
 from stream_infer import config
+from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.parquet.footer import Tail, to_bytes
+from stream_infer.connectors.storage.local import LocalStore
 from stream_infer.errors import Retryable
 from stream_infer.splits import Loss, Receipt, Reject, Split
 

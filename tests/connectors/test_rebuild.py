@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from planning_kit import NOW
 from test_kafka_plan import FakeCluster, source_of
 
-from connectors.files import FilesSource
-from connectors.kafka import KafkaSource
 from stream_infer import config
+from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.kafka import KafkaSource
 from stream_infer.contracts import PlanBudget, Source
-from stream_infer.engine.dividing import pieces
+from stream_infer.driver.bisection import pieces
+from stream_infer.intervals import IntervalSet, cut
 from stream_infer.ledger import Ledger
-from stream_infer.rebuild import rebuild, sort_receipts
+from stream_infer.maintenance.rebuild import rebuild, sort_receipts
 from stream_infer.rejects import RejectFilter, State
-from stream_infer.spans import Cover, cut
 from stream_infer.splits import Receipt, Reject, Split
 
 GOOD, BAD, KILLING = "good", "bad", "killing"
@@ -32,7 +32,7 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a ledger syncs eve
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))), st.integers(0, 30), st.integers(0, 30))
 def test_what_is_covered_and_its_holes_are_the_whole(spans: list[tuple[int, int]], start: int, stop: int) -> None:
-    cover = Cover()
+    cover = IntervalSet()
     for number, (low, high) in enumerate(spans):
         before = {at for other in spans[:number] for at in range(*other)}
         assert cover.touches({"k": (low, high)}) == bool(before & set(range(low, high)))
@@ -272,7 +272,7 @@ def test_objects_without_a_receipt_are_new_and_rows_without_one_are_planned(tmp_
 
 
 def test_a_retired_name_stands_unless_its_records_do_elsewhere() -> None:
-    def extent(split: Split) -> dict[str, tuple[int, int]]:
+    def intervals(split: Split) -> dict[str, tuple[int, int]]:
         return {"k": (split.bounds["start"], split.bounds["stop"])}
 
     def of(start: int, stop: int, **more: Any) -> Receipt:
@@ -281,11 +281,11 @@ def test_a_retired_name_stands_unless_its_records_do_elsewhere() -> None:
 
     outer, inner, single = of(0, 16, retired=True), of(4, 8, retired=True), of(20, 21, retired=True)
     replayed, again = of(20, 21, replay=1, retired=True), of(20, 21, replay=2, rows=1)
-    found = sort_receipts([outer, inner, single, replayed, of(8, 9, rows=1), of(20, 21, replay=2, rows=1)], extent)
+    found = sort_receipts([outer, inner, single, replayed, of(8, 9, rows=1), of(20, 21, replay=2, rows=1)], intervals)
     assert found.standing == [inner]
     assert sorted(item.split_id for item in found.divided) == sorted(
         item.split_id for item in (outer, single, replayed)
     )
     assert found.replays == [again]
     third = of(20, 21, replay=3, retired=True)
-    assert sort_receipts([single, replayed, third], extent).standing == [third]
+    assert sort_receipts([single, replayed, third], intervals).standing == [third]

@@ -19,7 +19,7 @@ from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger, schema
 from stream_infer.ledger.renewal import renewed
 from stream_infer.ledger.store import parse_url
-from stream_infer.rebuild import Rebuilt, rebuild, settled
+from stream_infer.maintenance.rebuild import Rebuilt, rebuild, settled
 from stream_infer.splits import Receipt
 
 SETTINGS = {"sink.url": "s3://out"}

@@ -12,10 +12,10 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors.files import FilesSource
-from connectors.kafka import KafkaSource
-from connectors.parquet import ParquetSink
 from stream_infer import config
+from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.kafka import KafkaSource
+from stream_infer.connectors.parquet import ParquetSink
 from stream_infer.contracts import PlanBudget, ReadOutcome, Source
 from stream_infer.errors import ConfigError, Retryable
 from stream_infer.rejects import Original, Rejection, Told

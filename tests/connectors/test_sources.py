@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 
-from connectors.files import FilesSource
-from connectors.kafka import KafkaSource
 from stream_infer import config
+from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.kafka import KafkaSource
 from stream_infer.contracts import PlanBudget, ReadOutcome, Source
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from http_proxy import Answer, FaultProxy, error_in_ok, refused, shortened
 
-from connectors.files.opening import open_store
-from connectors.files.reader import FilesReader
-from connectors.files.store import Store
 from stream_infer import config
+from stream_infer.connectors.files.reader import FilesReader
+from stream_infer.connectors.storage.opening import open_store
+from stream_infer.connectors.storage.store import Store
 from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import Retryable
 from stream_infer.splits import Split

@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from connectors.parquet import ParquetSink
 from stream_infer import config
-from stream_infer.engine.steps import stamped
+from stream_infer.connectors.parquet import ParquetSink
 from stream_infer.errors import ConfigError
 from stream_infer.records import RECORD_FIELDS
 from stream_infer.splits import Receipt, Split
+from stream_infer.worker.stages import stamped
 
 
 @pytest.fixture(params=["disk", "s3"])

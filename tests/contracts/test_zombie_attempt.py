@@ -11,19 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from numbers_kit import NumbersReader, NumbersSource
 
-from connectors.parquet import ParquetSink
 from stream_infer import config
+from stream_infer.connectors.parquet import ParquetSink
 from stream_infer.contracts import ReadOutcome
-from stream_infer.engine.admission import Backlog
-from stream_infer.engine.batch import Batch
-from stream_infer.engine.committer import Committer
-from stream_infer.engine.planner import Planner
-from stream_infer.engine.sizing import SplitSizer
-from stream_infer.engine.steps import WriteStep
-from stream_infer.engine.storm import Storm
+from stream_infer.driver.admission import Backlog
+from stream_infer.driver.circuit_breaker import CircuitBreaker
+from stream_infer.driver.committer import Committer
+from stream_infer.driver.planner import Planner
+from stream_infer.driver.sizing import SplitSizer
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.worker.stages import WriteStep
+from stream_infer.worker.task import Batch
 
 NUMBERS = 40
 Listing = Callable[[], list[str]]
@@ -59,9 +59,9 @@ class _Driver:
         self.ledger.acquire("test")
         source = NumbersSource("numbers", NUMBERS, most=NUMBERS)
         self.backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(NUMBERS, fused=True)
-        storm = Storm(config.StormLimits())
+        circuit_breaker = CircuitBreaker(config.CircuitBreakerLimits())
         sources, sizers = {"numbers": source}, {"numbers": sizer}
-        self.committer = Committer(self.ledger, sink, sources, self.backlog, sizers, Metrics(), storm)
+        self.committer = Committer(self.ledger, sink, sources, self.backlog, sizers, Metrics(), circuit_breaker)
         self.committer.start()
         limits = config.Limits(split_records=NUMBERS)
         Planner(source, self.ledger, self.backlog, sizer, limits, "plan", True)._plan_once(1)

@@ -58,7 +58,7 @@ def _pipeline(folder: Path, servers: str, topic: str, bucket: str, s3: Storage, 
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "ops.cli", *arguments]
+    return [sys.executable, "-m", "stream_infer.ops.cli", *arguments]
 
 
 def _environment() -> dict[str, str]:

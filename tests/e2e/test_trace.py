@@ -89,7 +89,7 @@ def _run(folder: Path, servers: str, topic: str, otlp: str) -> None:
     file = folder / "pipeline.yaml"
     file.write_text(yaml.safe_dump(settings))
     path = os.pathsep.join([str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "ops.cli", "run", "--until-idle", str(file)]
+    command = [sys.executable, "-m", "stream_infer.ops.cli", "run", "--until-idle", str(file)]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path}, cwd=folder, timeout=240, capture_output=True, text=True
     )

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ops import cli
+from stream_infer.ops import cli
 from stream_infer.splits import Receipt, Split
 from stream_infer.telemetry import figures
 from stream_infer.telemetry.metrics import Metrics

@@ -12,7 +12,7 @@ import grafana_kit as kit
 
 from grafana.alerts import ALERTS
 from grafana.records import RECORDS
-from ops.parts import Prometheus
+from stream_infer.ops.parts import Prometheus
 
 NAMES = {alert.name for alert in ALERTS}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_infer.telemetry import metrics as m
-from stream_infer.telemetry.declared import Metric
+from stream_infer.telemetry.metric_spec import Metric
 
 LONG = 5 * 24 * 60
 TARGET = {"job": "stream-infer", "instance": "a"}
@@ -42,7 +42,7 @@ def until(before: float, minute: int, then: float) -> str:
 UP = f'up{{job="{TARGET["job"]}", instance="{TARGET["instance"]}"}}'
 BUILD = series(m.BUILD_INFO, {**TARGET, "version": "1", "python": "3", "ray": "2"})
 READY, STANDBY = series(m.READY, TARGET), series(m.STANDBY, TARGET)
-START, STORM = series(m.START_TIME_SECONDS, TARGET), series(m.STORM_STOPPED, TARGET)
+START, BREAKER = series(m.START_TIME_SECONDS, TARGET), series(m.CIRCUIT_BREAKER_OPEN, TARGET)
 SOURCE_UP, OLDEST = series(m.SOURCE_UP, SOURCE), series(m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, SOURCE)
 LAG, POSITION = series(m.LAG_RECORDS, PLACE), series(m.POSITION_OFFSET, PLACE)
 RECEIVED, COMMITTED = series(m.RECORDS_RECEIVED, SOURCE), series(m.RECORDS_COMMITTED, SOURCE)
@@ -63,7 +63,7 @@ WELL: Mapping[str, str] = {
     READY: steady(1),
     STANDBY: steady(0),
     START: steady(-1e6),
-    STORM: steady(0),
+    BREAKER: steady(0),
     SOURCE_UP: steady(1),
     OLDEST: growing(60),
     LAG: steady(50),
@@ -173,7 +173,14 @@ CASES = (
     case("one restart", {START: f"1x9 2x{LONG}"}, m12=NONE, m20=NONE),
     case("ledger slow", {QUICK: growing(9)}, m9=NONE, m20={"LedgerSlow"}),
     case("ledger slow for a moment", {QUICK: f"0+10x30 300x2 320+10x{LONG}"}, m33=NONE, m36=NONE),
-    case("storm", {STORM: "0x9 1x1 stale"}, m9=NONE, m10={"StormStopped"}, m18={"StormStopped"}, m25=NONE),
+    case(
+        "circuit_breaker",
+        {BREAKER: "0x9 1x1 stale"},
+        m9=NONE,
+        m10={"CircuitBreakerOpen"},
+        m18={"CircuitBreakerOpen"},
+        m25=NONE,
+    ),
     case("source down", {SOURCE_UP: until(1, 10, 0)}, m14=NONE, m16={"SourceDown"}),
     case("source down for a moment", {SOURCE_UP: f"1x9 0x3 1x{LONG}"}, m13=NONE, m20=NONE),
     case("store fails", {OUTSIDE_ERRORS: growing(2)}, m15=NONE, m30={"DependencyErrors"}),

@@ -19,7 +19,7 @@ from proof_kit import Proof, until
 from troubled_service import PARTITIONS, Inputs, Troubled, troubled
 
 from grafana import rules
-from ops.parts import PartMissing, S3Server, start_prometheus, start_toxiproxy
+from stream_infer.ops.parts import PartMissing, S3Server, start_prometheus, start_toxiproxy
 from stream_infer.telemetry.gpu import Gpus
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
@@ -90,7 +90,7 @@ def test_every_expression_is_answered_and_every_alert_fires(it: Troubled, proof:
         it.expire()
     fires("RecordsLost")
     with it.the("failing"):
-        proof.until_fired("StormStopped")
+        proof.until_fired("CircuitBreakerOpen")
         assert it.service.stop() == 1
     with it.the("unloadable"):
         while "StreamInferRestarts" not in proof.fired:

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from kafka import KafkaProducer
 from service_kit import Service, files_source
 
-from ops.parts import Proxy
+from stream_infer.ops.parts import Proxy
 
 PARTITIONS = 4
 _BUCKET = "seen-in"
@@ -215,6 +215,6 @@ def _settings(folder: Path, inputs: Inputs, otlp: str) -> dict[str, Any]:
         "model": {"kind": "python", "python": "digest:Digest", "replicas": {"max": 1}},
         "stages": "three",
         "sink": {"url": "s3://seen-out/rows/", "storage": inputs.storage},
-        "limits": {"split_records": 50, "storm": {"records": 200}},
+        "limits": {"split_records": 50, "circuit_breaker": {"records": 200}},
         "telemetry": {"otlp": otlp},
     }

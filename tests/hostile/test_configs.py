@@ -11,9 +11,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ops import cli
 from stream_infer.config import parse
 from stream_infer.errors import ConfigError
+from stream_infer.ops import cli
 
 SECRET = "hunter2-canary"
 GOOD: dict[str, Any] = {

@@ -78,8 +78,8 @@ def _answer(case: Case, limits: Limits) -> dict[str, object]:
 
 @pytest.mark.parametrize("value", corpus.pointers("s3://in/allowed/"), ids=lambda value: repr(value[:30]))
 def test_a_pointer_reaches_nothing_but_its_folder(value: bytes) -> None:
-    from connectors.kafka.contents import build_contents
     from stream_infer import config
+    from stream_infer.connectors.kafka.contents import build_contents
 
     pointer = config.Pointer(prefixes=["s3://in/allowed/"], storage=config.Storage(endpoint_url="http://127.0.0.1:1"))
     source = config.KafkaSource(name="s", kind="kafka", servers="x", topics=["t"], format="pointer", pointer=pointer)

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.files.events import parse_events
-from connectors.kafka.contents import _Pointers
-from connectors.kafka.messages import traceparent
-from connectors.parquet.footer import Tail
 from stream_infer import config
+from stream_infer.connectors.files.events import parse_events
+from stream_infer.connectors.kafka.contents import _Pointers
+from stream_infer.connectors.kafka.messages import traceparent
+from stream_infer.connectors.parquet.footer import Tail
 from stream_infer.errors import RejectRecord
 from stream_infer.records import ObjectCoordinate, parse_coordinate
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from ops.parts.process import free_port
 from stream_infer.config import Storage
+from stream_infer.ops.parts.process import free_port
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def _start(file: Path, *arguments: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": path, "CANARY": CANARY}
     with (file.parent / "said.txt").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "ops.cli", arguments[0], str(file), *arguments[1:]],
+            [sys.executable, "-m", "stream_infer.ops.cli", arguments[0], str(file), *arguments[1:]],
             cwd=file.parent,
             env=environment,
             stdout=said,

@@ -84,7 +84,7 @@ def _pipeline(
 def _call(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     environment = {**os.environ, "PYTHONPATH": path, "CANARY": CANARY}
-    command = [sys.executable, "-m", "ops.cli", arguments[0], str(file), *arguments[1:]]
+    command = [sys.executable, "-m", "stream_infer.ops.cli", arguments[0], str(file), *arguments[1:]]
     given: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "timeout": _PATIENCE}
     try:
         return subprocess.run(command, cwd=file.parent, env=environment, **given)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stream_infer.engine import standby
-from stream_infer.engine.standby import LEASE_SECONDS, LOOK_SECONDS, Standby, owning
+from stream_infer.driver import standby
+from stream_infer.driver.standby import LEASE_SECONDS, LOOK_SECONDS, Standby, owning
 from stream_infer.errors import Fenced, Retryable
 from stream_infer.ledger import Ledger, Pulse
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from ops.parts.process import free_port
 from stream_infer.contracts import ObjectVersion, Planned
 from stream_infer.errors import ConfigError, Fatal, Fenced, Retryable
 from stream_infer.ledger import Ledger, schema
+from stream_infer.maintenance.where import where
+from stream_infer.ops.parts.process import free_port
 from stream_infer.splits import Loss, Receipt, Reject, Split
-from stream_infer.where import where
 
 
 def _open(url: str, **pipeline: str) -> Ledger:

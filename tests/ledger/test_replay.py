@@ -12,9 +12,9 @@ from sqlalchemy import create_engine, text
 from stream_infer.contracts import Planned
 from stream_infer.ledger import Ledger, schema
 from stream_infer.ledger.store import parse_url
+from stream_infer.maintenance.where import where
 from stream_infer.rejects import Rejected, RejectFilter, State
 from stream_infer.splits import Loss, Receipt, Reject, Split
-from stream_infer.where import where
 
 ALL = RejectFilter()
 ROW, AGAIN, NOTHING, LOST = "row", "again", "nothing", "lost"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 MACHINE = "tests/ledger/test_ledger_machine.py"
 LEDGER = "tests/ledger/test_ledger.py"
-ADMISSION = "tests/engine/test_admission.py"
+ADMISSION = "tests/driver/test_admission.py"
 PLAN_KAFKA = "tests/connectors/test_kafka_plan.py"
 PLAN_FILES = "tests/connectors/test_files_planning.py"
 FOLDER = "tests/connectors/test_files_folder.py"
@@ -51,14 +51,14 @@ class Mutant:
 
 
 _STORE, _PLAN, _COMMIT = (f"stream_infer/ledger/{name}.py" for name in ("store", "plan", "commit"))
-_ROWS, _SUPERVISOR = "stream_infer/ledger/rows.py", "stream_infer/engine/supervisor.py"
-_COMMITTER, _PLANNER, _ADMISSION, _STAGES, _STEPS, _GATE, _ISOLATE = (
-    f"stream_infer/engine/{name}.py"
-    for name in ("committer", "planner", "admission", "stages", "steps", "gate", "isolate")
-)
-_DIVIDING = "stream_infer/engine/dividing.py"
+_ROWS, _SUPERVISOR = "stream_infer/ledger/rows.py", "stream_infer/driver/supervisor.py"
+_COMMITTER, _PLANNER, _ADMISSION = (f"stream_infer/driver/{name}.py" for name in ("committer", "planner", "admission"))
+_STAGES, _STEPS, _BISECT = (f"stream_infer/worker/{name}.py" for name in ("actor", "stages", "bisect"))
+_ATTEMPTS = "stream_infer/execution/attempts.py"
+_BISECTION = "stream_infer/driver/bisection.py"
 _SINK, _FOOTER = "connectors/parquet/sink.py", "connectors/parquet/footer.py"
-_LOCAL, _AFTER, _READER, _SOURCE = (f"connectors/files/{name}.py" for name in ("local", "after", "reader", "source"))
+_AFTER, _READER, _SOURCE = (f"connectors/files/{name}.py" for name in ("after", "reader", "source"))
+_LOCAL = "connectors/storage/local.py"
 _KSOURCE, _KREADER, _KRANGES = (f"connectors/kafka/{name}.py" for name in ("source", "reader", "ranges"))
 
 LEDGER_MUTANTS = (
@@ -299,12 +299,12 @@ ENGINE_MUTANTS = (
     ),
     Mutant(
         "an attempt after a restart is not counted",
-        "stream_infer/engine/recovery.py",
+        "stream_infer/driver/recovery.py",
         "again = committer.patiently(lambda: ledger.attempt(rest))",
         "again = rest",
     ),
     Mutant(
-        "what a fallen generation held is forgotten",
+        "what a fallen execution held is forgotten",
         _SUPERVISOR,
         "self._recover(self._backlog.returned())",
         "self._backlog.returned()",
@@ -333,23 +333,23 @@ ENGINE_MUTANTS = (
         ADMISSION,
     ),
     Mutant("returned splits stay in flight", _ADMISSION, "            self._in_flight.clear()\n", "", ADMISSION),
-    Mutant("deaths of workers are forgotten", _GATE, "            life.count += 1\n", ""),
+    Mutant("deaths of workers are forgotten", _ATTEMPTS, "            life.count += 1\n", ""),
     Mutant(
         "deaths in the first step are not seen",
-        _GATE,
+        _ATTEMPTS,
         "if start.order <= life.start.order and not",
         "if start.order < life.start.order and not",
     ),
     Mutant(
         "a worker only taken for dead counts as another death",
-        _GATE,
+        _ATTEMPTS,
         "        if start.worker in life.gone:\n            return Deaths(life.count, life.starved, step, life.hung)\n",
         "",
-        tests="tests/engine/test_batch.py",
+        tests="tests/worker/test_task.py",
     ),
     Mutant(
         "isolating skips the row in the middle",
-        _ISOLATE,
+        _BISECT,
         "pending += [(middle, stop), (start, middle)]",
         "pending += [(middle + 1, stop), (start, middle)]",
     ),
@@ -369,7 +369,7 @@ ENGINE_MUTANTS = (
     Mutant("rejects of the reader are dropped", _STEPS, "rejects = list(outcome.rejects)", "rejects = []"),
     Mutant(
         "a piece is lost where a split is divided",
-        _DIVIDING,
+        _BISECTION,
         "depth=split.depth + 1) for piece in found]",
         "depth=split.depth + 1) for piece in found[1:]]",
     ),

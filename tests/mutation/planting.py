@@ -67,7 +67,7 @@ def plant(mutant: Mutant) -> Outcome:
 def copy_of(source: Path, target: Path) -> None:
     """A file, or a folder without what was compiled."""
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     else:
         shutil.copy(source, target)
 

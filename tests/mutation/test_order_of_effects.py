@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from numbers_kit import NumbersSource
 
-from connectors.files.after import after_action
-from connectors.files.local import LocalStore
-from connectors.parquet import ParquetSink
 from stream_infer import config
+from stream_infer.connectors.files.after import after_action
+from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.storage.local import LocalStore
 from stream_infer.contracts import Planned
-from stream_infer.engine.admission import Backlog
-from stream_infer.engine.planner import Planner
-from stream_infer.engine.sizing import SplitSizer
+from stream_infer.driver.admission import Backlog
+from stream_infer.driver.planner import Planner
+from stream_infer.driver.sizing import SplitSizer
 from stream_infer.errors import Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.ledger.store import connect, parse_url

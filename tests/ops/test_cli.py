@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import cli
+from stream_infer.ops import cli
 
 GOOD = """
 name: p

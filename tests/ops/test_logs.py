@@ -20,14 +20,14 @@ from stream_infer.splits import Split
 SPEAK = """
 import json, logging, sys
 from rich.console import Console
-from ops.logs import log_to, tame_ray
+from stream_infer.ops.logs import log_to, tame_ray
 from stream_infer.splits import Split
 log_to(Console(stderr=True), sys.argv[1], lambda text: text.replace("hunter2", "***"))
 import ray
 tame_ray()
 import ray.data
 tame_ray()
-log = logging.getLogger("stream_infer.engine.committer")
+log = logging.getLogger("stream_infer.driver.committer")
 log.warning("split %s is divided", "abc", extra=Split.of("s", {}, folder="f", records=1, bytes=1).fields())
 try:
     raise ValueError("with hunter2 in it")
@@ -64,7 +64,7 @@ def test_each_line_is_a_document_with_fields(kind: str) -> None:
     ]
     first = lines[0]
     assert first["time"].endswith("Z")
-    assert (first["level"], first["logger"]) == ("WARNING", "stream_infer.engine.committer")
+    assert (first["level"], first["logger"]) == ("WARNING", "stream_infer.driver.committer")
     split = Split.of("s", {}, folder="f", records=1, bytes=1)
     assert {name: first[name] for name in ("source", "split", "trace_id")} == split.fields()
     assert "_ray_timestamp_ns" not in first
@@ -74,7 +74,7 @@ def test_each_line_is_a_document_with_fields(kind: str) -> None:
 
 def test_text_is_for_people() -> None:
     spoken = _spoken("text")
-    assert "WARNING stream_infer.engine.committer: split abc is divided" in spoken.stderr
+    assert "WARNING stream_infer.driver.committer: split abc is divided" in spoken.stderr
     assert "hunter2" not in spoken.stderr
     assert "nobody" not in spoken.stderr
     assert spoken.stdout == ""

@@ -17,9 +17,9 @@ import pytest
 import typer
 import yaml
 
-from ops import cli
 from stream_infer import config
 from stream_infer.contracts import Planned
+from stream_infer.ops import cli
 from stream_infer.pipeline import Pipeline
 from stream_infer.rejects import RejectFilter
 from stream_infer.splits import Receipt, Reject, Split
@@ -57,7 +57,7 @@ def file(tmp_path: Path) -> Path:
 
 def _call(file: Path, *arguments: str, points: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "STREAM_INFER_CRASH": points}
-    command = [sys.executable, "-m", "ops.cli", "rejects", str(file), *arguments]
+    command = [sys.executable, "-m", "stream_infer.ops.cli", "rejects", str(file), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=file.parent, env=environment)
 
 

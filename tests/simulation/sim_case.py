@@ -41,7 +41,7 @@ class Case:
             "actors": rng.randint(1, 3),
             "partitions": rng.randint(1, 3) if rng.random() < 0.85 else 0,
             "doomed": doomed,
-            "generation_splits": rng.choice([100_000, 100_000, 4]),
+            "execution_splits": rng.choice([100_000, 100_000, 4]),
             "idle_after": rng.choice([600.0, 3.0]),
             "date_by": rng.choice(["plan", "plan", "plan", "event"]),
             "end": rng.choice(["stop", "kill"]),
@@ -156,7 +156,7 @@ def _faults(rng: random.Random, setup: dict[str, Any]) -> Iterator[tuple[Any, ..
             yield when, "freeze", 1 + rng.random() * 20
             yield when + rng.random() * 2, "second", 0.0
         else:
-            yield when, "generation_fails"
+            yield when, "execution_fails"
     for _ in range(rng.choice([0, 0, 1, 3])):
         yield rng.random() * HORIZON, rng.choice(["worker_dies", "worker_late", "worker_stops"]), rng.random()
     if rng.random() < 0.15:

@@ -11,7 +11,7 @@ import orjson
 from sim_database import Database
 from sim_kafka import GAP, Broker
 from sim_oracle import Oracle
-from sim_service import SimGeneration, Town
+from sim_service import SimExecution, Town
 from sim_settings import LARGEST, TOPIC
 from sim_store import Objects
 from sim_world import Process, Weather, World
@@ -109,27 +109,27 @@ class Happenings:
             self.world.freeze(instance)
             self.world.at(seconds, partial(self.world.thaw, instance))
 
-    def _generation_fails(self) -> None:
-        for generation in self.town.generations[-1:]:
-            generation.fail()
+    def _execution_fails(self) -> None:
+        for execution in self.town.executions[-1:]:
+            execution.fail()
 
-    def _worker(self, which: float) -> Iterator[tuple[SimGeneration, Process]]:
-        for generation in self.town.generations[-1:]:
-            if generation.workers:
-                yield generation, generation.workers[int(which * len(generation.workers))]
+    def _worker(self, which: float) -> Iterator[tuple[SimExecution, Process]]:
+        for execution in self.town.executions[-1:]:
+            if execution.workers:
+                yield execution, execution.workers[int(which * len(execution.workers))]
 
     def _worker_dies(self, which: float) -> None:
         for _, worker in self._worker(which):
             self.world.kill(worker)
 
     def _worker_late(self, which: float) -> None:
-        for generation, worker in self._worker(which):
-            generation.lose(worker)
+        for execution, worker in self._worker(which):
+            execution.lose(worker)
 
     def _worker_stops(self, which: float) -> None:
-        for generation, worker in self._worker(which):
+        for execution, worker in self._worker(which):
             self.world.freeze(worker)
-            generation.lose(worker)
+            execution.lose(worker)
             self.world.at(2 + 30 * which, partial(self.world.thaw, worker))
 
     def _store_down(self, seconds: float) -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, TopicPartition
 from sim_threads import Condition
 from sim_world import START, Weather, World
 
-from connectors.kafka.cluster import Partition, Topic
+from stream_infer.connectors.kafka.cluster import Partition, Topic
 from stream_infer.errors import Retryable
 
 CLUSTER = "C"
@@ -74,7 +74,7 @@ class Broker:
 
 
 class SimCluster:
-    """`connectors.kafka.cluster.Cluster`."""
+    """`stream_infer.connectors.kafka.cluster.Cluster`."""
 
     id = CLUSTER
 

@@ -16,28 +16,28 @@ from sim_database import Database
 from sim_happenings import Happenings, Instance
 from sim_kafka import Broker, Message, SimCluster, consumers
 from sim_oracle import Oracle
-from sim_service import SimGeneration, SimModel, Town
+from sim_service import SimExecution, SimModel, Town
 from sim_settings import TOPIC, settings_of
 from sim_shims import simulated
 from sim_store import Objects, SimQueue, SimStore, Stored
 from sim_world import Process, Weather, World
 
-import connectors.files.source
-import connectors.kafka.cluster
-import connectors.kafka.messages
-import connectors.kafka.reader
-import connectors.kafka.source
-import connectors.kafka.watcher
-import connectors.parquet.sink
-import stream_infer.engine.generations
-import stream_infer.engine.stages
+import stream_infer.connectors.files.source
+import stream_infer.connectors.kafka.cluster
+import stream_infer.connectors.kafka.messages
+import stream_infer.connectors.kafka.reader
+import stream_infer.connectors.kafka.source
+import stream_infer.connectors.kafka.watcher
+import stream_infer.connectors.parquet.sink
+import stream_infer.driver.executions
 import stream_infer.ledger
 import stream_infer.pipeline
-from connectors.files import FilesSource
-from connectors.kafka import KafkaSource
-from connectors.parquet import ParquetSink
-from stream_infer.engine.layout import Room
+import stream_infer.worker.actor
+from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.kafka import KafkaSource
+from stream_infer.connectors.parquet import ParquetSink
 from stream_infer.errors import Fatal, Fenced, Retryable
+from stream_infer.execution.pools import Capacity
 from stream_infer.pipeline import Pipeline
 
 _PATIENCE = 2400.0  # seconds after the faults in which everything must have come to its end: each hang takes a deadline
@@ -107,7 +107,7 @@ class Play(Happenings):
                 for process in [
                     *self.instances,
                     *self.others,
-                    *(one for all_ in self.town.generations for one in all_.workers),
+                    *(one for all_ in self.town.executions for one in all_.workers),
                 ]:
                     self.world.kill(process)
                 self.oracle.close()
@@ -224,24 +224,24 @@ class Play(Happenings):
         kinds = {"kafka": KafkaSource, "files": FilesSource}
         source = lambda item, name, limits: kinds[item.kind].from_config(item, pipeline=name, limits=limits)  # noqa: E731
         return [
-            (connectors.kafka.cluster, "Consumer", consumers(self.broker)),
-            (connectors.kafka.watcher, "Consumer", consumers(self.broker)),
-            (connectors.kafka.reader, "Consumer", consumers(self.broker)),
-            (connectors.kafka.messages, "Message", Message),  # it maps the class's methods
-            (connectors.kafka.source, "Cluster", cluster),
-            (connectors.kafka.reader, "Cluster", cluster),
-            (connectors.files.source, "open_store", self._store),
-            (connectors.files.source, "open_queue", lambda *_: self._queue()),
-            (connectors.parquet.sink, "open_store", self._store),
-            (stream_infer.engine.stages, "ray", sim_service.Ray(world)),
-            (stream_infer.engine.stages, "watched", partial(sim_service.watched, world)),
-            (stream_infer.engine.generations, "Generation", partial(SimGeneration, town)),
+            (stream_infer.connectors.kafka.cluster, "Consumer", consumers(self.broker)),
+            (stream_infer.connectors.kafka.watcher, "Consumer", consumers(self.broker)),
+            (stream_infer.connectors.kafka.reader, "Consumer", consumers(self.broker)),
+            (stream_infer.connectors.kafka.messages, "Message", Message),  # it maps the class's methods
+            (stream_infer.connectors.kafka.source, "Cluster", cluster),
+            (stream_infer.connectors.kafka.reader, "Cluster", cluster),
+            (stream_infer.connectors.files.source, "open_store", self._store),
+            (stream_infer.connectors.files.source, "open_queue", lambda *_: self._queue()),
+            (stream_infer.connectors.parquet.sink, "open_store", self._store),
+            (stream_infer.worker.actor, "ray", sim_service.Ray(world)),
+            (stream_infer.worker.actor, "watched", partial(sim_service.watched, world)),
+            (stream_infer.driver.executions, "RayExecution", partial(SimExecution, town)),
             (stream_infer.ledger, "connect", self.database.open),
             (stream_infer.pipeline, "Metrics", lambda *_: Mute()),
             (stream_infer.pipeline, "build_model", lambda _: SimModel(world, self._doom)),
             (stream_infer.pipeline, "build_source", source),
             (stream_infer.pipeline, "build_sink", ParquetSink.from_config),
-            (stream_infer.pipeline, "connect", lambda: Room(self.case.setup["actors"], 0, 2**34)),
+            (stream_infer.pipeline, "connect", lambda: Capacity(self.case.setup["actors"], 0, 2**34)),
         ]
 
 

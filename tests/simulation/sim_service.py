@@ -18,12 +18,12 @@ from sim_shims import Queue
 from sim_threads import Event
 from sim_world import START, Process, Weather, World
 
-from stream_infer.engine.batch import Batch
-from stream_infer.engine.gate import AttemptGate
-from stream_infer.engine.layout import StageSpec
-from stream_infer.engine.stages import Stage
 from stream_infer.errors import RejectRecord
+from stream_infer.execution.attempts import AttemptTracker
+from stream_infer.execution.pools import PoolSpec
 from stream_infer.splits import Split
+from stream_infer.worker.actor import Stage
+from stream_infer.worker.task import Batch
 
 
 class SimModel:
@@ -78,10 +78,10 @@ class _Gate:
     """An `AttemptGate` as an actor handle; lives in a process of its own."""
 
     def __init__(self, world: World) -> None:
-        self._world, self._gate = world, AttemptGate(starved=lambda worker: False)
+        self._world, self._tracker = world, AttemptTracker(starved=lambda worker: False)
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._gate, name)
+        method = getattr(self._tracker, name)
         return SimpleNamespace(remote=lambda *arguments: method(*arguments))
 
 
@@ -104,7 +104,7 @@ class Town:
 
     def __init__(self, world: World, weather: Weather) -> None:
         self.world, self.weather = world, weather
-        self.generations: list[SimGeneration] = []
+        self.executions: list[SimExecution] = []
         self.workers = 0
 
 
@@ -120,10 +120,10 @@ def watched(world: World, seconds: float | None) -> Iterator[None]:
         over[0] = True
 
 
-class SimGeneration:
-    """`engine.generation.Generation`: pools of worker processes, one pool a stage."""
+class SimExecution:
+    """`execution.execution.RayExecution`: pools of worker processes, one pool a stage."""
 
-    def __init__(self, town: Town, number: int, stages: Sequence[StageSpec], attempts: int, outcomes: Queue) -> None:
+    def __init__(self, town: Town, number: int, stages: Sequence[PoolSpec], attempts: int, outcomes: Queue) -> None:
         self.number = number
         self.started_at = START + town.world.now
         self.submitted = 0
@@ -139,13 +139,13 @@ class SimGeneration:
         self._stages = stages
         self._inside = 0
         self._closing = self._over = False
-        self.gate = _Gate(town.world)
+        self.tracker = _Gate(town.world)
         self._queues = [Queue(town.world) for _ in stages]
         self.workers: list[Process] = []
         for index, spec in enumerate(stages):
             for _ in range(spec.max_actors):
                 self._hire(index)
-        town.generations.append(self)
+        town.executions.append(self)
         self._driver.on_death.append(lambda: self.abandon(town.world.rng.random() * 8))
 
     def warm(self, timeout: float) -> None:
@@ -160,7 +160,7 @@ class SimGeneration:
         return {}
 
     def hold(self) -> None:
-        self.gate.close.remote()
+        self.tracker.close.remote()
 
     def actors(self) -> dict[str, int]:
         return {}
@@ -213,7 +213,7 @@ class SimGeneration:
             self._hire(worker.stage)  # type: ignore[attr-defined]
 
     def _work(self, worker: Any, index: int) -> None:
-        stage = Stage(deepcopy(self._stages[index].steps), self.gate, self._attempts, 1)
+        stage = Stage(deepcopy(self._stages[index].steps), self.tracker, self._attempts, 1)
         while True:
             item = self._queues[index].get()
             if worker not in self.workers:
@@ -232,7 +232,7 @@ class SimGeneration:
     def _deliver(self, envelope: pa.Table) -> None:
         if self._driver.alive and not self._over:
             batch = Batch.from_envelope(envelope)
-            self.gate.told.remote([batch.split.split_id])
+            self.tracker.told.remote([batch.split.split_id])
             self._outcomes.put(batch)
             self._inside -= 1
             self._look()

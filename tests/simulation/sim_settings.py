@@ -40,7 +40,7 @@ def settings_of(case: Case, ledger: str) -> config.PipelineSettings:
                 "freshness": setup["freshness"],
                 "idle_after": setup["idle_after"],
                 "split_records": setup["split_records"],
-                "generation_splits": setup["generation_splits"],
+                "execution_splits": setup["execution_splits"],
             },
         }
     )

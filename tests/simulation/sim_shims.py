@@ -19,9 +19,10 @@ import sim_threads
 import tenacity.nap
 from sim_world import START, World
 
-from connectors.files import source
+from stream_infer.connectors.files import source
 
-_PRODUCT = ("stream_infer", "connectors")
+_PRODUCT = "stream_infer."
+_SPARED = "stream_infer.ops."  # what people run to look on
 
 
 class Clock:
@@ -165,7 +166,7 @@ def _replacements(world: World) -> Iterator[tuple[Any, str, Any]]:
     queues = SimpleNamespace(Queue=lambda: Queue(world), Empty=queue.Empty, SimpleQueue=lambda: Queue(world))
     swapped = {id(time): clock, id(threading): threads, id(queue): queues, id(ThreadPoolExecutor): Pool}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in _PRODUCT:
+        if name.startswith(_PRODUCT) and not name.startswith(_SPARED):
             for attribute in ("time", "threading", "queue", "ThreadPoolExecutor"):
                 found = module.__dict__.get(attribute)
                 if found is not None and id(found) in swapped:

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from sim_threads import Condition
 from sim_world import START, Broken, Task, Weather, World
 
-from connectors.files.events import ObjectEvent
-from connectors.files.store import Item, lost
+from stream_infer.connectors.files.events import ObjectEvent
+from stream_infer.connectors.storage.store import Item, lost
 from stream_infer.errors import Lost, Retryable
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Objects:
 
 
 class SimStore:
-    """`connectors.files.store.Store` over one bucket. A request that was sent acts even if its sender is dead by then."""
+    """`stream_infer.connectors.storage.store.Store` over one bucket. A request that was sent acts even if its sender is dead by then."""
 
     scheme = "s3"
     conditional = True
@@ -135,7 +135,7 @@ class SimStore:
         unheard = writes and rng.random() < weather.lost_reply
         world.at(delay, lambda: answer.land(world, act))
         world.park(_TIMEOUT)
-        answer.awaited = False
+        answer.await_end = False
         if unheard or not answer.landed:
             raise Retryable("the store failed: no answer")
         if answer.error is not None:
@@ -145,7 +145,7 @@ class SimStore:
 
 class _Answer:
     def __init__(self, task: Task) -> None:
-        self.task, self.awaited, self.landed = task, True, False
+        self.task, self.await_end, self.landed = task, True, False
         self.value: Any = None
         self.error: Lost | None = None
 
@@ -157,12 +157,12 @@ class _Answer:
         except Lost as error:
             self.error = error
         self.landed = True
-        if self.awaited:
+        if self.await_end:
             world.wake(self.task)
 
 
 class SimQueue:
-    """`connectors.files.queues.EventQueue`: notifications come late, twice, or not at all."""
+    """`stream_infer.connectors.files.queues.EventQueue`: notifications come late, twice, or not at all."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -10,17 +10,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stream_infer.contracts import Lag, Place
-from stream_infer.engine.admission import Backlog
-from stream_infer.engine.batch import Batch
-from stream_infer.engine.gate import AttemptGate
-from stream_infer.engine.gauges import Gauges, Rate
-from stream_infer.engine.stages import PRIMING, Stage
+from stream_infer.contracts import Lag, PartitionStatus
+from stream_infer.driver.admission import Backlog
+from stream_infer.driver.gauges import Gauges, Rate
 from stream_infer.errors import Retryable
+from stream_infer.execution.attempts import AttemptTracker
 from stream_infer.splits import Split
 from stream_infer.telemetry import metrics as m
-from stream_infer.telemetry.figures import ActorTime
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.record_metrics import ActorTime
+from stream_infer.worker.actor import PRIMING, Stage
+from stream_infer.worker.task import Batch
 
 
 def _planner(name: str, **values: Any) -> Any:
@@ -65,7 +65,9 @@ def test_what_waits_and_what_is_in_flight() -> None:
 
 
 def test_lag_of_each_partition_in_records_and_seconds_and_none_of_one_that_is_gone() -> None:
-    planner = _planner("s", places=[Place("t", "0", 7, 10, time.time() - 60), Place("t", "1", 10, 10)])
+    planner = _planner(
+        "s", places=[PartitionStatus("t", "0", 7, 10, time.time() - 60), PartitionStatus("t", "1", 10, 10)]
+    )
     metrics, _, gauges = _gauges(planner)
     gauges.refresh()
     assert [metrics.value(m.LAG_RECORDS, "s", "t", number) for number in "01"] == [3, 0]
@@ -101,7 +103,7 @@ def test_idle_time_is_counted_as_it_passes_and_not_again_when_a_worker_tells_of_
 
 def test_a_rate_forgets_what_is_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("stream_infer.engine.gauges.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("stream_infer.driver.gauges.time", SimpleNamespace(monotonic=lambda: now[0]))
     rate = Rate()
     for _ in range(100):
         now[0] += 1
@@ -131,16 +133,16 @@ class _Slow:
         return batch
 
 
-def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *steps: Any) -> tuple[Any, AttemptGate]:
-    gate = AttemptGate(starved=lambda _: False)
-    call = {name: SimpleNamespace(remote=getattr(gate, name)) for name in ("begin", "waits", "again")}
+def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *steps: Any) -> tuple[Any, AttemptTracker]:
+    tracker = AttemptTracker(starved=lambda _: False)
+    call = {name: SimpleNamespace(remote=getattr(tracker, name)) for name in ("begin", "waits", "again")}
     stopped = SimpleNamespace(**dict.fromkeys(("time", "perf_counter", "monotonic"), lambda: clock[0]))
     here = SimpleNamespace(get_worker_id=lambda: "w")
-    monkeypatch.setattr("stream_infer.engine.stages.time", stopped)
+    monkeypatch.setattr("stream_infer.worker.actor.time", stopped)
     monkeypatch.setattr(
-        "stream_infer.engine.stages.ray", SimpleNamespace(get=lambda found: found, get_runtime_context=lambda: here)
+        "stream_infer.worker.actor.ray", SimpleNamespace(get=lambda found: found, get_runtime_context=lambda: here)
     )
-    return Stage(steps, SimpleNamespace(**call), 2, 1), gate  # type: ignore[arg-type]
+    return Stage(steps, SimpleNamespace(**call), 2, 1), tracker  # type: ignore[arg-type]
 
 
 def _through(stage: Any, ready_at: float, source: str = "s") -> Batch:
@@ -166,9 +168,9 @@ def test_between_two_splits_an_actor_is_idle_until_one_is_ready_and_then_held_ba
 
 def test_failures_outside_are_counted_where_everybody_can_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    stage, gate = _stage(monkeypatch, clock, _Slow(clock, fails=2))
+    stage, tracker = _stage(monkeypatch, clock, _Slow(clock, fails=2))
     _through(stage, 100.0)
-    waiting, failures, deaths = gate.told([])
+    waiting, failures, deaths = tracker.told([])
     assert waiting == {}
     assert failures == {("read", "store"): 2}
     assert deaths == {}

@@ -14,12 +14,12 @@ from otlp_kit import Receiver
 
 from stream_infer.config import Telemetry
 from stream_infer.contracts import ORIGINS
-from stream_infer.engine.batch import Batch
-from stream_infer.engine.traces import trace_of
+from stream_infer.driver.traces import trace_of
 from stream_infer.splits import Receipt, Reject, Split
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import Spans, SplitTrace, Tracer
+from stream_infer.worker.task import Batch
 
 KAFKA = {"messaging.system": "kafka", "messaging.destination.name": "texts", "messaging.kafka.offset": 7}
 ORIGIN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -1,0 +1,36 @@
+"""From a URL to the store that holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from stream_infer.config import Storage
+from stream_infer.connectors.storage.store import Store
+from stream_infer.errors import ConfigError
+
+
+def open_store(url: str, storage: Storage) -> Store:
+    """The store that a URL such as ``s3://bucket/in/`` or ``/data/in`` names.
+
+    Raises:
+        ConfigError: nothing here can open such a URL.
+    """
+    # each when it is needed: clients of stores that a pipeline does not use would cost every worker's start
+    from stream_infer.connectors.storage.fsspec_store import FsspecStore
+    from stream_infer.connectors.storage.local import LocalStore
+    from stream_infer.connectors.storage.objects import ObjectStore
+
+    # urlsplit would cut a key at "?" or "#"; both are legal in keys and paths
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return LocalStore(str(Path(url).expanduser().absolute()))
+    if scheme == "file":
+        return LocalStore(unquote("/" + rest.partition("/")[2]))
+    bucket, _, root = rest.partition("/")
+    if not bucket:
+        raise ConfigError(f"{url!r} names no bucket; write {scheme}://BUCKET/PREFIX/")
+    kind = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az"}.get(scheme)
+    if kind is not None:
+        return ObjectStore(kind, bucket, root.strip("/"), storage)
+    return FsspecStore(scheme, bucket, root.strip("/"), storage)

@@ -1,0 +1,183 @@
+"""The storm: everything fails, which is nobody's record's fault. It is recognised before more is rejected."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from stream_infer.config import CircuitBreakerLimits
+from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.worker.task import Batch
+
+Cause = tuple[str, str]  # stage and class of the error
+# One bad file of a million lines is no storm; ten of them, or a hundred times the limit from one, are.
+_ORIGINS: Final = 10
+_ONE_ORIGIN: Final = 100
+_ROOTS: Final = 4  # splits that were planned; their pieces say nothing new
+_REMEMBERED: Final = 10_000
+_ORDINARY: Final = frozenset({"tombstone"})  # how a Kafka topic deletes: a thousand in a row are a clean-up
+
+
+@dataclass(slots=True)
+class _Entry:
+    """Outcomes of one split, or of a few small ones."""
+
+    total: int = 0
+    alike: Counter[Cause] = field(default_factory=Counter)
+    origins: dict[Cause, set[str]] = field(default_factory=dict)
+
+    def add(self, other: _Entry) -> None:
+        self.total += other.total
+        self.alike.update(other.alike)
+        for cause, origins in other.origins.items():
+            known = self.origins.setdefault(cause, set())
+            known.update(list(origins)[: _ORIGINS - len(known)])
+
+
+class _Recent:
+    """The last outcomes of a source, as many as a verdict may need."""
+
+    def __init__(self, limits: CircuitBreakerLimits) -> None:
+        self._limits = limits
+        self._entries: deque[_Entry] = deque()
+        self._sum = 0
+
+    def add(self, entry: _Entry) -> None:
+        if not self._entries or self._entries[-1].total + entry.total > self._limits.records // 32:
+            self._entries.append(_Entry())
+        self._entries[-1].add(entry)
+        self._sum += entry.total
+        while self._sum - self._entries[0].total >= self._limits.records * _ONE_ORIGIN:
+            self._sum -= self._entries.popleft().total
+
+    def verdict(self, cause: Cause) -> tuple[int, int] | None:
+        """How many of the last how many records failed of the cause; None where that is no storm.
+
+        It looks back over the limit, and further for as long as the share holds, for enough files or messages.
+        """
+        total = alike = 0
+        origins: set[str] = set()
+        for entry in reversed(self._entries):
+            total += entry.total
+            alike += entry.alike[cause]
+            origins |= entry.origins.get(cause, set())
+            if total < self._limits.records:
+                continue
+            if alike < self._limits.share * total:
+                return None
+            if len(origins) >= min(_ORIGINS, self._limits.records) or total >= self._limits.records * _ONE_ORIGIN:
+                return alike, total
+        return None
+
+
+class _Source:
+    """What is known of one source."""
+
+    def __init__(self, limits: CircuitBreakerLimits) -> None:
+        self.recent = _Recent(limits)
+        self.poisoned = 0  # splits since the last row
+        self.roots: set[str] = set()
+
+
+class CircuitBreaker:
+    """Told of every outcome before it is made final; for one thread.
+
+    Attributes:
+        stands: why the line stands, in a sentence; None while it does not.
+        rejected: records rejected in this run.
+    """
+
+    def __init__(self, limits: CircuitBreakerLimits | None) -> None:
+        self.stands: str | None = None
+        self.rejected = 0
+        self._limits = limits
+        self._sources: dict[str, _Source] = {}
+        self._roots: OrderedDict[str, str] = OrderedDict()
+
+    def holds(self, batch: Batch) -> bool:
+        """Whether the split must stay planned as it is, because the line stands or because this outcome makes it stand.
+
+        What is in a file stands already, rejects included. A replay brings no new reject.
+        """
+        if self._limits is None or batch.split.replay:
+            return False
+        source = self._sources.setdefault(batch.split.source, _Source(self._limits))
+        fails = batch.poisoned is not None or _only_rejects(batch.receipt)
+        if self.stands is None:
+            if batch.poisoned is not None:
+                self._poisoned(source, batch.split, batch.poisoned)
+            elif batch.receipt is not None and not batch.receipt.retired:
+                self._finished(source, batch.receipt)
+        return fails and self.stands is not None
+
+    def sentence(self, held: int) -> str:
+        """What a person must know and do.
+
+        Args:
+            held: records that stay planned.
+        """
+        return (
+            f"everything fails, so the line stands: {self.stands}. {held} records are held back and stay planned: repair "
+            "the model, the preprocessor or the source's format and start again. What was rejected "
+            f"({self.rejected} records in this run) can be replayed. To have all that fails rejected: limits.circuit_breaker: null"
+        )
+
+    def _finished(self, source: _Source, receipt: Receipt) -> None:
+        if receipt.rows:
+            source.poisoned = 0
+            source.roots.clear()
+        rejects = [reject for reject in receipt.rejects if reject.error not in _ORDINARY]
+        entry = _Entry(total=receipt.rows + len(rejects))
+        for reject in rejects:
+            cause = (reject.stage, reject.error)
+            entry.alike[cause] += 1
+            origins = entry.origins.setdefault(cause, set())
+            if len(origins) < _ORIGINS:
+                origins.add(reject.record_id.partition("#")[0])
+        self._judge(source, receipt.source, entry, rejects)
+        if self.stands is None or receipt.rows:
+            self.rejected += len(receipt.rejects)
+
+    def _poisoned(self, source: _Source, split: Split, why: Reject) -> None:
+        assert self._limits is not None
+        root = self._root(split)
+        source.poisoned += 1
+        source.roots.add(root)
+        if source.poisoned >= self._limits.splits and len(source.roots) >= min(_ROOTS, self._limits.splits):
+            self.stands = (
+                f"the last {source.poisoned} splits of source {split.source!r} gave no row; the last one: "
+                f"{why.error} in {why.stage}, {why.reason}"
+            )
+        elif split.records <= 1:
+            cause = (why.stage, why.error)
+            self._judge(source, split.source, _Entry(1, Counter([cause]), {cause: {root}}), [why])
+            self.rejected += self.stands is None
+
+    def _judge(self, source: _Source, name: str, entry: _Entry, rejects: Sequence[Reject]) -> None:
+        if not entry.total:
+            return
+        source.recent.add(entry)
+        for (stage, error), _ in entry.alike.most_common(1):
+            found = source.recent.verdict((stage, error))
+            if found is not None:
+                last = next(item.reason for item in rejects if (item.stage, item.error) == (stage, error))
+                self.stands = (
+                    f"of the last {found[1]} records of source {name!r}, {found[0]} were rejected in {stage} with {error} "
+                    f"(the last one: {last})"
+                )
+
+    def _root(self, split: Split) -> str:
+        """The split that was planned and that this one is a piece of; of older pieces it is unknown."""
+        root = split.split_id
+        if split.parent is not None:
+            root = self._roots.get(split.parent, split.parent if split.depth == 1 else "")
+        self._roots[split.split_id] = root
+        if len(self._roots) > _REMEMBERED:
+            self._roots.popitem(last=False)
+        return root
+
+
+def _only_rejects(receipt: Receipt | None) -> bool:
+    return receipt is not None and not receipt.rows and bool(receipt.rejects or receipt.retired)

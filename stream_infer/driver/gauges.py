@@ -1,0 +1,160 @@
+"""What the service is at this moment, put into its gauges before each scrape."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from stream_infer.contracts import PartitionStatus
+from stream_infer.driver.admission import Backlog
+from stream_infer.driver.planner import Planner
+from stream_infer.splits import Split
+from stream_infer.telemetry import labels
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.gpu import Gpus
+from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.record_metrics import ActorTime
+
+_RATE_SECONDS = 180.0
+_RATE_STEP = 1.0
+
+
+class Gauges:
+    """Reads what the driver's threads hold in memory; asks nobody else, so a scrape costs milliseconds.
+
+    Attributes:
+        state: of the supervisor.
+        actors: by step.
+        execution: number of the running one, 0 while none runs.
+
+    Args:
+        pools: the steps of each pool of actors.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        backlog: Backlog,
+        planners: Sequence[Planner],
+        actor_time: ActorTime,
+        pools: Sequence[Sequence[str]],
+    ) -> None:
+        self.state = "starting"
+        self.actors: Mapping[str, int] = {}
+        self.execution = 0
+        self._metrics = metrics
+        self._backlog = backlog
+        self._planners = planners
+        self._time = actor_time
+        self._shares = {step: 1 / len(pool) for pool in pools for step in pool}
+        self._gpus = Gpus()
+        self._rates = {planner.source.name: Rate() for planner in planners}
+        self._known: dict[str, set[tuple[str, str]]] = {planner.source.name: set() for planner in planners}
+        self._looked_at, self._admitted, self._was_busy = time.monotonic(), 0, False
+        self._lock = threading.Lock()
+
+    def settled(self, split: Split) -> None:
+        """A split is final: its records, as planned, make the rate of its source."""
+        self._rates[split.source].add(split.records)
+
+    def refresh(self) -> None:
+        """Bring every gauge up to date. Two scrapes at once take turns."""
+        with self._lock:
+            self._instance()
+            waiting, in_flight = self._backlog.snapshot()
+            self._rested(bool(in_flight))
+            metrics = self._metrics
+            metrics.set(m.WAITING_SPLITS, len(waiting))
+            metrics.set(m.PLANNED_RECORDS, sum(split.records for split in waiting))
+            metrics.set(m.IN_FLIGHT_SPLITS, len(in_flight))
+            metrics.set(m.IN_FLIGHT_BYTES, sum(split.bytes for split in in_flight))
+            metrics.set(m.IN_FLIGHT_RECORDS, sum(split.records for split in in_flight))
+            for planner in self._planners:
+                name = planner.source.name
+                self._source(planner, [split for split in (*waiting, *in_flight) if split.source == name])
+            self._gpu()
+
+    def _instance(self) -> None:
+        self._metrics.set(m.READY, self.state in ("ready", "resting"))
+        self._metrics.set(m.EXECUTION, self.execution)
+        for step in labels.STAGES:
+            self._metrics.set(m.ACTORS, self.actors.get(step, 0), step)
+
+    def _rested(self, busy: bool) -> None:
+        """Idle time that nobody tells of: nothing was in flight, at any moment since the last look."""
+        now, admitted = time.monotonic(), self._backlog.admitted
+        if not busy and not self._was_busy and admitted == self._admitted:
+            for step, count in self.actors.items():
+                self._time.rested(step, count * self._shares[step] * (now - self._looked_at))
+        self._looked_at, self._admitted, self._was_busy = now, admitted, busy
+
+    def _source(self, planner: Planner, splits: Sequence[Split]) -> None:
+        metrics, name, lag = self._metrics, planner.source.name, planner.lag
+        metrics.set(m.WAITING_RECORDS, lag.records, name)
+        metrics.set(m.WAITING_BYTES, lag.bytes, name)
+        metrics.set(m.WAITING_OBJECTS, lag.objects, name)
+        metrics.set(m.SOURCE_UP, planner.trouble is None and planner.failure is None, name)
+        self._places(name, planner.places)
+        oldest = [split.event_at or split.planned_at for split in splits]
+        oldest += [place.oldest for place in planner.places if place.oldest is not None]
+        if lag.records and lag.oldest is not None:
+            oldest.append(lag.oldest)
+        metrics.set(m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, min(oldest, default=0.0), name)
+        pending = lag.records + sum(split.records for split in splits)
+        metrics.set(m.DRAIN_ETA_SECONDS, self._rates[name].eta(pending), name)
+
+    def _places(self, source: str, places: Iterable[PartitionStatus]) -> None:
+        metrics, now = self._metrics, time.time()
+        gone = self._known[source]
+        self._known[source] = {(place.topic, place.partition) for place in places}
+        for place in places:
+            labels = (source, place.topic, place.partition)
+            waits = place.end > place.position
+            metrics.set(m.LAG_RECORDS, max(0, place.end - place.position), *labels)
+            metrics.set(m.POSITION_OFFSET, place.position, *labels)
+            age = max(0.0, now - place.oldest) if waits and place.oldest is not None else 0.0
+            metrics.set(m.LAG_SECONDS, age, *labels)
+        for topic, partition in gone - self._known[source]:
+            for metric in (m.LAG_RECORDS, m.LAG_SECONDS, m.POSITION_OFFSET):
+                metrics.forget(metric, source, topic, partition)
+
+    def _gpu(self) -> None:
+        for gpu in self._gpus.read():
+            self._metrics.set(m.GPU_UTILIZATION_RATIO, gpu.utilization, gpu.name)
+            self._metrics.set(m.GPU_MEMORY_USED_BYTES, gpu.used, gpu.name)
+            self._metrics.set(m.GPU_MEMORY_TOTAL_BYTES, gpu.total, gpu.name)
+
+
+class Rate:
+    """Records a second over the last minutes. Thread-safe: one thread adds, another asks."""
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, int]] = deque()  # (when it began, records)
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+
+    def add(self, records: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if self._steps and now - self._steps[-1][0] < _RATE_STEP:
+                began, sum_ = self._steps[-1]
+                self._steps[-1] = (began, sum_ + records)
+            else:
+                self._steps.append((now, records))
+            self._trim(now)
+
+    def eta(self, pending: int) -> float:
+        """Seconds until so many more are final; infinite where nothing moves."""
+        now = time.monotonic()
+        with self._lock:
+            self._trim(now)
+            done = sum(records for _, records in self._steps)
+        if not pending:
+            return 0.0
+        return pending * min(now - self._began, _RATE_SECONDS) / done if done else float("inf")
+
+    def _trim(self, now: float) -> None:
+        while self._steps and now - self._steps[0][0] > _RATE_SECONDS:
+            self._steps.popleft()

@@ -1,0 +1,254 @@
+"""One planner per source: asks it for new work, stores that in the ledger, offers it to the backlog."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from stream_infer import crash
+from stream_infer.config import Limits
+from stream_infer.contracts import Lag, PartitionStatus, PlanBudget, Planned, Source
+from stream_infer.driver import losses
+from stream_infer.driver.admission import Backlog
+from stream_infer.driver.sizing import SplitSizer
+from stream_infer.errors import Fatal, Fenced, Retryable
+from stream_infer.ledger import Ledger
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry import record_metrics
+from stream_infer.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_QUIET_SECONDS = 5.0  # longest wait without a look: bounds how late offsets and after-actions follow
+_BUSY_SECONDS = 0.5
+_ACKNOWLEDGE_SECONDS = 1.0
+_PAGE = 1000
+_PROBES = 4  # splits at a time of a source whose cost is a guess: what is planned keeps its size
+_GROUP = 64  # steps of one transaction
+
+
+class Planner(threading.Thread):
+    """Owns its source: nobody else calls it, except `Source.wake`, `Source.bisect` and `Source.record_ids`.
+
+    Attributes:
+        failure: why this source stopped for good, if it did.
+        trouble: the dependency failure it waits out at the moment.
+        lag: as of the last look.
+        places: of a log's partitions, as of the last look.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        ledger: Ledger,
+        backlog: Backlog,
+        sizer: SplitSizer,
+        limits: Limits,
+        date_by: str,
+        until_idle: bool,
+        metrics: Metrics | None = None,
+    ) -> None:
+        super().__init__(name=f"planner-{source.name}", daemon=True)
+        self.source = source
+        self.failure: Fatal | None = None
+        self.trouble: str | None = None
+        self.lag = Lag()
+        self.places: Sequence[PartitionStatus] = ()
+        self._ledger = ledger
+        self._backlog = backlog
+        self._sizer = sizer
+        self._limits = limits
+        self._date_by = date_by
+        self._until_idle = until_idle
+        self._halt = threading.Event()
+        self._drained = threading.Event()
+        self._planned_all = threading.Event()
+        self._acknowledged_at = 0.0
+        self._looked_at = 0.0
+        self._position = ledger.position(source.name)
+        self._metrics = metrics or Metrics([source.name])
+        self._prefix: Mapping[str, int] | None = None
+
+    @property
+    def planning(self) -> bool:
+        """False once it will plan no more."""
+        return not self._planned_all.is_set()
+
+    def stop_planning(self) -> None:
+        self._halt.set()
+        self.source.wake()
+
+    def finish(self) -> None:
+        """Everything is committed: acknowledge the rest, close the source and end."""
+        self.stop_planning()
+        self._drained.set()
+
+    def run(self) -> None:
+        try:
+            self._plan_until_stopped()
+        except Fatal as error:
+            self.failure = error
+            if not isinstance(error, Fenced):  # which is no failure of this source: the supervisor tells it once
+                log.error("source %s stops: %s", self.source.name, error, extra={"source": self.source.name})
+        except Exception as error:  # a defect of a source must not pass for a quiet one
+            self.failure = Fatal(f"source {self.source.name} failed: {type(error).__name__}: {error}")
+            log.exception("source %s stops", self.source.name, extra={"source": self.source.name})
+        self._planned_all.set()
+        try:
+            while not self._drained.wait(_ACKNOWLEDGE_SECONDS):
+                self._acknowledge()
+            self._acknowledge(last=True)
+        finally:
+            self.source.close()
+
+    def _plan_until_stopped(self) -> None:
+        while not self._halt.is_set():
+            self._acknowledge()
+            room = self._backlog.room(_BUSY_SECONDS, self.source.name, _PROBES if self._sizer.probing else None)
+            if not room:
+                self._look_anyway()
+                continue
+            planned = self._patiently(partial(self._plan_once, room))
+            if planned is None:
+                return
+            if not planned:
+                if self._until_idle and not self.lag.unsettled and not self.lag.records:
+                    return
+                self._rest(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
+
+    def _look_anyway(self) -> None:
+        """What waits stays known while nothing more may be planned: behind an outage it grows for hours."""
+        if time.monotonic() - self._looked_at >= _QUIET_SECONDS:
+            self._patiently(partial(self._plan_new, 0))
+
+    def _plan_once(self, room: int) -> int:
+        steps = self._replay_once(max(1, room // 2))
+        return steps + self._plan_new(max(1, room - steps))
+
+    def _replay_once(self, most: int) -> int:
+        """Plan rejects anew that somebody asked for; returns how many."""
+        asked = self._ledger.replayable(self.source.name, most)
+        again = [
+            (rejected, self.source.replay(split, rejected.reject, rejected.replays + 1)) for rejected, split in asked
+        ]
+        if not again:
+            return 0
+        crash.point("replay.step")
+        added = self._patiently(partial(self._ledger.replay, self.source.name, again))
+        crash.point("replay.stored")
+        if added:
+            log.info("source %s: %d rejects are replayed", self.source.name, len(added))
+            self._backlog.offer(added)
+        return len(again)
+
+    def _plan_new(self, room: int) -> int:
+        self._looked_at = time.monotonic()
+        limits = self._limits
+        freshness = 0.0 if self._until_idle else limits.freshness
+        budget = PlanBudget(
+            splits=room,
+            records=self._sizer.records(self.lag.records, self.lag.bytes),
+            bytes=limits.split_bytes,
+            freshness=freshness,
+            now=time.time(),
+            date_by=self._date_by,
+            record_bytes=self._sizer.record_bytes(),
+        )
+        steps = 0
+        for group in _grouped(self.source.plan(self._position, budget)):
+            # Tried again as it is: after a lost reply the steps may be stored, and a fresh plan would pass them over.
+            crash.point("plan.step")
+            added = self._patiently(partial(self._ledger.plan, self.source.name, group))
+            if added is None:
+                break
+            crash.point("plan.stored")
+            self._backlog.offer(added)
+            lost = [loss for step in group for loss in step.losses]
+            record_metrics.lost(self._metrics, lost)
+            losses.tell(lost)
+            steps += len(group)
+            if self._halt.is_set():
+                break
+        self.lag = self.source.lag(self._position)
+        return steps
+
+    def _patiently(self, call: Callable[[], T]) -> T | None:
+        """The result, however often the outside world must be asked; None when told to stop first."""
+
+        def tell(state: object) -> None:
+            error = getattr(state, "outcome").exception()  # noqa: B009 - tenacity types it as optional
+            self.trouble = str(error)
+            self._metrics.add(m.DEPENDENCY_ERRORS, 1, "plan", getattr(error, "dependency", "other"))
+            log.warning("source %s waits: %s", self.source.name, error, extra={"source": self.source.name})
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(Retryable),
+            wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
+            stop=stop_when_event_set(self._halt),
+            sleep=sleep_using_event(self._halt),
+            before_sleep=tell,
+            reraise=True,
+        )
+        try:
+            result = retrying(call)
+        except Retryable:
+            return None
+        self.trouble = None
+        return result
+
+    def _rest(self, seconds: float) -> None:
+        try:
+            self.source.wait(seconds)
+        except Retryable as error:  # the next plan meets it too, and waits it out
+            self.trouble = str(error)
+            self._halt.wait(_BUSY_SECONDS)
+
+    def _owes(self) -> bool:
+        return self._backlog.in_flight > 0 or time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS
+
+    def _acknowledge(self, last: bool = False) -> None:
+        """Tell the source what is committed. A failure is told again later: the ledger remembers."""
+        if self._ledger.fenced is not None:
+            return
+        if not last and time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS:
+            return
+        try:
+            while splits := self._ledger.unacknowledged(self.source.name, _PAGE):
+                self._prefix = self._ledger.prefix(self.source.name)
+                with crash.around("source.committed"):
+                    self.source.committed(splits, self._prefix)
+                self._ledger.acknowledge([split.split_id for split in splits])
+                if len(splits) < _PAGE:
+                    break
+            if self._prefix is None:
+                self._prefix = self._ledger.prefix(self.source.name)
+            self.places = self.source.places(self._prefix)
+        except Retryable as error:
+            log.warning("source %s: committed work is not acknowledged yet: %s", self.source.name, error)
+        except Fenced:
+            return  # the supervisor tells it once
+        self._acknowledged_at = time.monotonic()
+
+
+def _grouped(steps: Iterator[Planned]) -> Iterator[list[Planned]]:
+    """Steps to store together: a transaction costs as much as dozens of them. One without a split is stored at once."""
+    group: list[Planned] = []
+    for step in steps:
+        group.append(step)
+        if step.split is None or len(group) == _GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,249 @@
+"""The supervisor: keeps an execution running while there is work, and puts it back on its feet when it falls."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from stream_infer import crash
+from stream_infer.config import PipelineSettings
+from stream_infer.contracts import Sink, Source
+from stream_infer.driver.admission import Backlog
+from stream_infer.driver.circuit_breaker import CircuitBreaker
+from stream_infer.driver.committer import Committer
+from stream_infer.driver.executions import Executions
+from stream_infer.driver.gauges import Gauges
+from stream_infer.driver.planner import Planner
+from stream_infer.driver.publisher import Publisher
+from stream_infer.driver.recovery import recovered
+from stream_infer.driver.sizing import FIRST_RECORDS, FIRST_RECORDS_DEAR, SplitSizer
+from stream_infer.driver.stalls import Waits
+from stream_infer.errors import Fatal
+from stream_infer.execution.pools import PoolSpec
+from stream_infer.ledger import Ledger
+from stream_infer.splits import Reject, Split
+from stream_infer.telemetry import metrics as m
+from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.tracing import Tracer
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.5
+_FENCED_SECONDS = 60.0  # for what is in flight when another instance owns the ledger: that one does it anyway
+_BREAKER_OPEN_SECONDS = (
+    60.0  # that a line which stands can still be seen: several scrapes of its metrics, a look at its page
+)
+_PUBLISH_SECONDS = 60.0  # for rejects that wait at the end; a target that fails by then is told by the next start
+# A split of one record is rejected for killing its worker only on the gate's word. The durable count also grows when
+# the whole service is killed, which is not the record's fault: what is in flight when a service ends again and again right
+# after its start is there every time. So there it takes this many times the limit.
+_PATIENCE = 40
+
+
+class Supervisor:
+    """One instance of a pipeline. `run` is the control thread; the other methods may be called from any thread."""
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        ledger: Ledger,
+        sources: Sequence[Source],
+        sink: Sink,
+        stages: Sequence[PoolSpec],
+        metrics: Metrics,
+        *,
+        until_idle: bool,
+        publishers: Sequence[Publisher] = (),
+        tracer: Tracer | None = None,
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self._ending = ""  # draining, then stopped
+        self._ledger = ledger
+        self._sink = sink
+        self._stages = stages
+        self._until_idle = until_idle
+        self._publishers = publishers
+        actors = sum(stage.max_actors for stage in stages)
+        limits = settings.limits
+        self._backlog = Backlog(limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
+        first = FIRST_RECORDS if settings.model.kind == "python" else FIRST_RECORDS_DEAR
+        side_by_side = max(stage.max_actors for stage in stages)
+        self._sizers = {
+            source.name: SplitSizer(limits.split_records, first=first, fused=len(stages) == 1, actors=side_by_side)
+            for source in sources
+        }
+        self._circuit_breaker = CircuitBreaker(limits.circuit_breaker)
+        by_name = {source.name: source for source in sources}
+        self._committer = Committer(
+            ledger, sink, by_name, self._backlog, self._sizers, metrics, self._circuit_breaker, tracer
+        )
+        same = (limits, settings.sink.partition, until_idle, metrics)
+        self.planners = [Planner(source, ledger, self._backlog, self._sizers[source.name], *same) for source in sources]
+        pools = [[step.name for step in stage.steps] for stage in stages]
+        self._gauges = Gauges(metrics, self._backlog, self.planners, self._committer.actor_time, pools)
+        self._committer.on_settled = self._gauges.settled
+        self._waits = Waits(metrics, self._backlog)
+        metrics.before_scrape(self._gauges.refresh)
+        metrics.set(m.IN_FLIGHT_LIMIT_BYTES, limits.in_flight)
+        self._stop = threading.Event()
+        self._executions = Executions(stages, limits, self._committer, metrics, self._stop)
+
+    @property
+    def state(self) -> str:
+        """As `Executions.state` has it, at the end ``draining``, then ``stopped``."""
+        return self._ending or self._executions.state
+
+    def stop(self) -> None:
+        """Stop planning, finish what is in flight, commit, and let `run` return."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Run until `stop`, or with ``until_idle`` until every source is quiet and everything is committed.
+
+        Raises:
+            Fatal: a person must act; what was in flight is safe in the ledger.
+        """
+        self._committer.start()
+        for publisher in self._publishers:
+            publisher.start()
+        try:
+            crash.point("recover.begin")
+            self._recover(self._ledger.unfinished())
+            for planner in self.planners:
+                planner.start()
+            self._loop()
+        finally:
+            self._drain()
+        if self._circuit_breaker.stands is not None:
+            self._committer.patiently(
+                self._ledger.forgive
+            )  # or it would be poisoned after a few starts that change nothing
+            if not self._until_idle:
+                self._stop.wait(_BREAKER_OPEN_SECONDS)
+            raise Fatal(self._circuit_breaker.sentence(self._ledger.audit()["in_flight"]))
+
+    def status(self) -> dict[str, object]:
+        """The state of this instance, for the status page; asks nobody."""
+        execution = self._executions.current
+        rejects = {publisher.target.name: publisher.trouble for publisher in self._publishers}
+        return {
+            "state": self.state,
+            "ready": self.state in ("ready", "resting"),
+            "trouble": self._circuit_breaker.stands
+            or self._executions.trouble
+            or self._committer.trouble
+            or next(iter(self._waits.told), None)
+            or next(filter(None, rejects.values()), None),
+            "rejects": rejects,
+            "execution": execution.number if execution else None,
+            "waiting_splits": self._backlog.waiting,
+            "in_flight_splits": self._backlog.in_flight,
+            "in_flight_bytes": self._backlog.in_flight_bytes,
+            "stalled": list(self._waits.told),
+            "circuit_breaker": self._circuit_breaker.stands is not None,
+            "stages": [
+                {"steps": [step.name for step in stage.steps], "max_actors": stage.max_actors} for stage in self._stages
+            ],
+            "sources": {
+                planner.source.name: {
+                    "lag": planner.lag.records,
+                    "unsettled": planner.lag.unsettled,
+                    "trouble": planner.trouble,
+                    "failure": str(planner.failure) if planner.failure else None,
+                }
+                for planner in self.planners
+            },
+        }
+
+    def _loop(self) -> None:
+        while not self._stop.is_set() and self._circuit_breaker.stands is None:
+            self._raise_failures()
+            busy = bool(self._backlog.waiting or self._backlog.in_flight)
+            if (why := self._executions.watch(busy)) is not None:
+                self._recover(self._backlog.returned())
+                self._executions.back_off(why)
+            self._waits.look(self._executions.current)
+            self._tell_gauges()
+            if self._until_idle and self._all_done():
+                return
+            if self._executions.current is None:
+                # A service warms up before the first record; a run to the end may find that there is none.
+                resting = self.state == "resting" or self._until_idle
+                if resting and not self._backlog.wait_waiting(_LOOK_SECONDS):
+                    continue
+                if not self._executions.start():
+                    continue
+            self._dispatch(self._backlog.take(_LOOK_SECONDS))
+
+    def _all_done(self) -> bool:
+        if any(planner.planning for planner in self.planners):
+            return False
+        return not self._backlog.waiting and not self._backlog.in_flight
+
+    def _raise_failures(self) -> None:
+        if self._ledger.fenced is not None:
+            raise self._ledger.fenced
+        if self._committer.failure is not None:
+            raise self._committer.failure
+        failed = [planner.failure for planner in self.planners if planner.failure is not None]
+        if failed and len(failed) == len(self.planners):
+            raise failed[0]
+
+    def _recover(self, splits: Sequence[Split]) -> None:
+        self._backlog.offer(recovered(splits, self._committer, self._sink, self._ledger))
+
+    def _dispatch(self, splits: Sequence[Split]) -> None:
+        execution = self._executions.current
+        if not splits or execution is None:
+            return
+        limits = self.settings.limits
+        limit = limits.attempts
+        for taken in splits:
+            split = taken if taken.attempt else taken.tried()
+            self.metrics.add(m.SPLIT_RETRIES, split.attempt > 1, split.source)
+            if split.attempt > (limit * _PATIENCE if split.records <= 1 else limit):
+                reason = f"the service ended {split.attempt - 1} times while it was in flight"
+                self._committer.poison(
+                    split, Reject("", split.source, "read", "Poisoned", reason, split.attempt, time.time())
+                )
+            else:
+                with crash.around("dispatch"):
+                    deadline = self._sizers[split.source].deadline(split.records, limits.split_timeout)
+                    execution.submit(split, deadline)
+
+    def _tell_gauges(self) -> None:
+        """What only this thread may ask."""
+        execution = self._executions.current
+        self._gauges.state = self.state
+        self._gauges.actors = execution.actors() if execution is not None else {}
+        self._gauges.execution = execution.number if execution is not None else 0
+
+    def _drain(self) -> None:
+        """Finish what is in flight and commit it; whatever only waited is safe in the ledger."""
+        self._ending = "draining"
+        crash.point("drain.begin")
+        for planner in self.planners:
+            planner.stop_planning()
+        self._backlog.drop_waiting()
+        # in a storm nothing more is started: a split that kills or hangs would need all its attempts to come out
+        timeout = _FENCED_SECONDS if self._ledger.fenced is not None else None
+        away = self._executions.drain(timeout, hold=self._circuit_breaker.stands is not None)
+        crash.point("drain.executed")
+        away = self._committer.finish() or away
+        crash.point("drain.committed")
+        for publisher in self._publishers:
+            publisher.finish(_PUBLISH_SECONDS)
+        for planner in self.planners:
+            planner.finish()
+        for planner in self.planners:
+            if planner.is_alive():
+                planner.join(30.0)
+        self._ending = "stopped"
+        self._tell_gauges()
+        crash.point("drain.end")
+        if away is not None:
+            log.warning("stopped; the next start goes on with what waited for a dependency: %s", away)
+        elif self._ledger.fenced is None and self._circuit_breaker.stands is None:
+            log.info("everything is committed")
