@@ -74,7 +74,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("stopped", "bad", symptoms.stopped, "the service has stopped", "start it again: nothing is lost"),
     Rule(
-        "circuit_breaker",
+        "circuit breaker",
         "bad",
         symptoms.circuit_breaker,
         "the line stands because everything fails: {why}",
