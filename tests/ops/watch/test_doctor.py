@@ -35,7 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["the service of tickets at http://b:1 did not answer within 10 s", "overloaded"],
     ),
     "stopped": ({"state": "stopped"}, ["has stopped"]),
-    "circuit_breaker": (
+    "circuit breaker": (
         {"circuit_breaker": True, "trouble": "1,000 of 1,000 fail: bad model."},
         ["everything fails: 1,000", "bad model"],
     ),
@@ -184,7 +184,7 @@ def test_a_try_that_fails_now_and_then_is_no_news() -> None:
 
 def test_a_service_that_a_circuit_breaker_open_is_not_just_started_again() -> None:
     stood = well(state="stopped", circuit_breaker=True, trouble="1,000 of 1,000 fail")
-    assert [finding.rule for finding in examine(stood)] == ["circuit_breaker"]
+    assert [finding.rule for finding in examine(stood)] == ["circuit breaker"]
 
 
 def test_a_service_that_never_ran_has_no_past() -> None:
