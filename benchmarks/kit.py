@@ -92,10 +92,14 @@ class Kit:
         (folder / "pipeline.yaml").write_text(yaml.safe_dump(settings))
         return folder / "pipeline.yaml"
 
-    def run_to_end(self, file: Path) -> Ran:
-        """The service over all that is there; raises CalledProcessError with its log when it fails."""
+    def run_to_end(self, file: Path, tree: Path = ROOT) -> Ran:
+        """The service over all that is there; raises CalledProcessError with its log when it fails.
+
+        Args:
+            tree: the checkout whose service runs.
+        """
         started, ready, lines, before = time.perf_counter(), 0.0, [], 0.0
-        process = start(file, "--until-idle", stderr=subprocess.PIPE, text=True)
+        process = start(file, "--until-idle", tree=tree, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         with _sampling(process.pid) as sample:
             for line in process.stderr:
@@ -111,19 +115,22 @@ class Kit:
         return Ran(time.perf_counter() - started, done - ready, spent, sample.peak)
 
 
-def start(file: Path, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
-    """``stream-infer run FILE``, in a process group of its own."""
-    path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+def start(file: Path, *arguments: str, tree: Path = ROOT, **options: Any) -> subprocess.Popen[Any]:
+    """``stream-infer run FILE`` of a checkout, in a process group of its own."""
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH")]))}
     environment = {**os.environ, **path, **options.pop("env", {})}
-    command = [sys.executable, "-m", "stream_infer.ops.cli", "run", str(file), *arguments]
-    return subprocess.Popen(command, env=environment, start_new_session=True, **options)
+    python = sys.executable if tree == ROOT else str(tree / ".venv/bin/python")
+    program = str(Path(python).with_name("stream-infer"))
+    return subprocess.Popen(
+        [python, program, "run", str(file), *arguments], env=environment, start_new_session=True, **options
+    )
 
 
 @contextlib.contextmanager
-def service(file: Path) -> Iterator[subprocess.Popen[bytes]]:
+def service(file: Path, tree: Path = ROOT) -> Iterator[subprocess.Popen[bytes]]:
     """The service while the block runs; its log lies beside the file."""
     with file.with_suffix(".log").open("ab") as log:
-        process = start(file, stdout=log, stderr=log)
+        process = start(file, tree=tree, stdout=log, stderr=log)
     try:
         yield process
     finally:

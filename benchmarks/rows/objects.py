@@ -29,11 +29,11 @@ _PEERS = {"daft": 1.7, "ray_data": 4.0}
 def small(kit: Kit) -> Result:
     """10,000 objects of about half a kilobyte: service, asyncio loop and peers by turns."""
     count, turns = (2_000, 1) if kit.quick else (10_000, 3)
-    _fill(kit, "small", [text.ljust(500)[:500] for text in texts(count)])
+    fill(kit, "small", [text.ljust(500)[:500] for text in texts(count)])
     result = Result("objects", "10,000 small S3 objects → hash → Parquet", "objects/s")
 
     def ours(turn: int) -> float:
-        return count / kit.run_to_end(kit.pipeline(f"objects-{turn}", _source(kit, "small", "text"), DIGEST)).working
+        return count / kit.run_to_end(kit.pipeline(f"objects-{turn}", source(kit, "small", "text"), DIGEST)).working
 
     def theirs(name: str, turn: int) -> float | None:
         store = (kit.s3.endpoint_url, kit.s3.access_key_id, kit.s3.secret_access_key, "small", str(count))
@@ -57,7 +57,7 @@ def large(kit: Kit) -> Result:
     """2 GB of objects of 1 to 100 MB through ``format: binary``: service and plain GETs by turns."""
     sizes = [1, 2, 5, 10, 20, 50, 100] * (1 if kit.quick else 11)
     body = os.urandom(100 * 10**6)
-    _fill(kit, "large", [body[: size * 10**6] for size in sizes], workers=2)
+    fill(kit, "large", [body[: size * 10**6] for size in sizes], workers=2)
     total = sum(sizes)
     limit = 512 * 2**20
     result = Result("large", "Large S3 objects through format: binary", "MB/s")
@@ -66,7 +66,7 @@ def large(kit: Kit) -> Result:
     def ours(turn: int) -> float:
         model = {"kind": "python", "python": "benchmarks.digests:Length"}
         ran = kit.run_to_end(
-            kit.pipeline(f"large-{turn}", _source(kit, "large", "binary"), model, limits={"in_flight": limit})
+            kit.pipeline(f"large-{turn}", source(kit, "large", "binary"), model, limits={"in_flight": limit})
         )
         peaks.append(ran.peak_bytes / 2**30)
         return total / ran.working
@@ -85,11 +85,13 @@ def large(kit: Kit) -> Result:
     return result
 
 
-def _source(kit: Kit, bucket: str, kind: str) -> dict[str, Any]:
+def source(kit: Kit, bucket: str, kind: str) -> dict[str, Any]:
+    """The settings of a source of the bucket's objects, in format ``kind``."""
     return {"name": bucket, "kind": "files", "url": f"s3://{bucket}/in/", "storage": kit.s3.storage(), "format": kind}
 
 
-def _fill(kit: Kit, bucket: str, bodies: list[bytes], workers: int = 16) -> None:
+def fill(kit: Kit, bucket: str, bodies: list[bytes], workers: int = 16) -> None:
+    """Make the bucket and one object of each body in it."""
     client = kit.s3.client()
     client.create_bucket(Bucket=bucket)
     with ThreadPoolExecutor(workers) as pool:
@@ -111,10 +113,10 @@ def _store(kit: Kit, bucket: str) -> S3Store:
 
 async def _loop(kit: Kit, bucket: str, file: Path) -> float:
     started = time.perf_counter()
-    store, tracker = _store(kit, bucket), asyncio.Semaphore(_AT_ONCE)
+    store, slots = _store(kit, bucket), asyncio.Semaphore(_AT_ONCE)
 
     async def one(key: str) -> tuple[str, str]:
-        async with tracker:
+        async with slots:
             body = bytes(await (await store.get_async(key)).bytes_async())
         return key, hashlib.sha256(body).hexdigest()
 
@@ -126,10 +128,10 @@ async def _loop(kit: Kit, bucket: str, file: Path) -> float:
 
 async def _gets(kit: Kit, bucket: str) -> float:
     started = time.perf_counter()
-    store, tracker = _store(kit, bucket), asyncio.Semaphore(16)
+    store, slots = _store(kit, bucket), asyncio.Semaphore(16)
 
     async def one(key: str) -> int:
-        async with tracker:
+        async with slots:
             return len(await (await store.get_async(key)).bytes_async())
 
     await asyncio.gather(*(one(item["path"]) for page in obstore.list(store, "in/") for item in page))

@@ -32,9 +32,9 @@ def measure(kit: Kit) -> Result:
         driver = psutil.Process(process.pid)
         produce(kit.broker, "one", [b"first"] * 5)
         until(lambda: committed(port) >= 5, 60)
-        waits = [_seen(kit.broker, file.parent / "out") for _ in range(events)]
+        waits = [visible_after(kit.broker, "one", file.parent / "out") for _ in range(events)]
         idle = _idle(driver, rest)
-        woken = _seen(kit.broker, file.parent / "out")
+        woken = visible_after(kit.broker, "one", file.parent / "out")
         memory, rates = _many(kit, port, driver, splits)
     p50, p99 = (float(np.percentile(waits, share)) for share in (50, 99))
     result.bars = {"stream-infer p50": 1000 * p50, "stream-infer p99": 1000 * p99}
@@ -59,12 +59,13 @@ def measure(kit: Kit) -> Result:
     return result
 
 
-def _seen(broker: Broker, out: Path) -> float:
-    known = set(out.rglob("*.parquet"))
+def visible_after(broker: Broker, topic: str, out: Path) -> float:
+    """Seconds from a message's acknowledgement by the broker to a new file in the output folder."""
+    files_before = set(out.rglob("*.parquet"))
     producer = Producer({"bootstrap.servers": broker.servers, "linger.ms": 0})
-    producer.produce("one", b"news")
+    producer.produce(topic, b"news")
     producer.flush()
-    seconds = until(lambda: bool(set(out.rglob("*.parquet")) - known), 30, 0.002)
+    seconds = until(lambda: bool(set(out.rglob("*.parquet")) - files_before), 30, 0.002)
     time.sleep(0.1)  # the next event must find a quiet service
     return seconds
 
