@@ -15,12 +15,15 @@ from stream_infer.config.values import Bytes, Seconds, Settings, SizeOrNone, Sto
 class ParquetSink(Settings):
     """Parquet files, each created once and never replaced."""
 
-    kind: Literal["parquet"] = "parquet"
-    url: str
-    storage: Storage = Storage()
+    kind: Literal["parquet"] = Field(default="parquet", description="Parquet files")
+    url: str = Field(description="folder of the output: s3://, gs://, az://, file:// or any fsspec URL")
+    storage: Storage = Field(default=Storage(), description="how to reach the store of url")
     keep: list[str] = Field(default_factory=list, description="input columns carried into the output")
     partition: Literal["plan", "event"] = Field(default="plan", description="which date names the folder")
-    single_writer: bool = False
+    single_writer: bool = Field(
+        default=False,
+        description="accept a store that cannot create conditionally: two instances at once may then write a record twice",
+    )
 
 
 class Rejects(Settings):
@@ -48,15 +51,21 @@ class CircuitBreakerLimits(Settings):
     records: int = Field(
         default=1000,
         ge=1,
+        json_schema_extra={"unit": "records"},
         description="so many records of one source, rejected alike (same stage, same error) and from at least ten files "
         "or messages, stop the service; about so many rejects are made until then",
     )
     share: float = Field(
-        default=0.9, gt=0, le=1, description="the part of the last `records` records that must have failed alike"
+        default=0.9,
+        gt=0,
+        le=1,
+        json_schema_extra={"unit": "share"},
+        description="the part of the last `records` records that must have failed alike",
     )
     splits: int = Field(
         default=30,
         ge=1,
+        json_schema_extra={"unit": "splits"},
         description="so many splits one after another that killed or hung their workers, without a row of the source "
         "between them, stop it as well",
     )
@@ -65,14 +74,26 @@ class CircuitBreakerLimits(Settings):
 class Limits(Settings):
     """Bounds that keep the service within memory and time."""
 
-    in_flight: Bytes = 2 * 2**30
-    attempts: int = Field(default=3, ge=1)
-    record_bytes: Bytes = 256 * 2**20
+    in_flight: Bytes = Field(
+        default=2 * 2**30, description="most input that is in the execution at a time, as estimated"
+    )
+    attempts: int = Field(
+        default=3,
+        ge=1,
+        json_schema_extra={"unit": "attempts"},
+        description="tries of a split before it is bisected, and of a single record before it is rejected",
+    )
+    record_bytes: Bytes = Field(default=256 * 2**20, description="most bytes of one record; a larger one is rejected")
     decoded: Bytes = Field(default=2**30, description="most bytes of one split once decoded; a larger one is divided")
-    freshness: Seconds = 1.0
-    idle_after: Seconds = 600.0
-    split_records: int = Field(default=50_000, ge=1, description="most records of one split")
-    split_bytes: Bytes = 128 * 2**20
+    freshness: Seconds = Field(default=1.0, description="longest time that a record waits to share a file with others")
+    idle_after: Seconds = Field(
+        default=600.0,
+        description="time without work after which the execution ends and its actors and GPUs are released",
+    )
+    split_records: int = Field(
+        default=50_000, ge=1, json_schema_extra={"unit": "records"}, description="most records of one split"
+    )
+    split_bytes: Bytes = Field(default=128 * 2**20, description="most input of one split, as estimated")
     split_timeout: Seconds | None = Field(
         default=600.0,
         description="a worker busy with one step of one split for longer is killed, and the split divided until the record "
@@ -82,14 +103,25 @@ class Limits(Settings):
         default=CircuitBreakerLimits(),
         description="stop when everything fails; null: reject whatever fails, without end",
     )
-    execution_splits: int = Field(default=100_000, ge=1, description="splits after which an execution is rotated")
+    execution_splits: int = Field(
+        default=100_000,
+        ge=1,
+        json_schema_extra={"unit": "splits"},
+        description="splits after which an execution is replaced by a fresh one",
+    )
 
 
 class Serve(Settings):
     """The HTTP face: health, metrics, status."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535, description="0: any free one")
+    host: str = Field(default="127.0.0.1", description="address to listen on; one that others can reach needs a token")
+    port: int = Field(
+        default=8000,
+        ge=0,
+        le=65535,
+        json_schema_extra={"unit": "port"},
+        description="port to listen on; 0: any free one",
+    )
     token: str | None = Field(
         default=None, repr=False, min_length=16, description="what callers must bring; write ${NAME}, not the secret"
     )
@@ -130,6 +162,7 @@ class Telemetry(Settings):
         default=1.0,
         ge=0,
         le=1,
+        json_schema_extra={"unit": "share"},
         description="share of the splits whose trace is sent; those that were slow, failed or tried again always are",
     )
     slow: Seconds = Field(
@@ -143,17 +176,27 @@ class Telemetry(Settings):
 class PipelineSettings(Settings):
     """One pipeline file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-    ledger: str
-    sources: list[AnySource] = Field(min_length=1)
-    preprocess: str | None = Field(default=None, pattern=r"^[\w.]+:[\w.]+$")
-    model: AnyModel
-    sink: ParquetSink
-    rejects: Rejects = Rejects()
-    limits: Limits = Limits()
-    stages: Literal["auto", "fused", "three"] = "auto"
-    serve: Serve | None = Serve()
-    telemetry: Telemetry = Telemetry()
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        description="name of the pipeline, in metrics and traces and in its consumer groups",
+    )
+    ledger: str = Field(description="database of the ledger: sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+    sources: list[AnySource] = Field(min_length=1, description="where records come from, each with a name of its own")
+    preprocess: str | None = Field(
+        default=None,
+        pattern=r"^[\w.]+:[\w.]+$",
+        description="package.module:function, called with each table of records before the model",
+    )
+    model: AnyModel = Field(description="the model that runs over the records")
+    sink: ParquetSink = Field(description="where output rows go")
+    rejects: Rejects = Field(default=Rejects(), description="where rejects go besides the ledger")
+    limits: Limits = Field(default=Limits(), description="bounds of memory, time and attempts")
+    stages: Literal["auto", "fused", "three"] = Field(
+        default="auto",
+        description="fused: read, infer and write share one actor pool; three: a pool each; auto: fused for a cheap CPU model",
+    )
+    serve: Serve | None = Field(default=Serve(), description="the HTTP service; null: none")
+    telemetry: Telemetry = Field(default=Telemetry(), description="traces and logs")
 
     @model_validator(mode="after")
     def _names_differ(self) -> PipelineSettings:

@@ -31,9 +31,15 @@ def _bytes(value: Any) -> Any:
     return int(size) if isinstance(size, float) else size
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=float | str), Field(ge=0)]
-Bytes = Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str), Field(gt=0)]
-SizeOrNone = Annotated[int, BeforeValidator(_bytes, json_schema_input_type=int | str), Field(ge=0)]
+_IN_SECONDS = Field(ge=0, json_schema_extra={"unit": "seconds"})
+_IN_BYTES = {"unit": "bytes"}
+Seconds = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=float | str), _IN_SECONDS]
+Bytes = Annotated[
+    int, BeforeValidator(_bytes, json_schema_input_type=int | str), Field(gt=0, json_schema_extra=_IN_BYTES)
+]
+SizeOrNone = Annotated[
+    int, BeforeValidator(_bytes, json_schema_input_type=int | str), Field(ge=0, json_schema_extra=_IN_BYTES)
+]
 
 
 class Settings(BaseModel):
@@ -45,9 +51,15 @@ class Settings(BaseModel):
 class Storage(Settings):
     """How to reach an object store. Without keys the store's own credential chain is used."""
 
-    endpoint_url: str | None = None
-    region: str | None = None
-    access_key_id: str | None = Field(default=None, repr=False)
-    secret_access_key: str | None = Field(default=None, repr=False)
-    session_token: str | None = Field(default=None, repr=False)
-    options: dict[str, Any] = Field(default_factory=dict, repr=False, description="fsspec options for other stores")
+    endpoint_url: str | None = Field(default=None, description="URL of an S3-compatible server; left out: AWS itself")
+    region: str | None = Field(default=None, description="region of the bucket; left out: the credential chain's")
+    access_key_id: str | None = Field(
+        default=None, repr=False, description="access key; left out: the store's own credential chain"
+    )
+    secret_access_key: str | None = Field(
+        default=None, repr=False, description="secret of the access key; write ${NAME}, not the secret"
+    )
+    session_token: str | None = Field(default=None, repr=False, description="token of temporary credentials")
+    options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="options of the store's client, by its own names"
+    )
