@@ -29,7 +29,7 @@ from stream_infer.driver.standby import Standby, owning
 from stream_infer.driver.supervisor import Supervisor
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.execution.cluster import connect
-from stream_infer.execution.pools import PoolSpec, plan_pools
+from stream_infer.execution.pools import plan_pools
 from stream_infer.ledger import Ledger
 from stream_infer.ledger.renewal import renewed
 from stream_infer.maintenance.audit import Audit, audit
@@ -39,10 +39,11 @@ from stream_infer.models import build_model, model_name
 from stream_infer.plugins import build_reject_targets, build_sink, build_source
 from stream_infer.rejects import Rejected, RejectFilter
 from stream_infer.search_path import search_path
+from stream_infer.stages import PoolSpec
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import tracing
-from stream_infer.worker.stages import InferStep, ReadStep, WriteStep
+from stream_infer.worker.stages import InferStage, ReadStage, WriteStage
 
 log = logging.getLogger(__name__)
 ALL = RejectFilter()
@@ -245,9 +246,9 @@ class Pipeline:
             )
         return plan_pools(
             settings,
-            ReadStep(readers, settings.preprocess, model, settings.sink.keep, search_path(), settings.limits.decoded),
-            InferStep(model, settings.model.batch, settings.sink.keep, device),
-            WriteStep(sink),
+            ReadStage(readers, settings.preprocess, model, settings.sink.keep, search_path(), settings.limits.decoded),
+            InferStage(model, settings.model.batch, settings.sink.keep, device),
+            WriteStage(sink),
             room,
             model.weights,
         )

@@ -130,12 +130,12 @@ def place_of(settings: config.AnySource) -> str:
 
 
 def _stages(live: Mapping[str, Any], window: Window | None) -> list[shown.Stage]:
-    pools = live.get("stages") or ()
+    pools = live.get("pools") or ()
     fused = _fused(live)
     shares = _shares(window, fused) if window else {}
     found = []
     for pool in pools:
-        for name in pool["steps"]:
+        for name in pool["stages"]:
             waits = [why.partition(": ")[2] for why in live.get("stalled") or () if why.startswith(f"{name}: ")]
             record_metrics: dict[str, Any] = {}
             if window is not None:
@@ -198,7 +198,7 @@ def _bottleneck(stages: Sequence[shown.Stage], fused: bool) -> str | None:
 
 
 def _fused(live: Mapping[str, Any]) -> bool:
-    return len(live.get("stages") or ()) == 1
+    return len(live.get("pools") or ()) == 1
 
 
 def _eta(sources: Sequence[shown.Source]) -> float | None:

@@ -15,7 +15,7 @@ from stream_infer.driver.committer import Committer
 from stream_infer.driver.drain import await_end
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.execution.execution import RayExecution
-from stream_infer.execution.pools import PoolSpec
+from stream_infer.stages import PoolSpec
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 

@@ -21,9 +21,9 @@ from stream_infer.driver.recovery import recovered
 from stream_infer.driver.sizing import FIRST_RECORDS, FIRST_RECORDS_DEAR, SplitSizer
 from stream_infer.driver.stalls import Waits
 from stream_infer.errors import Fatal
-from stream_infer.execution.pools import PoolSpec
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
+from stream_infer.stages import PoolSpec
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import Tracer
@@ -81,7 +81,7 @@ class Supervisor:
         )
         same = (limits, settings.sink.partition, until_idle, metrics)
         self.planners = [Planner(source, ledger, self._backlog, self._sizers[source.name], *same) for source in sources]
-        pools = [[step.name for step in stage.steps] for stage in stages]
+        pools = [[stage.name for stage in pool.stages] for pool in stages]
         self._gauges = Gauges(metrics, self._backlog, self.planners, self._committer.actor_time, pools)
         self._committer.on_settled = self._gauges.settled
         self._waits = Waits(metrics, self._backlog)
@@ -143,8 +143,9 @@ class Supervisor:
             "in_flight_bytes": self._backlog.in_flight_bytes,
             "stalled": list(self._waits.told),
             "circuit_breaker": self._circuit_breaker.stands is not None,
-            "stages": [
-                {"steps": [step.name for step in stage.steps], "max_actors": stage.max_actors} for stage in self._stages
+            "pools": [
+                {"stages": [stage.name for stage in pool.stages], "max_actors": pool.max_actors}
+                for pool in self._stages
             ],
             "sources": {
                 planner.source.name: {

@@ -12,8 +12,8 @@ from ray._private.authentication.authentication_token_setup import maybe_enable_
 
 from stream_infer.errors import ConfigError, Fatal
 from stream_infer.execution.minimal_ray import without_helpers, without_servers
-from stream_infer.execution.pools import Capacity
 from stream_infer.search_path import search_path
+from stream_infer.stages import Capacity
 
 log = logging.getLogger(__name__)
 _STARTS = 5

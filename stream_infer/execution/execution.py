@@ -12,11 +12,12 @@ import ray
 
 from stream_infer import crash
 from stream_infer.errors import Fatal, Retryable
+from stream_infer.execution.actor_pools import with_pool
 from stream_infer.execution.attempts import start_tracker
-from stream_infer.execution.pools import PoolSpec
 from stream_infer.execution.unbounded import Feed, blocks, unbounded
 from stream_infer.splits import Split
-from stream_infer.worker.actor import PRIMING, priming_split, through
+from stream_infer.stages import PoolSpec
+from stream_infer.tasks import PRIMING, priming_split
 from stream_infer.worker.task import ENVELOPE, Batch
 
 _ASK_SECONDS = 0.25  # the gate answers to every worker; a person reads what it tells
@@ -52,7 +53,7 @@ class RayExecution:
         self._feed = Feed(ENVELOPE)
         dataset = unbounded(self._feed)
         for spec in stages:
-            dataset = through(dataset, spec, self._tracker, attempts)
+            dataset = with_pool(dataset, spec, self._tracker, attempts)
         self._dataset = dataset
         self._thread = threading.Thread(target=self._collect, name=f"execution-{number}", daemon=True)
         self._thread.start()
@@ -66,7 +67,7 @@ class RayExecution:
         """
         self._feed.push(Batch(priming_split(self.number)).to_envelope())
         deadline = time.monotonic() + timeout
-        tracker = self._tracker.told.remote([])
+        tracker = self._tracker.report.remote([])
         while not (self._primed.wait(0.1) and ray.wait([tracker], timeout=0.1)[0]):
             if isinstance(self.failure, Fatal):
                 raise self.failure
@@ -100,7 +101,7 @@ class RayExecution:
         if self._asked is None and time.monotonic() >= self._ask_at and not self.ended.is_set():
             self._ask_at = time.monotonic() + _ASK_SECONDS
             through = [self._through.popleft() for _ in range(len(self._through))]
-            self._asked = self._tracker.told.remote(through)
+            self._asked = self._tracker.report.remote(through)
         return self._waits
 
     def hold(self) -> None:
@@ -110,7 +111,7 @@ class RayExecution:
     def actors(self) -> dict[str, int]:
         """Actors that run each step, as of the last turn of the execution's loop."""
         sizes = zip(self._stages, self._feed.actors, strict=False)
-        return {step.name: size for spec, size in sizes for step in spec.steps}
+        return {stage.name: size for spec, size in sizes for stage in spec.stages}
 
     def close(self) -> None:
         """Let it drain. It has ended when ``ended`` is set."""

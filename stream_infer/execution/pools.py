@@ -1,12 +1,11 @@
-"""The layout of a pipeline on a cluster: which steps share an actor pool, how many actors, what each of them owns."""
+"""The layout of a pipeline on a cluster: which stages share an actor pool, how many actors, what each of them owns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from stream_infer.config import PipelineSettings
-from stream_infer.worker.stages import Step
+from stream_infer.stages import Capacity, PoolSpec, Stage
 
 # Reading and writing mostly wait for the network: they may share a core with the model.
 _READ_CPUS: Final = 0.25
@@ -22,36 +21,8 @@ _PROCESS_BYTES: Final = 700 * 2**20  # a worker with torch and transformers, wit
 _WEIGHTS_SHARE: Final = 0.5  # of the cluster's memory that all replicas together may take
 
 
-class Capacity(NamedTuple):
-    """What the cluster has; ``memory`` in bytes."""
-
-    cpus: int
-    gpus: int
-    memory: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSpec:
-    """One actor pool.
-
-    Attributes:
-        cpus: what an actor reserves.
-        threads: what torch may use in it, if the steps use torch; Ray would allow one to an actor of less than a CPU.
-        niceness: by how much its processes let others go first.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    min_actors: int
-    max_actors: int
-    cpus: float
-    gpus: float = 0.0
-    threads: int = 1
-    niceness: int = 0
-
-
 def plan_pools(
-    settings: PipelineSettings, read: Step, infer: Step, write: Step, room: Capacity, weights: int | None
+    settings: PipelineSettings, read: Stage, infer: Stage, write: Stage, room: Capacity, weights: int | None
 ) -> list[PoolSpec]:
     """The actor pools of a pipeline in that room.
 
@@ -84,12 +55,12 @@ def plan_pools(
     ]
 
 
-def _fused(settings: PipelineSettings, steps: tuple[Step, ...], room: Capacity) -> PoolSpec:
+def _fused(settings: PipelineSettings, stages: tuple[Stage, ...], room: Capacity) -> PoolSpec:
     model, wanted = settings.model, settings.model.replicas
     each = min(model.cpus or 1, max(1, room.cpus))
     most = wanted.max or max(wanted.min, int(room.cpus / each))
     least = most if wanted.max is None else wanted.min
-    return PoolSpec("fused", steps, least, most, each, model.gpus, max(1, int(each)))
+    return PoolSpec("fused", stages, least, most, each, model.gpus, max(1, int(each)))
 
 
 def _replicas(settings: PipelineSettings, room: Capacity, weights: int | None) -> int:

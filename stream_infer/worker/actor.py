@@ -9,21 +9,17 @@ import sys
 import time
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, Dataset
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from stream_infer import crash
-from stream_infer.driver.bisection import deaths_allowed
+from stream_infer.attempts import Deaths, StageStart, deaths_allowed
 from stream_infer.errors import Fatal, Oversized, Retryable, StreamInferError
-from stream_infer.execution.attempts import Deaths, Start
-from stream_infer.execution.pools import PoolSpec
-from stream_infer.execution.unbounded import mapped
-from stream_infer.splits import Split
-from stream_infer.worker.stages import Step, reject_of
+from stream_infer.stages import Stage
+from stream_infer.tasks import PRIMING
+from stream_infer.worker.stages import reject_of
 from stream_infer.worker.task import Batch
 from stream_infer.worker.watchdog import watched
 
@@ -31,7 +27,6 @@ ORDER = ("read", "infer", "write")
 # A collection looks at every object of a worker, hundreds of thousands of imported ones and those of the split at hand, and
 # a split of many records allocates enough to start one every few milliseconds: a fifth of its time.
 _COLLECT_AFTER = 50_000  # allocations
-PRIMING = ""  # the source name of a split that only warms the actors
 
 
 class WorkerDied(StreamInferError):
@@ -42,45 +37,45 @@ class WorkerHung(StreamInferError):
     """A split kept its worker busy past its deadline, and the watchdog ended it."""
 
 
-class Stage:
-    """An actor that takes one split at a time through its steps.
+class StageActor:
+    """An actor that takes one split at a time through its stages.
 
     A dependency that fails is waited out here, with jittered backoff and until the gate is closed: the split stays
     admitted, so backpressure holds everything behind it. Any other error is tried ``attempts`` times and then poisons the split,
-    which the driver bisects. A step that kills this process is counted by the gate; one that hangs is ended by the
+    which the driver bisects. A stage that kills this process is counted by the gate; one that hangs is ended by the
     watchdog, which kills the process.
 
     The time between two calls is told with the next split (`Batch.waits`). The part of it after that split had become
     ready for this stage is backpressured: work was there and was held back, by a full stage behind this one or by the
-    hand-over itself. The rest is idle: nothing was there. The steps of one actor share both.
+    hand-over itself. The rest is idle: nothing was there. The stages of one actor share both.
 
     Args:
-        alone: the process is a worker of Ray's that ends with this stage.
+        owns_process: the process is a worker of Ray's that ends with this actor.
     """
 
     def __init__(
         self,
-        steps: Sequence[Step],
+        stages: Sequence[Stage],
         tracker: ray.actor.ActorHandle,
         attempts: int,
         threads: int,
         niceness: int = 0,
-        alone: bool = False,
+        owns_process: bool = False,
     ) -> None:
         self._up = time.monotonic()
-        if alone:
+        if owns_process:
             atexit.register(_leave)
         os.nice(niceness)
-        self._steps = steps
+        self._stages = stages
         self._tracker = tracker
         self._worker = ray.get_runtime_context().get_worker_id()
         self._attempts = attempts
         self._threads = min(threads, os.cpu_count() or 1)
         self._broken: Exception | None = None
         try:
-            for step in steps:
+            for stage in stages:
                 with crash.around("setup"):
-                    step.setup()
+                    stage.setup()
         except Exception as error:  # told by the first split, which the driver can read; an actor's death it cannot
             self._broken = error
         gc.freeze()
@@ -97,12 +92,12 @@ class Stage:
             batch.fatal = batch.fatal or str(self._broken)
         elif self._broken is not None:
             raise self._broken
-        for number, step in enumerate(self._steps):
+        for number, stage in enumerate(self._stages):
             if batch.poisoned is not None or batch.fatal is not None or batch.held or batch.split.source == PRIMING:
                 break
-            if not self._begun(step, batch, first=number == 0):
+            if not self._begun(stage, batch, first=number == 0):
                 break
-            batch = self._guarded(step, batch)
+            batch = self._guarded(stage, batch)
         gc.collect(1)
         batch.ready_at = self._ended_at = time.time()
         return batch.to_envelope()
@@ -115,20 +110,20 @@ class Stage:
         self._idle += gap - held
         self._backpressured += held
         if batch.split.source != PRIMING:
-            share = [self._idle / len(self._steps), self._backpressured / len(self._steps)]
-            batch.waits |= {step.name: share for step in self._steps}
+            share = [self._idle / len(self._stages), self._backpressured / len(self._stages)]
+            batch.waits |= {stage.name: share for stage in self._stages}
             self._idle = self._backpressured = 0.0
 
-    def _begun(self, step: Step, batch: Batch, first: bool) -> bool:
-        """Tell the gate that the step starts; False where it must not: the service stops, or the split kills its workers.
+    def _begun(self, stage: Stage, batch: Batch, first: bool) -> bool:
+        """Tell the gate that the stage starts; False where it must not: the service stops, or the split kills its workers.
 
-        A later step of the same call could only be told what the first was. Where nobody died it does not wait until
-        the gate has noted it; else it must, or the next death would be put down to the step before.
+        A later stage of the same call could only be told what the first was. Where nobody died it does not wait until
+        the gate has noted it; else it must, or the next death would be put down to the stage before.
         """
         split = batch.split
         crash.point("gate.before")
         up = time.monotonic() - self._up
-        start = Start(step.name, ORDER.index(step.name), _deadline(step, batch), self._worker, up)
+        start = StageStart(stage.name, ORDER.index(stage.name), _deadline(stage, batch), self._worker, up)
         asked = self._tracker.begin.remote(split.split_id, start)
         if not first and not batch.deaths:
             return True
@@ -139,36 +134,36 @@ class Stage:
         batch.deaths = deaths.total
         if deaths.charged(alone=split.records <= 1 or bool(split.replay)) < deaths_allowed(split, self._attempts):
             return True
-        batch.poisoned = reject_of(split, deaths.step, _killed(deaths))
+        batch.poisoned = reject_of(split, deaths.stage, _killed(deaths))
         return False
 
-    def _guarded(self, step: Step, batch: Batch) -> Batch:
+    def _guarded(self, stage: Stage, batch: Batch) -> Batch:
         started, began = time.perf_counter(), time.time()
         try:
-            with crash.around(step.name):
-                batch = self._tried(step, batch)
+            with crash.around(stage.name):
+                batch = self._tried(stage, batch)
         except Fatal as error:
             batch.fatal = str(error)
         except Exception as error:
-            batch.poisoned = reject_of(batch.split, step.name, error)
-        batch.seconds[step.name] = time.perf_counter() - started
-        batch.marks[step.name] = [began, time.time()]
+            batch.poisoned = reject_of(batch.split, stage.name, error)
+        batch.seconds[stage.name] = time.perf_counter() - started
+        batch.marks[stage.name] = [began, time.time()]
         return batch
 
-    def _tried(self, step: Step, batch: Batch) -> Batch:
+    def _tried(self, stage: Stage, batch: Batch) -> Batch:
         told = False
         tries = count()
 
         def one_try() -> Batch:
             if next(tries):
-                self._tracker.again.remote(batch.split.split_id)
-            with watched(_deadline(step, batch)):  # waiting for a dependency is no hanging: each try has its own clock
-                return step.run(batch)
+                self._tracker.restart_clock.remote(batch.split.split_id)
+            with watched(_deadline(stage, batch)):  # waiting for a dependency is no hanging: each try has its own clock
+                return stage.run(batch)
 
         def in_vain(state: RetryCallState) -> bool:
             nonlocal told
             told = True
-            return not self._may_wait(step, batch, state.outcome.exception() if state.outcome else None)
+            return not self._may_wait(stage, batch, state.outcome.exception() if state.outcome else None)
 
         def given_up(_: RetryCallState) -> Batch:
             batch.held = True
@@ -185,7 +180,7 @@ class Stage:
                 done = waiting(one_try)
                 done.retries += next(tries) - 1
                 if told:
-                    self._tracker.waits.remote(batch.split.split_id, None)
+                    self._tracker.resume.remote(batch.split.split_id)
                 return done
             except (Fatal, Oversized):
                 raise
@@ -194,10 +189,10 @@ class Stage:
                     raise
         raise AssertionError("unreachable: attempts is at least 1")
 
-    def _may_wait(self, step: Step, batch: Batch, error: BaseException | None) -> bool:
-        """Tell the gate what the step waits for; False where nothing is waited for any more."""
+    def _may_wait(self, stage: Stage, batch: Batch, error: BaseException | None) -> bool:
+        """Tell the gate what the stage waits for; False where nothing is waited for any more."""
         dependency = getattr(error, "dependency", "other")
-        waits = self._tracker.waits.remote(batch.split.split_id, f"{step.name}: {error}", step.name, dependency)
+        waits = self._tracker.stall.remote(batch.split.split_id, f"{stage.name}: {error}", stage.name, dependency)
         try:
             return bool(ray.get(waits))
         except ray.exceptions.RayError:  # the gate is gone, and its execution with it
@@ -218,27 +213,13 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _deadline(step: Step, batch: Batch) -> float | None:
+def _deadline(stage: Stage, batch: Batch) -> float | None:
     """Seconds for one try. Writing has none: no record can make it hang, and a store is slow for all of them."""
-    return None if step.name == "write" else batch.deadline
+    return None if stage.name == "write" else batch.deadline
 
 
 def _killed(deaths: Deaths) -> StreamInferError:
     if deaths.hung:
-        return WorkerHung(f"hung for {deaths.hung:g} s in {deaths.step}; {deaths.total} worker processes ended by it")
+        return WorkerHung(f"hung for {deaths.hung:g} s in {deaths.stage}; {deaths.total} worker processes ended by it")
     memory = f", {deaths.starved} times for want of memory on its node" if deaths.starved else ""
-    return WorkerDied(f"the worker process died {deaths.total} times in {deaths.step}{memory}")
-
-
-def through(dataset: Dataset, spec: PoolSpec, tracker: ray.actor.ActorHandle, attempts: int) -> Dataset:
-    """The dataset with one more stage behind it."""
-    options: dict[str, Any] = {"num_gpus": spec.gpus} if spec.gpus else {}
-    arguments = {"steps": spec.steps, "tracker": tracker, "attempts": attempts}
-    arguments |= {"threads": spec.threads, "niceness": spec.niceness, "alone": True}
-    pool = ActorPoolStrategy(min_size=spec.min_actors, max_size=spec.max_actors)
-    return mapped(dataset, Stage, arguments, compute=pool, num_cpus=spec.cpus, **options)
-
-
-def priming_split(number: int) -> Split:
-    """A split that reads nothing: when it comes out, every pool has a warm actor."""
-    return Split.of(PRIMING, {"prime": number}, folder="", records=0, bytes=0)
+    return WorkerDied(f"the worker process died {deaths.total} times in {deaths.stage}{memory}")

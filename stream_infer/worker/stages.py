@@ -1,4 +1,4 @@
-"""The three steps a split goes through. A stage runs one of them, or all three in one actor."""
+"""The three kinds of stages that a split goes through."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,21 +23,7 @@ from stream_infer.worker.bisect import bisect_failures
 from stream_infer.worker.task import Batch
 
 
-class Step(Protocol):
-    """One step; picklable until `setup`."""
-
-    name: str
-
-    def setup(self) -> None:
-        """Once per actor, before the first `run`."""
-        ...
-
-    def run(self, batch: Batch) -> Batch:
-        """The batch after this step. A step may be tried again with the same batch."""
-        ...
-
-
-class ReadStep:
+class ReadStage:
     """Fetch, decode, preprocess and prepare: everything that needs no device. Leaves only what the model reads or the
     output carries."""
 
@@ -110,7 +96,7 @@ class ReadStep:
         return rows.select([name for name in rows.column_names if name in wanted])
 
 
-class InferStep:
+class InferStage:
     """Micro-batches by cost through the model; leaves only what the output carries."""
 
     name = "infer"
@@ -150,7 +136,7 @@ class InferStep:
         return batch
 
 
-class WriteStep:
+class WriteStage:
     """Create the split's file with its receipt inside."""
 
     name = "write"

@@ -22,7 +22,7 @@ from stream_infer.driver.sizing import SplitSizer
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.worker.stages import WriteStep
+from stream_infer.worker.stages import WriteStage
 from stream_infer.worker.task import Batch
 
 NUMBERS = 40
@@ -85,7 +85,7 @@ def _attempt(sink: ParquetSink, split: Split) -> Callable[[], Batch]:
     """An attempt that has read its rows and is about to write them."""
     batch = Batch(split)
     (batch.rows,) = NumbersReader().read(split, ReadOutcome())
-    return lambda: WriteStep(sink).run(batch)
+    return lambda: WriteStage(sink).run(batch)
 
 
 def _poisoned(split: Split) -> Batch:
@@ -99,7 +99,7 @@ def _refusing(sink: ParquetSink, split: Split, deaths: int = 0) -> Batch:
     named = rows.column("record_id").to_pylist()
     batch.rows = rows.slice(0, 0)
     batch.rejects = [Reject(name, "numbers", "infer", "ValueError", "not now", split.attempt, 0.0) for name in named]
-    return WriteStep(sink).run(batch)
+    return WriteStage(sink).run(batch)
 
 
 def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: tuple[ParquetSink, Listing]) -> None:

@@ -17,12 +17,13 @@ from stream_infer.config import PipelineSettings, parse
 from stream_infer.driver.supervisor import Supervisor
 from stream_infer.errors import Fatal
 from stream_infer.execution.cluster import connect
-from stream_infer.execution.pools import Capacity, plan_pools
+from stream_infer.execution.pools import plan_pools
 from stream_infer.ledger import Ledger
 from stream_infer.models import build_model
+from stream_infer.stages import Capacity
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.worker.stages import InferStep, ReadStep, WriteStep
+from stream_infer.worker.stages import InferStage, ReadStage, WriteStage
 
 HERE = str(Path(__file__).parent)
 
@@ -56,9 +57,9 @@ def _supervisor(
     ledger.acquire("test")
     stages = plan_pools(
         settings,
-        ReadStep({"numbers": source.reader()}, None, model, (), (HERE,), 2**30),
-        InferStep(model, settings.model.batch, [], "cpu"),
-        WriteStep(sink),
+        ReadStage({"numbers": source.reader()}, None, model, (), (HERE,), 2**30),
+        InferStage(model, settings.model.batch, [], "cpu"),
+        WriteStage(sink),
         cluster,
         None,
     )

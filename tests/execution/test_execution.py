@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from stream_infer.execution import execution
-from stream_infer.execution.attempts import Told
+from stream_infer.execution.attempts import AttemptReport
 from stream_infer.splits import Split
 from stream_infer.worker.task import Batch
 
@@ -27,9 +27,9 @@ def test_the_gate_is_asked_now_and_then_and_forgets_what_came_out(monkeypatch: p
         over.wait(10)
 
     told = SimpleNamespace(remote=asked.append)
-    ray = SimpleNamespace(ObjectRef=object, kill=lambda _: None, get=lambda _: Told({}, {}, {}))
+    ray = SimpleNamespace(ObjectRef=object, kill=lambda _: None, get=lambda _: AttemptReport({}, {}, {}))
     monkeypatch.setattr(execution, "ray", ray)
-    monkeypatch.setattr(execution, "start_tracker", lambda: SimpleNamespace(told=told))
+    monkeypatch.setattr(execution, "start_tracker", lambda: SimpleNamespace(report=told))
     monkeypatch.setattr(execution, "unbounded", lambda _: None)
     monkeypatch.setattr(execution, "blocks", out)
     outcomes: queue.Queue[Batch] = queue.Queue()

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.config import PipelineSettings, parse
-from stream_infer.execution.pools import Capacity, PoolSpec, plan_pools
+from stream_infer.execution.pools import plan_pools
+from stream_infer.stages import Capacity, PoolSpec
 
 GIB = 2**30
 TEXT = {"kind": "transformers", "task": "feature-extraction", "path": "some/model"}

@@ -37,8 +37,8 @@ from stream_infer.connectors.files import FilesSource
 from stream_infer.connectors.kafka import KafkaSource
 from stream_infer.connectors.parquet import ParquetSink
 from stream_infer.errors import Fatal, Fenced, Retryable
-from stream_infer.execution.pools import Capacity
 from stream_infer.pipeline import Pipeline
+from stream_infer.stages import Capacity
 
 _PATIENCE = 2400.0  # seconds after the faults in which everything must have come to its end: each hang takes a deadline
 _STEPS = 100_000

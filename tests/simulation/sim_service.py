@@ -20,9 +20,9 @@ from sim_world import START, Process, Weather, World
 
 from stream_infer.errors import RejectRecord
 from stream_infer.execution.attempts import AttemptTracker
-from stream_infer.execution.pools import PoolSpec
 from stream_infer.splits import Split
-from stream_infer.worker.actor import Stage
+from stream_infer.stages import PoolSpec
+from stream_infer.worker.actor import StageActor
 from stream_infer.worker.task import Batch
 
 
@@ -213,7 +213,7 @@ class SimExecution:
             self._hire(worker.stage)  # type: ignore[attr-defined]
 
     def _work(self, worker: Any, index: int) -> None:
-        stage = Stage(deepcopy(self._stages[index].steps), self.tracker, self._attempts, 1)
+        stage = StageActor(deepcopy(self._stages[index].stages), self.tracker, self._attempts, 1)
         while True:
             item = self._queues[index].get()
             if worker not in self.workers:
@@ -232,7 +232,7 @@ class SimExecution:
     def _deliver(self, envelope: pa.Table) -> None:
         if self._driver.alive and not self._over:
             batch = Batch.from_envelope(envelope)
-            self.tracker.told.remote([batch.split.split_id])
+            self.tracker.report.remote([batch.split.split_id])
             self._outcomes.put(batch)
             self._inside -= 1
             self._look()

@@ -16,10 +16,11 @@ from stream_infer.driver.gauges import Gauges, Rate
 from stream_infer.errors import Retryable
 from stream_infer.execution.attempts import AttemptTracker
 from stream_infer.splits import Split
+from stream_infer.tasks import PRIMING
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.record_metrics import ActorTime
-from stream_infer.worker.actor import PRIMING, Stage
+from stream_infer.worker.actor import StageActor
 from stream_infer.worker.task import Batch
 
 
@@ -142,7 +143,7 @@ def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *steps: Any) -> 
     monkeypatch.setattr(
         "stream_infer.worker.actor.ray", SimpleNamespace(get=lambda found: found, get_runtime_context=lambda: here)
     )
-    return Stage(steps, SimpleNamespace(**call), 2, 1), tracker  # type: ignore[arg-type]
+    return StageActor(steps, SimpleNamespace(**call), 2, 1), tracker  # type: ignore[arg-type]
 
 
 def _through(stage: Any, ready_at: float, source: str = "s") -> Batch:
@@ -170,7 +171,7 @@ def test_failures_outside_are_counted_where_everybody_can_ask(monkeypatch: pytes
     clock = [100.0]
     stage, tracker = _stage(monkeypatch, clock, _Slow(clock, fails=2))
     _through(stage, 100.0)
-    waiting, failures, deaths = tracker.told([])
+    waiting, failures, deaths = tracker.report([])
     assert waiting == {}
     assert failures == {("read", "store"): 2}
     assert deaths == {}

@@ -13,7 +13,7 @@ import atexit, os
 from pathlib import Path
 import psutil, ray
 from stream_infer.execution.cluster import connect
-from stream_infer.worker.actor import Stage
+from stream_infer.worker.actor import StageActor
 
 class Step:
     name = "read"
@@ -30,7 +30,7 @@ class Model(Step):
         return unpickled, ()  # as a model's module is imported: before the stage is made
 
 connect()
-stage = ray.remote(Stage).remote((Model(),), None, 1, 1, 0, True)
+stage = ray.remote(StageActor).remote((Model(),), None, 1, 1, 0, True)
 ray.get(stage.__ray_ready__.remote())
 worker = psutil.Process(int(Path(FOLDER, "pid").read_text()))
 del stage

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbers_kit import FolderSink, NumbersReader, NumbersSource
 
+from stream_infer.attempts import StageStart
 from stream_infer.config import CircuitBreakerLimits, Limits
 from stream_infer.driver import drain
 from stream_infer.driver.admission import Backlog
@@ -25,12 +26,12 @@ from stream_infer.driver.committer import Committer
 from stream_infer.driver.planner import Planner
 from stream_infer.driver.sizing import SplitSizer
 from stream_infer.errors import Retryable
-from stream_infer.execution.attempts import AttemptTracker, Start
+from stream_infer.execution.attempts import AttemptTracker
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Split
+from stream_infer.stages import Stage
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.worker import actor
-from stream_infer.worker.stages import Step
 from stream_infer.worker.task import Batch
 
 
@@ -95,7 +96,7 @@ class _Workers:
         self.sink = FolderSink(folder / "out")
         self.ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
         self.ledger.acquire("test")
-        self.steps: Sequence[Step] = (_Deadly(bad), _Writing(self.sink))
+        self.stages: Sequence[Stage] = (_Deadly(bad), _Writing(self.sink))
         self.tracker, self._attempts = AttemptTracker(starved=lambda worker: False), attempts
         source = NumbersSource("numbers", numbers, most=numbers)
         backlog, sizer = Backlog(2**30, 64, 4), SplitSizer(numbers, fused=True)
@@ -123,7 +124,7 @@ class _Workers:
     def through(self, batch: Batch) -> Batch:
         envelope = batch.to_envelope()
         while True:
-            stage = actor.Stage(self.steps, _handle(self.tracker), self._attempts, 1)
+            stage = actor.StageActor(self.stages, _handle(self.tracker), self._attempts, 1)
             try:
                 return Batch.from_envelope(stage(envelope))
             except _Death:
@@ -132,7 +133,7 @@ class _Workers:
 
 def _handle(tracker: AttemptTracker) -> Any:
     """The gate as an actor's handle."""
-    return mock.Mock(begin=SimpleNamespace(remote=tracker.begin), waits=SimpleNamespace(remote=tracker.waits))
+    return mock.Mock(begin=SimpleNamespace(remote=tracker.begin), stall=SimpleNamespace(remote=tracker.stall))
 
 
 @contextmanager
@@ -154,7 +155,7 @@ def test_a_killing_record_is_isolated_within_log2_n_and_attempts_deaths(data: st
         workers = _Workers(Path(folder), numbers, bad, attempts)
         workers.work()
         assert workers.deaths <= len(bad) * (math.ceil(math.log2(numbers)) + attempts)
-        assert sum(workers.tracker.told([]).deaths.values()) == workers.deaths
+        assert sum(workers.tracker.report([]).deaths.values()) == workers.deaths
         good = sorted(f"numbers/{number}" for number in range(numbers) if number not in bad)
         assert sorted(workers.sink.record_ids()) == good
         assert {reject.record_id for reject in workers.ledger.rejects()} == {f"numbers/{number}" for number in bad}
@@ -177,7 +178,7 @@ def test_tries_that_failed_are_counted_in_the_batch() -> None:
             return batch
 
     with _without_ray():
-        stage = actor.Stage((Failing(),), _handle(_tracker()), 3, 1)
+        stage = actor.StageActor((Failing(),), _handle(_tracker()), 3, 1)
         split = Split.of("s", {}, folder="f", records=1, bytes=1)
         assert Batch.from_envelope(stage(Batch(split).to_envelope())).retries == 3
 
@@ -190,29 +191,29 @@ def test_a_death_after_the_deadline_is_called_hanging_and_one_before_it_is_not()
     with mock.patch("stream_infer.execution.attempts.time") as clock:
         tracker = _tracker()
         clock.monotonic.return_value = 100.0
-        tracker.begin("a", Start("infer", 1, deadline=10.0))
+        tracker.begin("a", StageStart("infer", 1, deadline=10.0))
         clock.monotonic.return_value = 145.0  # it lived for 5 s; the next one needed 40 s to load its model
-        assert tracker.begin("a", Start("infer", 1, deadline=10.0, up=40.0)).hung == 0.0
+        assert tracker.begin("a", StageStart("infer", 1, deadline=10.0, up=40.0)).hung == 0.0
         clock.monotonic.return_value = 195.0
-        assert tracker.begin("a", Start("infer", 1, deadline=10.0, up=40.0)).hung == 10.0
+        assert tracker.begin("a", StageStart("infer", 1, deadline=10.0, up=40.0)).hung == 10.0
         clock.monotonic.return_value = 206.0  # another actor, there for long
-        assert tracker.begin("a", Start("infer", 1, deadline=10.0, up=900.0)) == (3, 0, "infer", 10.0, False)
-        assert tracker.told([]).deaths == {("infer", "died"): 1, ("infer", "hung"): 2}
+        assert tracker.begin("a", StageStart("infer", 1, deadline=10.0, up=900.0)) == (3, 0, "infer", 10.0, False)
+        assert tracker.report([]).deaths == {("infer", "died"): 1, ("infer", "hung"): 2}
 
 
 def test_waiting_for_a_dependency_is_no_hanging() -> None:
     with mock.patch("stream_infer.execution.attempts.time") as clock:
         tracker = _tracker()
         clock.monotonic.return_value = 0.0
-        tracker.begin("a", Start("read", 0, deadline=10.0))
-        tracker.waits("a", "read: the broker is away")
+        tracker.begin("a", StageStart("read", 0, deadline=10.0))
+        tracker.stall("a", "read: the broker is away")
         clock.monotonic.return_value = 500.0
-        assert tracker.begin("a", Start("read", 0, deadline=10.0)).hung == 0.0
-        tracker.waits("a", "read: the broker is away")
+        assert tracker.begin("a", StageStart("read", 0, deadline=10.0)).hung == 0.0
+        tracker.stall("a", "read: the broker is away")
         clock.monotonic.return_value = 900.0
-        tracker.again("a")
+        tracker.restart_clock("a")
         clock.monotonic.return_value = 905.0
-        assert tracker.begin("a", Start("read", 0, deadline=10.0)).hung == 0.0
+        assert tracker.begin("a", StageStart("read", 0, deadline=10.0)).hung == 0.0
 
 
 def test_splits_that_meet_a_closed_gate_stay_planned(tmp_path: Path) -> None:
@@ -229,11 +230,11 @@ def test_splits_that_meet_a_closed_gate_stay_planned(tmp_path: Path) -> None:
 def test_nobody_waits_for_a_dependency_while_the_service_stops(tmp_path: Path) -> None:
     with _without_ray():
         workers = _Workers(tmp_path, 40, set(), attempts=1)
-        workers.steps = (_Away(workers.tracker), _Writing(workers.sink))
+        workers.stages = (_Away(workers.tracker), _Writing(workers.sink))
         (out,) = workers.work()
     assert out.held
     assert out.rows.num_rows == 0  # they need not travel
-    assert workers.tracker.told([]).failures == {("read", "kafka"): 1}
+    assert workers.tracker.report([]).failures == {("read", "kafka"): 1}
     assert workers.sink.record_ids() == []
     assert [split.records for split in workers.ledger.unfinished()] == [40]
     workers.ledger.close()
@@ -257,9 +258,9 @@ def test_a_database_that_is_away_keeps_no_service_from_ending(tmp_path: Path, mo
 def test_workers_that_ray_ends_for_want_of_memory_hardly_count_against_a_record_alone() -> None:
     tracker = _tracker("w1", "w2", "w3", "w4")
     for worker in ("w1", "w2", "w3", "w4"):
-        tracker.begin("a", Start("infer", 1, worker=worker))
-    deaths = tracker.begin("a", Start("infer", 1, worker="w5"))
+        tracker.begin("a", StageStart("infer", 1, worker=worker))
+    deaths = tracker.begin("a", StageStart("infer", 1, worker="w5"))
     assert (deaths.total, deaths.starved) == (4, 4)
     assert (deaths.charged(alone=False), deaths.charged(alone=True)) == (4, 1)
-    assert tracker.begin("a", Start("infer", 1)).charged(alone=True) == 2  # w5 died of something else
-    assert tracker.told([]).deaths == {("infer", "memory"): 4, ("infer", "died"): 1}
+    assert tracker.begin("a", StageStart("infer", 1)).charged(alone=True) == 2  # w5 died of something else
+    assert tracker.report([]).deaths == {("infer", "memory"): 4, ("infer", "died"): 1}

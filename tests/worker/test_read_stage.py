@@ -10,7 +10,7 @@ import pytest
 from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import Oversized
 from stream_infer.splits import Split
-from stream_infer.worker.stages import ReadStep
+from stream_infer.worker.stages import ReadStage
 from stream_infer.worker.task import Batch
 
 MOST = 1000
@@ -39,7 +39,7 @@ class Plain:
 
 
 def _read(reader: Growing) -> Batch:
-    step = ReadStep({"s": reader}, None, Plain(), (), (), MOST)  # type: ignore[arg-type, dict-item]
+    step = ReadStage({"s": reader}, None, Plain(), (), (), MOST)  # type: ignore[arg-type, dict-item]
     split = Split.of("s", {}, folder="f", records=1, bytes=1)
     return step.run(Batch(split))
 

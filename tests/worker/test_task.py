@@ -6,12 +6,13 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.execution.attempts import AttemptTracker, Start
+from stream_infer.attempts import StageStart
+from stream_infer.execution.attempts import AttemptTracker
 from stream_infer.splits import Loss, Reject, Split
 from stream_infer.worker.bisect import bisect_failures
 from stream_infer.worker.task import Batch
 
-READ, INFER = Start("read", 0), Start("infer", 1)
+READ, INFER = StageStart("read", 0), StageStart("infer", 1)
 SPLIT = Split.of("s", {"n": 1}, folder="f", records=1, bytes=1)
 
 
@@ -41,7 +42,7 @@ def test_exactly_the_raising_rows_are_left_out(numbers: list[int], bad: set[int]
 
 def test_a_worker_that_was_only_taken_for_dead_is_not_counted_again_and_again() -> None:
     tracker = AttemptTracker(starved=lambda worker: False)
-    steps = [Start(step, order) for order, step in enumerate(("read", "infer", "write"))]
+    steps = [StageStart(step, order) for order, step in enumerate(("read", "infer", "write"))]
     zombie, successor = ([start._replace(worker=name) for start in steps] for name in ("zombie", "successor"))
     assert tracker.begin("a", zombie[0]).total == 0
     assert tracker.begin("a", successor[0]).total == 1
@@ -64,5 +65,5 @@ def test_the_gate_tells_in_which_step_a_worker_died() -> None:
     assert tracker.begin("a", READ) == (1, 0, "infer", 0.0, False)
     assert tracker.begin("a", INFER).total == 1
     assert tracker.begin("a", INFER) == (2, 0, "infer", 0.0, False)
-    tracker.told(["a"])
+    tracker.report(["a"])
     assert tracker.begin("a", READ).total == 0

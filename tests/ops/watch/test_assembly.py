@@ -26,7 +26,7 @@ SETTINGS = config.parse(
 LIVE: dict[str, Any] = {
     "state": "ready",
     "ready": True,
-    "stages": [{"steps": [name], "max_actors": 1} for name in labels.STAGES],
+    "pools": [{"stages": [name], "max_actors": 1} for name in labels.STAGES],
 }
 
 
