@@ -136,7 +136,9 @@ class _Slow:
 
 def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *steps: Any) -> tuple[Any, AttemptTracker]:
     tracker = AttemptTracker(starved=lambda _: False)
-    call = {name: SimpleNamespace(remote=getattr(tracker, name)) for name in ("begin", "waits", "again")}
+    call = {
+        name: SimpleNamespace(remote=getattr(tracker, name)) for name in ("begin", "stall", "resume", "restart_clock")
+    }
     stopped = SimpleNamespace(**dict.fromkeys(("time", "perf_counter", "monotonic"), lambda: clock[0]))
     here = SimpleNamespace(get_worker_id=lambda: "w")
     monkeypatch.setattr("stream_infer.worker.actor.time", stopped)
