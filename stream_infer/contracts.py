@@ -14,6 +14,7 @@ from stream_infer.rejects import Original, Told
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
 ORIGINS: Final = 512  # producers' spans that are kept of one split: they travel with it
+NO_ROWS: Final = pa.table({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,30 +209,49 @@ class Source(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class ReadOutcome:
-    """What a reader met besides records; it fills this while its tables are consumed.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of a split's records, as a reader yields them, with the records that did not become rows.
 
     Attributes:
-        origins: W3C ``traceparent`` of the records' producers, in order, each once in a row.
+        table: `records.RECORD_FIELDS`, then content columns.
+        rejects: records that could not be decoded.
+        losses: records that are gone.
+        bytes: input content that was read.
+        origins: W3C ``traceparent`` of the records' producers, in order, without repetition of neighbours.
     """
 
-    rejects: list[Reject] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
+    table: pa.Table = field(default_factory=lambda: NO_ROWS)
+    rejects: tuple[Reject, ...] = ()
+    losses: tuple[Loss, ...] = ()
     bytes: int = 0
-    origins: list[str] = field(default_factory=list)
+    origins: tuple[str, ...] = ()
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """One piece with everything that the pieces hold, in order."""
+    tables = [piece.table for piece in pieces if piece.table.num_columns]
+    origins: list[str] = []
+    for piece in pieces:
+        repeated = bool(origins) and piece.origins[:1] == (origins[-1],)
+        origins += piece.origins[repeated:]
+    return Piece(
+        pa.concat_tables(tables, promote_options="permissive") if tables else NO_ROWS,
+        tuple(reject for piece in pieces for reject in piece.rejects),
+        tuple(loss for piece in pieces for loss in piece.losses),
+        sum(piece.bytes for piece in pieces),
+        tuple(origins),
+    )
 
 
 class Reader(Protocol):
     """Worker side; lives as long as its actor and keeps its clients open between splits."""
 
-    def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
-        """Records of the split: `records.RECORD_FIELDS`, then content columns.
-
-        A record that cannot be decoded goes to ``outcome.rejects``, one that is gone to ``outcome.losses``.
+    def read(self, split: Split) -> Iterator[Piece]:
+        """Yield everything that the split holds. Pieces count only once the iterator has ended without an error.
 
         Raises:
-            Retryable: the store or broker did not answer; nothing was consumed.
+            Retryable: the store or broker did not answer; the pieces yielded before are void.
         """
         ...
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from stream_infer import config
 from stream_infer.connectors.storage.store import Store, url_of
-from stream_infer.contracts import ReadOutcome
+from stream_infer.contracts import NO_ROWS, Piece
 from stream_infer.decode import Decoded, decode, one_record
 from stream_infer.errors import Lost, RejectRecord, Retryable
 from stream_infer.records import RECORD_COLUMNS, RECORD_FIELDS, Content, ObjectCoordinate
@@ -43,26 +43,26 @@ class FilesReader:
         self._kind = kind
         self._limits = limits
 
-    def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
+    def read(self, split: Split) -> Iterator[Piece]:
         """See `contracts.Reader.read`."""
         rows = split.bounds.get("rows")
-        table = _Growing(self, split)
+        run = _Run(self, split)
         with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
             for item, content in self._fetched(pool, split.bounds["objects"]):
                 if isinstance(content, Lost):
                     start, stop = rows or (0, 1)
                     first = self.record_id(item, start)
-                    outcome.losses.append(Loss(first, split.source, content.reason, stop - start))
+                    run.losses.append(Loss(first, split.source, content.reason, stop - start))
                     continue
                 if isinstance(content, RejectRecord):
-                    outcome.rejects.append(self._reject(split, item, 0, content.reason, str(content), whole=True))
+                    run.rejects.append(self._reject(split, item, 0, content.reason, str(content), whole=True))
                     continue
-                outcome.bytes += len(content)
-                self._decode_into(table, item, content, rows, outcome)
-                if table.bytes >= _TABLE_BYTES:
-                    yield table.taken()
-        if table.count:
-            yield table.taken()
+                run.bytes += len(content)
+                self._decode_into(run, item, content, rows)
+                if run.table_bytes >= _TABLE_BYTES:
+                    yield run.to_piece()
+                    run = _Run(self, split)
+        yield run.to_piece()
 
     def original(self, split: Split, reject: Reject, most: int) -> Original:
         """See `contracts.Reader.original`. Of an object that is one record its bytes, of a row its columns as JSON."""
@@ -75,13 +75,15 @@ class FilesReader:
                 return Original(key, value, missing="too_large" if item["size"] > most else None)
         except Lost as error:
             return Original(key, missing=error.reason)
-        outcome = ReadOutcome()
         one = replace(split, bounds={"objects": [item], "rows": [row, row + 1]})
-        for table in self.read(one, outcome):
-            columns = [name for name in table.column_names if name not in RECORD_COLUMNS]
-            text = orjson.dumps(table.select(columns).to_pylist()[0], default=_plain)
-            return Original(key, text[:most], missing="too_large" if len(text) > most else None)
-        return Original(key, missing=outcome.losses[0].reason if outcome.losses else "undecodable")
+        for piece in self.read(one):
+            if piece.table.num_rows:
+                columns = [name for name in piece.table.column_names if name not in RECORD_COLUMNS]
+                text = orjson.dumps(piece.table.select(columns).to_pylist()[0], default=_plain)
+                return Original(key, text[:most], missing="too_large" if len(text) > most else None)
+            if piece.losses:
+                return Original(key, missing=piece.losses[0].reason)
+        return Original(key, missing="undecodable")
 
     def record_id(self, item: Described, row: int) -> str:
         """The coordinate of one row of an object."""
@@ -130,76 +132,80 @@ class FilesReader:
             raise Retryable(f"{url_of(self._store, item['key'])}: {len(content)} of {item['size']} bytes came")
         return content
 
-    def _decode_into(
-        self, table: _Growing, item: Described, content: Content, rows: Sequence[int] | None, outcome: ReadOutcome
-    ) -> None:
-        split = table.split
+    def _decode_into(self, run: _Run, item: Described, content: Content, rows: Sequence[int] | None) -> None:
+        split = run.split
         try:
-            for piece in decode(self._kind, content, item["key"], self._limits):
+            for decoded in decode(self._kind, content, item["key"], self._limits):
                 if rows is not None:
-                    if piece.rows and min([piece.rows[0], *(reject.row for reject in piece.rejects)]) >= rows[1]:
+                    if decoded.rows and min([decoded.rows[0], *(it.row for it in decoded.rejects)]) >= rows[1]:
                         return
-                    piece = _only(piece, rows[0], rows[1])
-                table.add(item, piece)
-                outcome.rejects += [
-                    self._reject(split, item, reject.row, reject.error, reject.reason) for reject in piece.rejects
+                    decoded = _only(decoded, rows[0], rows[1])
+                run.add(item, decoded)
+                run.rejects += [
+                    self._reject(split, item, reject.row, reject.error, reject.reason) for reject in decoded.rejects
                 ]
         except RejectRecord as error:
             if rows is None or rows[0] == 0:
-                outcome.rejects.append(self._reject(split, item, 0, error.reason, str(error), whole=True))
+                run.rejects.append(self._reject(split, item, 0, error.reason, str(error), whole=True))
 
     def _reject(self, split: Split, item: Described, row: int, error: str, reason: str, whole: bool = False) -> Reject:
         record_id = self.record_id(item, row)
         return Reject(record_id, split.source, "read", error, reason, split.attempt, time.time(), whole)
 
 
-class _Growing:
-    """Pieces of many objects on their way into one table."""
+class _Run:
+    """Decoded content of neighbouring objects on its way into one piece.
+
+    Attributes:
+        bytes: input content that was read.
+        table_bytes: estimated size of the table.
+    """
 
     def __init__(self, reader: FilesReader, split: Split) -> None:
         self.split = split
-        self._reader = reader
-        self._start()
-
-    def _start(self) -> None:
+        self.rejects: list[Reject] = []
+        self.losses: list[Loss] = []
         self.bytes = 0
-        self.count = 0
-        self._pieces: list[pa.Table] = []
+        self.table_bytes = 0
+        self._reader = reader
+        self._tables: list[pa.Table] = []
         self._rows: list[Sequence[int]] = []
         self._items: list[Described] = []
 
-    def add(self, item: Described, piece: Decoded) -> None:
-        rows = piece.table.num_rows
-        if not rows:
+    def add(self, item: Described, decoded: Decoded) -> None:
+        """Append rows of an object."""
+        count = decoded.table.num_rows
+        if not count:
             return
-        self._pieces.append(piece.table)
-        self._rows.append(piece.rows)
+        self._tables.append(decoded.table)
+        self._rows.append(decoded.rows)
         self._items.append(item)
-        self.count += rows
         # rows of one byte make large tables of coordinates
-        self.bytes += piece.table.nbytes + rows * (len(item["key"]) + _PROVENANCE_BYTES)
+        self.table_bytes += decoded.table.nbytes + count * (len(item["key"]) + _PROVENANCE_BYTES)
 
-    def taken(self) -> pa.Table:
-        content = pa.concat_tables(self._pieces, promote_options="permissive")
-        if content.nbytes < _LARGE * len(self._pieces):
+    def to_piece(self) -> Piece:
+        """Everything that was added."""
+        table = self._table() if self._tables else NO_ROWS
+        return Piece(table, tuple(self.rejects), tuple(self.losses), self.bytes)
+
+    def _table(self) -> pa.Table:
+        content = pa.concat_tables(self._tables, promote_options="permissive")
+        if content.nbytes < _LARGE * len(self._tables):
             content = content.combine_chunks()
-        count, lengths = self.count, [len(rows) for rows in self._rows]
-        spread = pa.array(np.repeat(np.arange(len(lengths)), lengths))
+        lengths = [len(rows) for rows in self._rows]
+        item_of_row = pa.array(np.repeat(np.arange(len(lengths)), lengths))
         numbers = pa.array(np.concatenate([np.asarray(rows, np.int64) for rows in self._rows])).cast(pa.string())
         prefixes = pa.array([self._reader.record_id(item, 0)[:-1] for item in self._items], pa.string())
         times = pa.array([int(item["modified"] * 1_000_000) for item in self._items], pa.int64())
         provenance = [
-            pc.binary_join_element_wise(prefixes.take(spread), numbers, ""),
-            pa.repeat(pa.scalar(self.split.source), count),
-            pa.array([item["key"] for item in self._items], pa.string()).take(spread),
-            times.take(spread).cast(pa.timestamp("us", tz="UTC")),
-            pa.repeat(pa.scalar(self.split.trace_id, pa.string()), count),
+            pc.binary_join_element_wise(prefixes.take(item_of_row), numbers, ""),
+            pa.repeat(pa.scalar(self.split.source), len(item_of_row)),
+            pa.array([item["key"] for item in self._items], pa.string()).take(item_of_row),
+            times.take(item_of_row).cast(pa.timestamp("us", tz="UTC")),
+            pa.repeat(pa.scalar(self.split.trace_id, pa.string()), len(item_of_row)),
         ]
-        table = pa.Table.from_arrays(
-            [*provenance, *content.columns], schema=pa.schema([*RECORD_FIELDS, *content.schema])
-        )
-        self._start()
-        return table
+        schema = pa.schema([*RECORD_FIELDS, *content.schema])
+        return pa.Table.from_arrays([*provenance, *content.columns], schema=schema)
 
 
 def _plain(value: Any) -> str:

@@ -6,15 +6,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from stream_infer import config, crash
 from stream_infer.connectors.kafka import ranges
 from stream_infer.connectors.kafka.cluster import Cluster, Link
 from stream_infer.connectors.kafka.contents import Contents, build_contents
-from stream_infer.connectors.kafka.messages import span_of, table_of, usable
-from stream_infer.contracts import ReadOutcome
+from stream_infer.connectors.kafka.messages import Run, offsets_of, piece_of
+from stream_infer.contracts import Piece
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.records import KafkaCoordinate, parse_coordinate
 from stream_infer.rejects import Original
@@ -55,31 +54,21 @@ class KafkaReader:
         self._settings, self._pipeline, self._limits = state
         self._start()
 
-    def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
+    def read(self, split: Split) -> Iterator[Piece]:
         """See `contracts.Reader.read`."""
         if self._contents is None:
             self._contents = build_contents(self._settings, self._limits)
         if split.bounds.get("topic_id") in self._replaced:
-            outcome.losses.append(_loss(split, split.bounds["start"], split.bounds["stop"], "deleted"))
+            yield Piece(losses=(_loss(split, split.bounds["start"], split.bounds["stop"], "deleted"),))
             return
-        held: pa.Table | None = None
-        met = ReadOutcome()
         try:
-            for messages in self._runs(split, met):
+            for run in self._runs(split):
                 crash.point("kafka.fetched")
-                if held is not None:
-                    yield held
-                held = table_of(split, messages, self._contents, met)
+                yield piece_of(split, run, self._contents)
         except Retryable:
             self._check_topic(split)  # or offsets that the new topic does not have yet would be waited for
             raise
-        self._check_topic(split)
-        outcome.rejects += met.rejects
-        outcome.losses += met.losses
-        outcome.bytes += met.bytes
-        outcome.origins += met.origins
-        if held is not None:
-            yield held
+        self._check_topic(split)  # what was yielded is void if this raises
 
     def original(self, split: Split, reject: Reject, most: int) -> Original:
         """See `contracts.Reader.original`."""
@@ -87,16 +76,17 @@ class KafkaReader:
         assert isinstance(coordinate, KafkaCoordinate)
         offset = coordinate.offset
         one = replace(split, bounds={**split.bounds, "start": offset, "stop": offset + 1})
-        met = ReadOutcome()
         try:
-            found = [message for messages in self._fetches(one, met) for message in messages]
+            fetches = list(self._fetches(one))
         except Retryable:
             if not self._is_replaced(split):
                 raise
-            found = []
-        if not found or self._is_replaced(split):
-            return Original(missing=met.losses[0].reason if met.losses else "gone")
-        message = found[0]
+            fetches = []
+        messages = [message for fetch in fetches if not isinstance(fetch, Loss) for message in fetch]
+        if not messages or self._is_replaced(split):
+            reasons = [fetch.reason for fetch in fetches if isinstance(fetch, Loss)]
+            return Original(missing=reasons[0] if reasons else "gone")
+        message = messages[0]
         value = message.value()
         headers = tuple((name, data) for name, data in message.headers() or ())
         cut = "too_large" if value is not None and len(value) > most else None
@@ -118,24 +108,22 @@ class KafkaReader:
             self._replaced.add(split.bounds["topic_id"])
             raise Retryable(f"topic {split.bounds['topic']!r} was made again while it was read", dependency="kafka")
 
-    def _runs(self, split: Split, outcome: ReadOutcome) -> Iterator[list[Message]]:
-        """Messages for one table each, those that hold no usable value left out."""
-        kept: list[Message] = []
-        size = 0
-        for messages in self._fetches(split, outcome):
-            good, length = usable(split, messages, self._limits.record_bytes, outcome)
-            kept += good
-            size += length
-            if len(kept) >= _TABLE_ROWS or size >= _TABLE_BYTES:
-                yield kept
-                outcome.bytes += size
-                kept, size = [], 0
-        outcome.bytes += size
-        if kept:
-            yield kept
+    def _runs(self, split: Split) -> Iterator[Run]:
+        """Messages for one table each."""
+        run = Run()
+        for fetch in self._fetches(split):
+            if isinstance(fetch, Loss):
+                run.losses.append(fetch)
+                continue
+            run.add(split, fetch, self._limits.record_bytes)
+            if len(run.messages) >= _TABLE_ROWS or run.bytes >= _TABLE_BYTES:
+                yield run
+                run = Run()
+        if not run.empty:
+            yield run
 
-    def _fetches(self, split: Split, outcome: ReadOutcome) -> Iterator[list[Message]]:
-        """Messages of the range, in order, once; what is not there is skipped or a named loss."""
+    def _fetches(self, split: Split) -> Iterator[list[Message] | Loss]:
+        """Messages of the range, in order, once; a gap is skipped, an expired range is a named loss."""
         at, stop = split.bounds["start"], split.bounds["stop"]
         with self._link.answered(self._forget):
             consumer = self._stand(split, at)
@@ -145,13 +133,14 @@ class KafkaReader:
                     # never waits for a full batch: gaps make a range shorter than its bounds say
                     messages = consumer.consume(_MESSAGES, 0) or consumer.consume(1, _POLL_SECONDS)
                     good = []
-                    if messages and (span := span_of(messages)) and at <= span[0] and span[1] < stop:
-                        good, at, messages = messages, span[1] + 1, []
+                    if messages and (ends := offsets_of(messages)) and at <= ends[0] and ends[1] < stop:
+                        good, at, messages = messages, ends[1] + 1, []
                     for message in messages:
                         if at >= stop:
                             break  # what follows, an error event too, is no part of the range
                         if (error := message.error()) is not None and error.code() in _NOT_THERE:
-                            at = self._skip_expired(consumer, split, at, outcome)
+                            expired_at, at = at, self._skip_expired(consumer, split, at)
+                            yield _loss(split, expired_at, at, "expired")
                             break  # what came along is of where the consumer stood before: it all comes again
                         if error is not None:
                             at = self._met(error, message, split, at)
@@ -201,8 +190,8 @@ class KafkaReader:
         self._consumers[kib].assign([TopicPartition(_topic(split), split.bounds["partition"], offset)])
         return self._consumers[kib]
 
-    def _skip_expired(self, consumer: Consumer, split: Split, at: int, outcome: ReadOutcome) -> int:
-        """The range began before what the broker still has: a named loss, and on from there."""
+    def _skip_expired(self, consumer: Consumer, split: Split, at: int) -> int:
+        """Go on at the first offset that the broker still has; returns it."""
         place = TopicPartition(_topic(split), split.bounds["partition"])
         marks: tuple[int, int] | None = consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS, cached=False)
         if marks is None:
@@ -218,7 +207,6 @@ class KafkaReader:
         resumed = min(low, split.bounds["stop"])
         if self._settings.on_expired == "stop":
             raise Fatal(expired(self._settings.name, f"{split.bounds['topic']}/{place.partition}", at, resumed))
-        outcome.losses.append(_loss(split, at, resumed, "expired"))
         consumer.assign([TopicPartition(place.topic, place.partition, resumed)])
         return resumed
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_infer import config, crash
-from stream_infer.contracts import ORIGINS, Model, Reader, ReadOutcome, Sink
+from stream_infer.contracts import ORIGINS, Model, Reader, Sink, joined
 from stream_infer.errors import ConfigError, Oversized, RejectRecord
 from stream_infer.models import run_batched
 from stream_infer.records import OUTPUT_FIELDS, RECORD_COLUMNS
@@ -53,18 +53,18 @@ class ReadStage:
 
     def run(self, batch: Batch) -> Batch:
         split = batch.split
-        outcome = ReadOutcome()
         started = time.time()
-        tables, size = [], 0
-        for table in self._readers[split.source].read(split, outcome):
-            size += table.nbytes
+        pieces, size = [], 0
+        for piece in self._readers[split.source].read(split):
+            size += piece.table.nbytes
             if size > self._most_bytes:
                 raise Oversized(f"more than limits.decoded ({self._most_bytes} bytes) when decoded")
-            tables.append(table)
+            pieces.append(piece)
         crash.point("read.decoded")
-        rejects = list(outcome.rejects)
-        rows = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
-        batch.received = rows.num_rows + len(rejects) + sum(loss.records for loss in outcome.losses)
+        read = joined(pieces)
+        rows = read.table
+        rejects = list(read.rejects)
+        batch.received = rows.num_rows + len(rejects) + sum(loss.records for loss in read.losses)
         batch.oldest = oldest_event(rows)
         prepared = time.time()
         for function in (self._preprocess, self._model.prepare):
@@ -74,9 +74,9 @@ class ReadStage:
                 rejects += rejected(split, self.name, identities, failures)
         batch.rows = self._needed(rows)
         batch.rejects = rejects
-        batch.losses = list(outcome.losses)
-        batch.bytes_in = outcome.bytes
-        batch.origins, batch.more_origins = outcome.origins[:ORIGINS], max(0, len(outcome.origins) - ORIGINS)
+        batch.losses = list(read.losses)
+        batch.bytes_in = read.bytes
+        batch.origins, batch.more_origins = list(read.origins[:ORIGINS]), max(0, len(read.origins) - ORIGINS)
         batch.marks |= {"fetch": [started, prepared], "prepare": [prepared, time.time()]}
         return batch
 

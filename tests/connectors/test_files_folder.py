@@ -11,7 +11,7 @@ from planning_kit import DAY, NOW, Claims, keys, plan
 
 from stream_infer import config
 from stream_infer.connectors.files import FilesSource
-from stream_infer.contracts import ReadOutcome
+from stream_infer.contracts import joined
 from stream_infer.errors import ConfigError
 
 
@@ -70,11 +70,10 @@ def test_rows_that_are_gone_are_lost_once_each(tmp_path: Path) -> None:
     halves = source.bisect(step.split)
     assert halves is not None
     path.unlink()
-    outcome = ReadOutcome()
-    for half in halves:
-        assert list(source.reader().read(half, outcome)) == []
-    assert [(loss.reason, loss.records) for loss in outcome.losses] == [("deleted", 2), ("deleted", 3)]
-    assert len({loss.record_id for loss in outcome.losses}) == 2
+    read = joined([piece for half in halves for piece in source.reader().read(half)])
+    assert read.table.num_rows == 0
+    assert [(loss.reason, loss.records) for loss in read.losses] == [("deleted", 2), ("deleted", 3)]
+    assert len({loss.record_id for loss in read.losses}) == 2
 
 
 def test_each_object_is_accounted_for_once(tmp_path: Path) -> None:
@@ -91,15 +90,14 @@ def test_each_object_is_accounted_for_once(tmp_path: Path) -> None:
     source = FilesSource.from_config(chosen, pipeline="p", limits=config.Limits(record_bytes=1000))
     (step,) = plan(source, Claims())
     assert step.split is not None
-    outcome = ReadOutcome()
-    tables = list(source.reader().read(step.split, outcome))
-    rows = [row for table in tables for row in table.to_pylist()]
+    read = joined(list(source.reader().read(step.split)))
+    rows = read.table.to_pylist()
     assert [(Path(row["key"]).name, row.get("text"), row.get("n")) for row in rows] == [
         ("a.txt", "hello", None),
         ("d.jsonl", None, 1),
         ("d.jsonl", None, 2),
     ]
-    refused = sorted(reject.record_id.rpartition("/")[2].replace("?", "#").split("#")[0] for reject in outcome.rejects)
+    refused = sorted(reject.record_id.rpartition("/")[2].replace("?", "#").split("#")[0] for reject in read.rejects)
     assert refused == ["b.txt", "c.bin", "d.jsonl"]
-    names = [row["record_id"] for row in rows] + [reject.record_id for reject in outcome.rejects]
+    names = [row["record_id"] for row in rows] + [reject.record_id for reject in read.rejects]
     assert len(names) == len(set(names)) == 6

@@ -7,8 +7,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.connectors.kafka.messages import changes, traceparent
+from stream_infer.connectors.kafka.messages import traceparent, without_repetition
 from stream_infer.connectors.kafka.places import attributes
+from stream_infer.contracts import Piece, joined
 from stream_infer.splits import Split
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -37,9 +38,9 @@ def test_what_is_malformed_is_left_alone() -> None:
 
 @given(st.lists(st.sampled_from([None, "a", "b"]), max_size=20), st.integers(0, 20))
 def test_origins_in_pieces_are_those_of_the_whole(parents: list[str | None], cut: int) -> None:
-    whole = changes(parents, [])
-    first = changes(parents[:cut], [])
-    assert first + changes(parents[cut:], first[-1:]) == whole
+    whole = without_repetition(parents)
+    pieces = [Piece(origins=without_repetition(part)) for part in (parents[:cut], parents[cut:])]
+    assert joined(pieces).origins == whole
     assert all(one != other for one, other in itertools.pairwise(whole))
 
 

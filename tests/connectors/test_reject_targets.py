@@ -16,7 +16,7 @@ from stream_infer import config
 from stream_infer.connectors.files import FilesSource
 from stream_infer.connectors.kafka import KafkaSource
 from stream_infer.connectors.parquet import ParquetSink
-from stream_infer.contracts import PlanBudget, ReadOutcome, Source
+from stream_infer.contracts import PlanBudget, Source, joined
 from stream_infer.errors import ConfigError, Retryable
 from stream_infer.rejects import Original, Rejection, Told
 from stream_infer.splits import Reject, Split
@@ -99,7 +99,7 @@ def test_a_message_carries_the_original_and_what_happened(kafka: str, kafka_topi
     one, two = (source.replay(split, reject, number) for number in (1, 2))
     assert len({split.split_id, one.split_id, two.split_id}) == 3
     assert source.replay(split, reject, 1).split_id == one.split_id
-    rows = [row for table in reader.read(one, ReadOutcome()) for row in table.to_pylist()]
+    rows = [row for piece in reader.read(one) for row in piece.table.to_pylist()]
     assert [row["record_id"] for row in rows] == [reject.record_id]
     target.close()
     source.close()
@@ -133,9 +133,9 @@ def test_objects_and_rows_are_replayed_and_shown_as_they_came(tmp_path: Path) ->
     )
     source = FilesSource.from_config(settings, pipeline="p", limits=LIMITS)
     (split,) = _plan(source)
-    reader, outcome = source.reader(), ReadOutcome()
-    list(reader.read(split, outcome))
-    broken = next(reject for reject in outcome.rejects if "c.parquet" in reject.record_id)
+    reader = source.reader()
+    read = joined(list(reader.read(split)))
+    broken = next(reject for reject in read.rejects if "c.parquet" in reject.record_id)
     assert broken.whole
     items = {item["key"].rpartition(".")[2]: item for item in split.bounds["objects"]}
     row = Reject(reader.record_id(items["csv"], 1), "s", "infer", "E", "r", 1, 1.0)
@@ -144,8 +144,8 @@ def test_objects_and_rows_are_replayed_and_shown_as_they_came(tmp_path: Path) ->
     assert reader.original(split, text, 5) == Original(items["txt"]["key"].encode(), b"\xff" * 5, missing="too_large")
     assert reader.original(split, broken, 100).value == b"broken"
     again = source.replay(split, row, 1)
-    (table,) = reader.read(again, ReadOutcome())
-    assert table.column("record_id").to_pylist() == [row.record_id]
+    (piece,) = reader.read(again)
+    assert piece.table.column("record_id").to_pylist() == [row.record_id]
     assert again.folder == split.folder
     assert source.replay(split, broken, 1).bounds == {"objects": [items["parquet"]], "replay": 1}
     # a replay of a replay is another one

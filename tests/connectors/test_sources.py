@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient
 from stream_infer import config
 from stream_infer.connectors.files import FilesSource
 from stream_infer.connectors.kafka import KafkaSource
-from stream_infer.contracts import PlanBudget, ReadOutcome, Source
+from stream_infer.contracts import Piece, PlanBudget, Source, joined
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Receipt, Split
@@ -39,9 +39,10 @@ def _plan(source: Source, ledger: Ledger, records: int = 1000, splits: int = 100
     return planned
 
 
-def _read(source: Source, splits: list[Split]) -> tuple[list[dict[str, Any]], ReadOutcome]:
-    outcome, reader = ReadOutcome(), source.reader()
-    return [row for split in splits for table in reader.read(split, outcome) for row in table.to_pylist()], outcome
+def _read(source: Source, splits: list[Split]) -> tuple[list[dict[str, Any]], Piece]:
+    reader = source.reader()
+    read = joined([piece for split in splits for piece in reader.read(split)])
+    return read.table.to_pylist(), read
 
 
 def _commit(ledger: Ledger, splits: list[Split]) -> None:
@@ -76,9 +77,9 @@ def test_every_offset_once_with_headers_tombstones_and_bad_bytes(
     assert {(p, n) for p, a, b in ranges for n in range(a, b)} == {
         (p, n) for p in range(3) for n in range(50 + 4 * (p == 0))
     }
-    rows, outcome = _read(source, splits)
+    rows, read = _read(source, splits)
     assert len({row["record_id"] for row in rows}) == len(rows) == 151
-    assert sorted(reject.error for reject in outcome.rejects) == ["decode", "tombstone", "too_large"]
+    assert sorted(reject.error for reject in read.rejects) == ["decode", "tombstone", "too_large"]
     assert [row["trace_id"] for row in rows if row["text"] == "traced"] == [trace]
     assert _plan(source, ledger) == []
     source.close()
@@ -122,9 +123,9 @@ def test_offsets_that_expired_are_a_named_loss(kafka: str, kafka_topic: Callable
     admin = AdminClient({"bootstrap.servers": kafka})
     for future in admin.delete_records([TopicPartition(topic, 0, 4)]).values():
         future.result(30)
-    rows, outcome = _read(source, splits)
+    rows, read = _read(source, splits)
     assert len(rows) == 6
-    assert [(loss.reason, loss.records) for loss in outcome.losses] == [("expired", 4)]
+    assert [(loss.reason, loss.records) for loss in read.losses] == [("expired", 4)]
     source.close()
 
 
@@ -205,13 +206,13 @@ def test_awkward_keys_overwrites_and_deletes(
     assert {row["key"].removeprefix("in/"): row["text"] for row in rows} == {key: key for key in AWKWARD}
     assert _plan(source, ledger) == []
     s3_client.put_object(Bucket=bucket, Key="in/plain.txt", Body=b"changed")
-    rows, outcome = _read(source, splits)
-    assert [loss.reason for loss in outcome.losses] == ["superseded"]
+    rows, read = _read(source, splits)
+    assert [loss.reason for loss in read.losses] == ["superseded"]
     rows, _ = _read(source, _plan(source, ledger))
     assert [row["text"] for row in rows] == ["changed"]
     s3_client.delete_object(Bucket=bucket, Key="in/plain.txt")
-    _, outcome = _read(source, splits)
-    assert [loss.reason for loss in outcome.losses] == ["deleted"]
+    _, read = _read(source, splits)
+    assert [loss.reason for loss in read.losses] == ["deleted"]
 
 
 @pytest.mark.parametrize("after", ["delete", "move"])

@@ -11,7 +11,6 @@ from stream_infer import config
 from stream_infer.connectors.files.reader import FilesReader
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Store
-from stream_infer.contracts import ReadOutcome
 from stream_infer.errors import Retryable
 from stream_infer.splits import Split
 
@@ -67,9 +66,9 @@ def test_half_of_an_object_is_not_the_object(proxy: FaultProxy, store: Store) ->
     item = {"key": "in/a", "version": "v", "size": len(BODY), "modified": 0.0}
     split = Split.of("s", {"objects": [item]}, folder="", records=1, bytes=1)
     with proxy.fault("GET", "", instead=_found):
-        assert [table.num_rows for table in reader.read(split, ReadOutcome())] == [1]
+        assert [piece.table.num_rows for piece in reader.read(split)] == [1]
     with proxy.fault("GET", "", instead=lambda: shortened(_found())), pytest.raises(Retryable, match="of 800 bytes"):
-        list(reader.read(split, ReadOutcome()))
+        list(reader.read(split))
 
 
 def test_an_error_document_is_no_written_file(proxy: FaultProxy, store: Store) -> None:

@@ -13,7 +13,6 @@ from numbers_kit import NumbersReader, NumbersSource
 
 from stream_infer import config
 from stream_infer.connectors.parquet import ParquetSink
-from stream_infer.contracts import ReadOutcome
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.circuit_breaker import CircuitBreaker
 from stream_infer.driver.committer import Committer
@@ -84,7 +83,8 @@ def driver(tmp_path: Path, place: tuple[ParquetSink, Listing]) -> Iterator[_Driv
 def _attempt(sink: ParquetSink, split: Split) -> Callable[[], Batch]:
     """An attempt that has read its rows and is about to write them."""
     batch = Batch(split)
-    (batch.rows,) = NumbersReader().read(split, ReadOutcome())
+    (piece,) = NumbersReader().read(split)
+    batch.rows = piece.table
     return lambda: WriteStage(sink).run(batch)
 
 
@@ -95,7 +95,8 @@ def _poisoned(split: Split) -> Batch:
 def _refusing(sink: ParquetSink, split: Split, deaths: int = 0) -> Batch:
     """An attempt whose model rejects every record, up to what the driver is told."""
     batch = Batch(split, deaths=deaths)
-    (rows,) = NumbersReader().read(split, ReadOutcome())
+    (piece,) = NumbersReader().read(split)
+    rows = piece.table
     named = rows.column("record_id").to_pylist()
     batch.rows = rows.slice(0, 0)
     batch.rejects = [Reject(name, "numbers", "infer", "ValueError", "not now", split.attempt, 0.0) for name in named]

@@ -18,17 +18,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stream_infer.contracts import Lag, PartitionStatus, PlanBudget, Planned, Position, ReadOutcome
+from stream_infer.contracts import Lag, PartitionStatus, Piece, PlanBudget, Planned, Position
 from stream_infer.errors import RejectRecord, Retryable
 from stream_infer.splits import Receipt, Split
 
 
 class NumbersReader:
-    def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
+    def read(self, split: Split) -> Iterator[Piece]:
         numbers = range(split.bounds["start"], split.bounds["stop"])
-        outcome.bytes += 8 * len(numbers)
         count = len(numbers)
-        yield pa.table(
+        table = pa.table(
             {
                 "record_id": [f"numbers/{number}" for number in numbers],
                 "source": [split.source] * count,
@@ -38,6 +37,7 @@ class NumbersReader:
                 "number": pa.array(numbers, pa.int64()),
             }
         )
+        yield Piece(table, bytes=8 * count)
 
 
 class NumbersSource:

@@ -365,8 +365,8 @@ ENGINE_MUTANTS = (
         "output.take(pa.array(np.asarray(inferred.kept)))",
         "output.slice(0, len(inferred.kept))",
     ),
-    Mutant("losses of the reader are dropped", _STEPS, "batch.losses = list(outcome.losses)", "batch.losses = []"),
-    Mutant("rejects of the reader are dropped", _STEPS, "rejects = list(outcome.rejects)", "rejects = []"),
+    Mutant("losses of the reader are dropped", _STEPS, "batch.losses = list(read.losses)", "batch.losses = []"),
+    Mutant("rejects of the reader are dropped", _STEPS, "rejects = list(read.rejects)", "rejects = []"),
     Mutant(
         "a piece is lost where a split is divided",
         _BISECTION,
@@ -532,13 +532,13 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "the reader names one lost offset too few",
         _KREADER,
-        '_loss(split, at, resumed, "expired")',
-        '_loss(split, at, resumed - 1, "expired")',
+        '_loss(split, expired_at, at, "expired")',
+        '_loss(split, expired_at, at - 1, "expired")',
     ),
     Mutant(
         "the reader skips expired offsets in silence",
         _KREADER,
-        '        outcome.losses.append(_loss(split, at, resumed, "expired"))\n',
+        '                            yield _loss(split, expired_at, at, "expired")\n',
         "",
     ),
     Mutant(
@@ -551,8 +551,8 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "messages of the new topic pass for the old one's",
         _KREADER,
-        "            raise\n        self._check_topic(split)\n",
-        "            raise\n",
+        "        self._check_topic(split)  # what was yielded is void if this raises\n",
+        "",
     ),
     Mutant(
         "a shorter new topic is waited for",

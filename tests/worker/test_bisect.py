@@ -53,7 +53,8 @@ class _Deadly:
     def run(self, batch: Batch) -> Batch:
         if self._bad & set(range(batch.split.bounds["start"], batch.split.bounds["stop"])):
             raise _Death
-        (batch.rows,) = NumbersReader().read(batch.split, SimpleNamespace(bytes=0))  # type: ignore[arg-type]
+        (piece,) = NumbersReader().read(batch.split)
+        batch.rows = piece.table
         return batch
 
 
@@ -69,7 +70,8 @@ class _Away:
         return
 
     def run(self, batch: Batch) -> Batch:
-        (batch.rows,) = NumbersReader().read(batch.split, SimpleNamespace(bytes=0))  # type: ignore[arg-type]
+        (piece,) = NumbersReader().read(batch.split)
+        batch.rows = piece.table
         self._tracker.close()
         raise Retryable("the broker is away", dependency="kafka")
 

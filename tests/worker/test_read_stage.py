@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from stream_infer.contracts import ReadOutcome
+from stream_infer.contracts import Piece
 from stream_infer.errors import Oversized
 from stream_infer.splits import Split
 from stream_infer.worker.stages import ReadStage
@@ -23,10 +23,10 @@ class Growing:
         self._tables = tables
         self.given = 0
 
-    def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
+    def read(self, split: Split) -> Iterator[Piece]:
         for _ in range(self._tables):
             self.given += 1
-            yield pa.table({"record_id": pa.array(["i" * 42] * 8).cast(pa.binary()).cast(pa.string())})
+            yield Piece(pa.table({"record_id": pa.array(["i" * 42] * 8).cast(pa.binary()).cast(pa.string())}))
 
 
 class Plain:
@@ -46,10 +46,11 @@ def _read(reader: Growing) -> Batch:
 
 def test_a_split_knows_when_its_oldest_record_came_to_be() -> None:
     class Dated(Growing):
-        def read(self, split: Split, outcome: ReadOutcome) -> Iterator[pa.Table]:
+        def read(self, split: Split) -> Iterator[Piece]:
             for seconds in ([30, None], [20, 40]):
                 moments = pa.array([None if each is None else each * 1_000_000 for each in seconds])
-                yield pa.table({"event_time": moments.cast(pa.timestamp("us", tz="UTC")), "record_id": ["a", "b"]})
+                columns = {"event_time": moments.cast(pa.timestamp("us", tz="UTC")), "record_id": ["a", "b"]}
+                yield Piece(pa.table(columns))
 
     batch = _read(Dated(1))
     assert batch.oldest == 20.0
