@@ -23,16 +23,18 @@ $(STAMP): requirements.txt pyproject.toml
 	@touch $@
 	@$(MAKE) --no-print-directory parts
 
-parts: ## say which real parts this machine can start
-	@command -v docker >/dev/null && echo "docker: there" || true
-	@command -v java >/dev/null && command -v mvn >/dev/null && echo "Kafka: Java and Maven are here" || echo "Kafka: install Docker, or Java 17 and Maven, and the Kafka half can run too"
-	@command -v go >/dev/null && echo "S3: Go is here (versitygw)" || echo "S3: moto will do; install Docker or Go for a faster server"
-	@command -v prometheus >/dev/null && command -v promtool >/dev/null && echo "Prometheus: here" || echo "Prometheus: tests of dashboards and alerts skip what needs it (Debian: apt install prometheus)"
+parts: ## list the servers that this machine can start, and the commands that bring the others
+	@command -v docker >/dev/null && echo "Docker: installed" || true
+	@command -v java >/dev/null && command -v mvn >/dev/null && echo "Kafka: Java and Maven are installed" || echo "Kafka: install Docker, or apt-get install default-jre-headless maven; without them the demo and the tests run without Kafka"
+	@command -v go >/dev/null && echo "S3: Go is installed (versitygw)" || echo "S3: moto is used; install Docker or Go for a faster server"
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null && echo "Prometheus: installed" || echo "Prometheus: apt-get install prometheus; without it tests of dashboards and alerts are skipped"
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null && echo "Chromium: installed" || echo "Chromium: apt-get install chromium; without it tests of the status page in a browser are skipped"
+	@command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 && echo "PostgreSQL: installed" || echo "PostgreSQL: apt-get install postgresql; without it tests of a PostgreSQL ledger are skipped"
 
 demo: install ## start a broker, an S3 server and the service, and watch records flow
 	@$(BIN)/stream-infer demo
 
-test: install ## every test but the long ones
+test: install ## every test but the long ones; ends with what was skipped and the command that brings it
 	@$(BIN)/python -m pytest -q -m "not chaos and not soak"
 
 lint: install ## ruff, mypy strict, import-linter
@@ -51,19 +53,19 @@ chaos: install ## kill, cut and fill things while the service runs
 soak: install ## an hour of steady load with a fault every half minute (STREAM_INFER_SOAK_MINUTES)
 	@$(BIN)/python -m pytest -q -s -m soak
 
-mutants: install ## plant a fault at a time in a copy of the code: each must be noticed
+mutants: install ## plant one fault at a time in a copy of the code: the tests must notice each
 	@$(BIN)/python -m tests.mutation
 
-bench: install ## figures, each beside its peer
+bench: install ## measure every row beside its peers
 	@$(BIN)/python -m benchmarks
 
-bench-quick: install ## the same figures, smaller, within minutes
+bench-quick: install ## the same rows with smaller sizes, within minutes
 	@$(BIN)/python -m benchmarks --quick
 
-dashboards: install ## write Grafana's dashboards and Prometheus' rules anew
+dashboards: install ## regenerate Grafana's dashboards and Prometheus' rules
 	@$(BIN)/python -m grafana.build
 
-lock: $(STAMP) ## compile requirements.txt anew
+lock: $(STAMP) ## recompile requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
 
 clean: ## remove the environment and caches

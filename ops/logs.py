@@ -1,4 +1,4 @@
-"""What ``run`` writes on stderr: text for a person, or one JSON document a line for a machine; never a secret."""
+"""Logging of ``run`` to stderr: text for a person, or one JSON document per line for a machine; never a secret."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 from rich.logging import RichHandler
 
-_OURS = ("stream_infer", "connectors", "ops")
-_RAY = "_ray_timestamp_ns"  # Ray puts it on every record
+_OWN_LOGGER = "stream_infer"
+_RAY_TIMESTAMP = "_ray_timestamp_ns"  # Ray adds it to every log record
 
 
 def log_to(console: Console, kind: Literal["auto", "json", "text"], redact: Callable[[str], str]) -> None:
     """Send the logs of this process to stderr.
 
-    Lines know what they speak of: ``source``, ``split``, ``coordinate``, ``trace_id``, ``execution`` are fields of their
-    own in JSON. No line stands for a record that went well.
+    In JSON, ``source``, ``split``, ``coordinate``, ``trace_id`` and ``execution`` are fields of their own. A record that was
+    processed without an error has no line.
 
     Args:
         kind: ``auto`` is text on a terminal and JSON elsewhere.
-        redact: takes secrets out of a finished line.
+        redact: removes secrets from a formatted line.
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     inner: logging.Formatter
@@ -34,7 +34,7 @@ def log_to(console: Console, kind: Literal["auto", "json", "text"], redact: Call
         inner = JsonFormatter(
             "%(asctime)s %(levelname)s %(name)s %(message)s",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-            reserved_attrs=[*RESERVED_ATTRS, _RAY],
+            reserved_attrs=[*RESERVED_ATTRS, _RAY_TIMESTAMP],
         )
         inner.default_time_format, inner.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
         inner.converter = time.gmtime
@@ -42,31 +42,30 @@ def log_to(console: Console, kind: Literal["auto", "json", "text"], redact: Call
         handler, inner = RichHandler(console=console, show_path=False), logging.Formatter("%(message)s")
     else:
         inner = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(_Redacting(inner, redact))
-    handler.addFilter(_is_no_chatter)
+    handler.setFormatter(_RedactingFormatter(inner, redact))
+    handler.addFilter(_is_worth_logging)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    for name in _OURS:
-        logging.getLogger(name).setLevel(logging.INFO)
+    logging.getLogger(_OWN_LOGGER).setLevel(logging.INFO)
 
 
 def tame_ray() -> None:
-    """From now on Ray speaks through our log, and only of errors.
+    """Send Ray's log through ours, errors only.
 
-    To be called once Ray is imported, and again once Ray Data is: that one sets up a console of its own.
-    Whatever Ray writes on stdout about dying workers, which the service outlives and tells of in its own words, becomes
-    a debug line. Ray prints until the process has ended, so stdout stays replaced.
+    Call it after Ray is imported and again after Ray Data is, which sets up a console of its own. Ray's prints on stdout
+    about workers that died become debug lines: the service survives those deaths and logs them itself. Ray prints until
+    the process has ended, so stdout stays replaced.
     """
     for logger in map(logging.getLogger, ("ray", "ray.data")):
-        logger.handlers = [each for each in logger.handlers if not isinstance(each, logging.StreamHandler)]
+        logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, logging.StreamHandler)]
         logger.propagate = True
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    if not isinstance(sys.stdout, _Chatter):
-        sys.stdout = _Chatter()
+    if not isinstance(sys.stdout, _DebugStdout):
+        sys.stdout = _DebugStdout()
 
 
-class _Redacting(logging.Formatter):
-    """Formats as another one does, and looks over the result: tracebacks and fields included."""
+class _RedactingFormatter(logging.Formatter):
+    """A formatter that removes secrets from the result of another one, tracebacks and fields included."""
 
     def __init__(self, inner: logging.Formatter, redact: Callable[[str], str]) -> None:
         super().__init__()
@@ -77,8 +76,8 @@ class _Redacting(logging.Formatter):
         return self._redact(self._inner.format(record))
 
 
-class _Chatter(io.TextIOBase):
-    """A stdout whose lines are debug messages."""
+class _DebugStdout(io.TextIOBase):
+    """A stdout that logs each line as a debug message."""
 
     def __init__(self) -> None:
         self._log = logging.getLogger("ray.stdout")
@@ -92,6 +91,7 @@ class _Chatter(io.TextIOBase):
         return True
 
 
-def _is_no_chatter(record: logging.LogRecord) -> bool:
-    chatty = record.name == "ray" or record.name.startswith("ray.")
-    return not chatty or record.levelno >= logging.ERROR or logging.getLogger().level <= logging.DEBUG
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """False for a Ray message below an error, unless debug messages are wanted."""
+    from_ray = record.name == "ray" or record.name.startswith("ray.")
+    return not from_ray or record.levelno >= logging.ERROR or logging.getLogger().level <= logging.DEBUG

@@ -1,4 +1,4 @@
-"""How the command line names rejects and shows them."""
+"""Rejects as the command line and the API show them, and the filter that command options describe."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from stream_infer.ledger import Ledger
 from stream_infer.rejects import Rejected, RejectFilter, Rejection, State, sample_document
 
 _SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
+_REJECTION_FIELDS = ("stage", "error", "reason", "attempts", "rejected_at")
 
 
-def chosen(
+def reject_filter(
     source: str | None,
     error: str | None,
     since: str | None,
@@ -25,53 +26,59 @@ def chosen(
     records: Sequence[str],
     state: State | None,
 ) -> RejectFilter:
-    """The filter that the options mean. Raises ConfigError for a time that is none."""
-    return RejectFilter(source, error, _moment("since", since), _moment("until", until), tuple(records), state)
+    """The filter that the command's options describe.
+
+    Raises:
+        ConfigError: a time cannot be read.
+    """
+    return RejectFilter(source, error, _timestamp("since", since), _timestamp("until", until), tuple(records), state)
 
 
-def whole(ledger: Ledger, records: Sequence[str]) -> list[dict[str, Any]]:
-    """Everything that is known of these records: a JSON object each, with the sample and every earlier rejection."""
-    found: list[dict[str, Any]] = []
+def details(ledger: Ledger, records: Sequence[str]) -> list[dict[str, Any]]:
+    """Everything that the ledger has about these records: a JSON object each, with sample and every earlier rejection."""
+    documents: list[dict[str, Any]] = []
     for record in records:
-        now, past = ledger.rejected_record(record)
-        found += [_whole(item, [event for event in past if event.reject.source == item.reject.source]) for item in now]
-    return found
+        rejects, rejections = ledger.rejected_record(record)
+        for item in rejects:
+            history = [event for event in rejections if event.reject.source == item.reject.source]
+            documents.append(_document(item, history))
+    return documents
 
 
-def in_words(item: dict[str, Any]) -> str:
+def in_words(document: dict[str, Any]) -> str:
     """One reject in a few lines."""
     lines = [
-        item["record_id"],
-        f"  {item['state']} · {item['error']} in {item['stage']}, attempt {item['attempts']}: {item['reason']}",
+        document["record_id"],
+        f"  {document['state']} · {document['error']} in {document['stage']}, attempt {document['attempts']}: "
+        f"{document['reason']}",
     ]
-    for event in item.get("history", ())[:-1]:
-        lines.append(
-            f"  before, at {_shown(event['rejected_at'])}: {event['error']} in {event['stage']}: {event['reason']}"
-        )
-    if item.get("sample"):
-        lines.append(f"  sample ({item['sample']['encoding']}): {item['sample']['data']}")
+    for event in document.get("history", ())[:-1]:
+        when = f"{datetime.fromtimestamp(event['rejected_at'], UTC):%Y-%m-%d %H:%M:%S}"
+        lines.append(f"  before, at {when}: {event['error']} in {event['stage']}: {event['reason']}")
+    if document.get("sample"):
+        lines.append(f"  sample ({document['sample']['encoding']}): {document['sample']['data']}")
     return "\n".join(lines)
 
 
-def asked(count: int) -> str:
-    """What the person who asked for a replay is told."""
+def replay_sentence(count: int) -> str:
+    """The answer to a request to replay rejects."""
     if not count:
         return "no open reject matches"
     return f"{count} rejects will be replayed: by the running service within seconds, else by the next run"
 
 
-def _whole(item: Rejected, past: Sequence[Rejection]) -> dict[str, Any]:
-    names = ("split_id", "replay", "stage", "error", "reason", "attempts", "rejected_at")
-    history = [
-        {name: getattr(event.reject, name, None) for name in names}
-        | {"replay": event.replay, "split_id": event.split.split_id}
-        for event in past
+def _document(item: Rejected, history: Sequence[Rejection]) -> dict[str, Any]:
+    events = [
+        {"split_id": event.split.split_id, "replay": event.replay}
+        | {name: getattr(event.reject, name) for name in _REJECTION_FIELDS}
+        for event in history
     ]
     sample = None if item.sample is None else dict(sample_document(item.sample))
-    return item.to_dict() | {"sample": sample, "history": history}
+    return item.to_dict() | {"sample": sample, "history": events}
 
 
-def _moment(name: str, text: str | None) -> float | None:
+def _timestamp(option: str, text: str | None) -> float | None:
+    """Seconds since the epoch of a time or of an age."""
     if text is None:
         return None
     try:
@@ -81,10 +88,6 @@ def _moment(name: str, text: str | None) -> float | None:
             return time.time() - _SECONDS.validate_python(text.removesuffix(" ago"))
         except ValidationError:
             raise ConfigError(
-                f"--{name}: {text!r} is no time; write 2026-01-31T12:00+00:00, or an age such as 2h"
+                f"--{option}: {text!r} is not a time; write 2026-01-31T12:00+00:00, or an age such as 2h"
             ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _shown(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 
 def __getattr__(name: str) -> object:
     # Workers and tools import single modules of this package; the whole engine must not come along.
@@ -11,4 +9,8 @@ def __getattr__(name: str) -> object:
         from stream_infer.pipeline import Pipeline
 
         return Pipeline
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("stream-infer")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

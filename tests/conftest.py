@@ -1,4 +1,4 @@
-"""Real parts for the tests: each is started once, by the first test that asks for it."""
+"""Fixtures of real servers: each server starts once, for the first test that asks for it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from stream_infer.config import Storage
 from stream_infer.ops.parts import PartMissing, S3Server, start_kafka, start_postgres, start_s3
 from stream_infer.ops.parts.process import Server, free_port
+from tests.skips import pytest_sessionfinish, pytest_terminal_summary
+
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]  # pytest reads its hooks from this module
 
 # a shared machine is slow at times; that is no failure
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_RAY_STARTED = "Ray runtime started"  # as `ray start` says it
+_RAY_STARTED = "Ray runtime started"  # a line that `ray start` prints
 _RAY_STARTS = 5  # Ray gives up on a node after 30 s, too soon for a machine under load
-_REQUIRED = os.environ.get("STREAM_INFER_REQUIRE_PARTS") == "1"
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +39,6 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with start_kafka(tmp_path_factory.mktemp("kafka")) as broker:
             yield broker.servers
     except PartMissing as missing:
-        if _REQUIRED and shutil.which("java") and shutil.which("mvn"):
-            pytest.fail(str(missing))
         pytest.skip(str(missing))
 
 
@@ -49,8 +49,7 @@ def kafka_topic(kafka: str) -> Callable[..., str]:
 
     def make(partitions: int = 1, name: str | None = None, **config: str) -> str:
         topic = name or f"t-{uuid.uuid4().hex[:12]}"
-        made = admin.create_topics([NewTopic(topic, partitions, 1, config=config)])
-        made[topic].result(30)
+        admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)
         return topic
 
     return make
@@ -65,7 +64,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def s3(s3_server: S3Server) -> Storage:
-    """How to reach the S3 server."""
+    """The `storage` settings of the S3 server."""
     return Storage(**s3_server.storage())
 
 
@@ -99,29 +98,29 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Chromium, as the machine has it: a `playwright.sync_api.Browser`."""
+    """The machine's Chromium as a `playwright.sync_api.Browser`."""
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if executable is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=[*sandbox, "--disable-dev-shm-usage"])
-        yield started
-        started.close()
+        chromium = playwright.chromium.launch(executable_path=executable, args=[*sandbox, "--disable-dev-shm-usage"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a Ray cluster of one node: that of ``STREAM_INFER_CHAOS_RAY``, or one of its own.
+    """Address of a Ray cluster of one node: that of ``STREAM_INFER_CHAOS_RAY``, or of one started here.
 
-    Starting a Ray of its own is two thirds of a local start's work.
+    Tests share it because starting Ray is two thirds of the work of a service's start.
     """
-    if standing := os.environ.get("STREAM_INFER_CHAOS_RAY"):
-        yield standing
+    if address := os.environ.get("STREAM_INFER_CHAOS_RAY"):
+        yield address
         return
-    # said aloud, and inherited by all that joins: a token that only lies in the home folder is not sent by those
+    # in the environment, so that child processes inherit it: they do not send a token that is only in the home folder
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
     port, ray = free_port(), str(Path(sys.executable).with_name("ray"))
     temp = Path("/tmp") / f"stream-infer-chaos-{os.getpid()}"  # Ray's sockets need a short path
@@ -132,7 +131,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         for _ in range(_RAY_STARTS):
             server.start()
-            if _stands(server, log):
+            if _node_started(server, log):
                 break
             server.stop()
             log.unlink()
@@ -144,8 +143,8 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def _stands(server: Server, log: Path) -> bool:
-    """True as soon as the node has started, False when it ended instead. Its GCS answers long before."""
+def _node_started(server: Server, log: Path) -> bool:
+    """True as soon as the node has started, False when its process ended. The GCS answers long before that."""
     while server.process.poll() is None:
         if _RAY_STARTED in log.read_text(errors="replace"):
             return True

@@ -146,7 +146,9 @@ def _libraries() -> Path:
     """The broker's jars, fetched once from Maven Central."""
     found = cache_folder() / "kafka-4.4.0"
     if not shutil.which("java") or not (found.exists() or shutil.which("mvn")):
-        raise PartMissing("no Kafka broker can be had here: install Docker, or Java 17 and Maven")
+        raise PartMissing(
+            "no Docker, and no Java 17 with Maven to run a Kafka broker: apt-get install default-jre-headless maven"
+        )
     with locked(cache_folder()):
         if not found.exists():
             draft = found.with_suffix(".part")

@@ -59,7 +59,7 @@ def start_postgres() -> Iterator[Postgres]:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     control = str(installed[-1]) if installed else shutil.which("pg_ctl")
     if control is None:
-        raise PartMissing("PostgreSQL is not installed: no pg_ctl")
+        raise PartMissing("PostgreSQL is not installed: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # the user nobody may not enter the folders of tests
     if os.getuid() == 0:
         shutil.chown(folder, "nobody")

@@ -69,7 +69,7 @@ def start_prometheus(
     """
     binary = shutil.which("prometheus")
     if binary is None:
-        raise PartMissing("no Prometheus here: install it (Debian: apt install prometheus)")
+        raise PartMissing("Prometheus is not installed: apt-get install prometheus")
     folder.mkdir(parents=True, exist_ok=True)
     rules_file, config = folder / "rules.yaml", folder / "prometheus.yaml"
     rules_file.write_text(yaml.safe_dump(dict(rules or {"groups": []})))

@@ -88,7 +88,7 @@ def _binary() -> Path:
     if found.exists():
         return found
     if not shutil.which("go"):
-        raise PartMissing("no Toxiproxy can be had here: install Go")
+        raise PartMissing("no Go to build Toxiproxy: unpack it from https://go.dev/dl")
     with locked(cache_folder()):
         if not found.exists():
             subprocess.run(["go", "install", _MODULE], check=True, env={**os.environ, "GOBIN": str(found.parent)})

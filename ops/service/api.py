@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from stream_infer.errors import ConfigError, Retryable, StreamInferError
-from stream_infer.ops.rejects import whole
+from stream_infer.ops.rejects import details
 from stream_infer.ops.service.guard import problem
 from stream_infer.ops.watch.assembly import shown_split
 from stream_infer.ops.watch.search import absent, search
@@ -169,10 +169,10 @@ def _add_rejects(router: APIRouter, pipeline: Pipeline) -> None:
     @router.get("/rejects/show", responses={404: {"model": Problem, "description": "it was never rejected"}})
     def show(record: Annotated[Text, Query(description="its coordinate")]) -> list[RejectDetail]:
         """All that is known of one reject, by each source that read it."""
-        found = whole(pipeline.ledger(), [record])
-        if not found:
+        documents = details(pipeline.ledger(), [record])
+        if not documents:
             raise HTTPException(404, f"{record} was never rejected")
-        return [RejectDetail.model_validate(item) for item in found]
+        return [RejectDetail.model_validate(document) for document in documents]
 
     @router.post("/rejects/replay", status_code=202)
     def replay(which: Replay) -> Asked:

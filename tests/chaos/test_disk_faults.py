@@ -25,7 +25,7 @@ def _small_disk(folder: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here: run as root")
+        pytest.skip("a small file system cannot be mounted: sudo make chaos")
     try:
         yield folder
     finally:

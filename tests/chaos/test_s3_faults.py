@@ -162,7 +162,7 @@ def test_an_after_action_that_failed_loses_no_original(world: S3World, spoil: An
 
 def test_the_server_is_killed_and_comes_back(world: S3World, s3_server: S3Server) -> None:
     if s3_server.process is None:
-        pytest.skip("the S3 server runs in Docker")
+        pytest.skip("the S3 server runs in Docker and cannot be killed: stop Docker and install Go")
     world.objects(12)
     s3_server.process.kill()
     world.service.shows(f"s3://{BUCKET}")

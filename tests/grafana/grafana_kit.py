@@ -95,5 +95,5 @@ def promtool(*arguments: str | Path, text: str | None = None) -> subprocess.Comp
     """Run promtool; the test is skipped where there is none."""
     found = shutil.which("promtool")
     if found is None:
-        pytest.skip("no promtool here: install Prometheus (Debian: apt install prometheus)")
+        pytest.skip("promtool is not installed: apt-get install prometheus")
     return subprocess.run([found, *map(str, arguments)], input=text, capture_output=True, text=True, check=False)

@@ -20,7 +20,9 @@ from stream_infer.telemetry.gpu import Gpus
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device on this machine"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="no CUDA device: run this on a machine with an NVIDIA GPU"
+    ),
 ]
 _WORDS = [f"word{number}" for number in range(200)]
 _ROWS = 500

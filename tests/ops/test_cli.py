@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from stream_infer.ops import cli
 
+ROOT = Path(__file__).parents[2]
 GOOD = """
 name: p
 ledger: sqlite:///{folder}/state/ledger.db
@@ -71,3 +79,42 @@ def test_the_documents_of_a_pipeline_that_never_ran(
     assert _call(monkeypatch, "where", file, "kafka://nonsense") == 2
     assert _call(monkeypatch, "status", file) == 0
     assert _call(monkeypatch, "schema") == 0
+
+
+def test_the_version_has_one_source_and_comes_with_a_wheel(tmp_path: Path) -> None:
+    expected = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert metadata.version("stream-infer") == expected, "the environment is older than pyproject.toml: make install"
+    assert _version_of({}) == f"stream-infer {expected}"
+
+    tree, site = tmp_path / "tree", tmp_path / "site"
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=_only_sources)
+    changed = (tree / "pyproject.toml").read_text().replace(f'version = "{expected}"', 'version = "7.8.9"')
+    (tree / "pyproject.toml").write_text(changed)
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('.'))"
+    built = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True, check=True)
+    zipfile.ZipFile(tree / built.stdout.splitlines()[-1]).extractall(site)
+    assert _version_of({"PYTHONPATH": str(site)}) == "stream-infer 7.8.9"
+    code = "import stream_infer; print(stream_infer.__version__, stream_infer.__file__)"
+    assert _output(["-c", code], {"PYTHONPATH": str(site)}) == f"7.8.9 {site}/stream_infer/__init__.py"
+
+
+def _only_sources(folder: str, names: list[str]) -> set[str]:
+    if Path(folder) == ROOT:
+        return set(names) - {"stream_infer", "connectors", "ops", "pyproject.toml", "README.md", "LICENSE"}
+    return {"__pycache__"}
+
+
+def _version_of(environment: dict[str, str]) -> str:
+    return _output(["-m", "stream_infer.ops.cli", "--version"], environment)
+
+
+def _output(arguments: list[str], environment: dict[str, str]) -> str:
+    ran = subprocess.run(
+        [sys.executable, *arguments],
+        cwd="/",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout.strip()

@@ -64,12 +64,12 @@ def test_the_doctor_asks_the_service_and_without_one_the_ledger(
         assert _call(monkeypatch, "doctor", str(file)) == 0
         said = " ".join(capsys.readouterr().out.split())
         assert "the service is starting" in said
-        assert "says the service at http://127.0.0.1:" in said
+        assert "asked: the service at http://127.0.0.1:" in said
     assert _call(monkeypatch, "doctor", str(file)) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "no service runs" in said
     assert "stream-infer run FILE" in said
-    assert "says the ledger" in said
+    assert "asked: the ledger" in said
     assert _call(monkeypatch, "doctor", str(file), "--json") == 1
     assert json.loads(capsys.readouterr().out)[0]["rule"] == "not running"
 
@@ -150,14 +150,14 @@ def test_a_service_that_is_there_and_says_nothing_is_no_service_that_does_not_ru
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stream_infer.ops.watch import client
-    from stream_infer.ops.watch.commands import doctor
+    from stream_infer.ops.watch.ask import ask_doctor
 
     monkeypatch.setattr(client, "_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        findings, told_by = doctor(_file(tmp_path, port=silent.getsockname()[1]))
+        findings, respondent = ask_doctor(_file(tmp_path, port=silent.getsockname()[1]))
     assert findings[0].rule == "silent"
     assert "did not answer within 0.2 s" in findings[0].sentence
-    assert told_by.startswith("the ledger")
+    assert respondent.startswith("the ledger")
 
 
 def test_the_note_of_a_port_comes_and_goes(tmp_path: Path) -> None:
@@ -208,11 +208,11 @@ def test_a_sparkline_is_as_high_as_its_greatest() -> None:
 
 
 def test_the_doctor_reads_a_ledger_that_another_process_fills(tmp_path: Path) -> None:
-    from stream_infer.ops.watch.commands import doctor
+    from stream_infer.ops.watch.ask import ask_doctor
 
     file = _file(tmp_path)
     with contextlib.closing(Pipeline(config.load(file))) as pipeline:
         fill(pipeline)
-    findings, told_by = doctor(file)
+    findings, respondent = ask_doctor(file)
     assert findings[0].rule == "not running"
-    assert told_by.startswith("the ledger")
+    assert respondent.startswith("the ledger")

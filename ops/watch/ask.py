@@ -1,4 +1,4 @@
-"""What ``doctor`` and ``top`` do."""
+"""Answers for ``doctor`` and ``top``: from the running service, or for the doctor from the ledger where none runs."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from stream_infer.ops.watch.snapshot import Finding, Snapshot
 from stream_infer.ops.watch.terminal import picture
 
 
-def doctor(file: Path) -> tuple[list[Finding], str]:
-    """The findings, and whom they come from: the running service, or where none runs the ledger."""
+def ask_doctor(file: Path) -> tuple[list[Finding], str]:
+    """The findings, and who gave them: the running service, or the ledger where no service answers."""
     settings = config.load(file)
     try:
         client = Client(settings)
         answer: dict[str, Any] = client.get("/api/v1/doctor")
         return [Finding.model_validate(item) for item in answer["findings"]], f"the service at {client.url}"
     except (NoService, ConfigError) as error:
-        silent = str(error) if isinstance(error, Silent) else None
-    from stream_infer.ops.watch.watcher import without_service  # seconds of imports that a running service saves
+        silence = str(error) if isinstance(error, Silent) else None
+    from stream_infer.ops.watch.watcher import without_service  # takes seconds, which a running service saves
     from stream_infer.pipeline import Pipeline
 
     with contextlib.closing(Pipeline(settings)) as pipeline:
-        return without_service(pipeline, silent).findings, "the ledger: no service answers"
+        return without_service(pipeline, silence).findings, "the ledger, because no service answers"
 
 
-def top(file: Path, console: Console, *, once: bool) -> None:
+def show_top(file: Path, console: Console, *, once: bool) -> None:
     """Show the service until Ctrl-C, or one picture of it.
 
     Raises:
-        NoService: none answers.
+        NoService: no service answers.
     """
     client = Client(config.load(file))
     if once or not console.is_terminal:
@@ -46,11 +46,11 @@ def top(file: Path, console: Console, *, once: bool) -> None:
         return
     with contextlib.suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         for snapshot in client.snapshots():
-            live.update(_fitted(picture(snapshot, console.width), console), refresh=True)
+            live.update(_fit_screen(picture(snapshot, console.width), console), refresh=True)
         raise Fatal("the service has ended")
 
 
-def _fitted(shown: RenderableType, console: Console) -> RenderableType:
-    """No more lines than the screen has: Live would otherwise leave an ellipsis at the bottom."""
-    lines = console.render_lines(shown, pad=False)[: console.height - 1]
+def _fit_screen(screen: RenderableType, console: Console) -> RenderableType:
+    """Cut to the lines of the terminal: Live would otherwise print an ellipsis at the bottom."""
+    lines = console.render_lines(screen, pad=False)[: console.height - 1]
     return Segments([segment for line in lines for segment in (*line, Segment.line())])
