@@ -122,7 +122,7 @@ def start(file: Path, *arguments: str, tree: Path = ROOT, **options: Any) -> sub
     python = sys.executable if tree == ROOT else str(tree / ".venv/bin/python")
     program = str(Path(python).with_name("stream-infer"))
     return subprocess.Popen(
-        [python, program, "run", str(file), *arguments], env=environment, start_new_session=True, **options
+        [python, program, "run", str(file), *arguments], cwd=tree, env=environment, start_new_session=True, **options
     )
 
 
