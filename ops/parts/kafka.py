@@ -99,6 +99,7 @@ def start_brokers(folder: Path, count: int = 1, behind: Behind | None = None) ->
     """Run brokers of one cluster, as processes of this machine, while the block runs.
 
     Args:
+        folder: the brokers' data, ``NUMBER/data`` each; a cluster whose data is there already goes on with it.
         behind: a listener of the first broker for clients that come through a proxy.
 
     Raises:
@@ -128,7 +129,8 @@ def start_brokers(folder: Path, count: int = 1, behind: Behind | None = None) ->
                     copies=count,
                 )
             )
-            _output([*tool, "format", "-t", cluster, "-c", str(properties)])
+            if not (home / "data" / "meta.properties").exists():
+                _output([*tool, "format", "-t", cluster, "-c", str(properties)])
             options = [f"-Dlog4j2.configurationFile={logging}", "-Xms384m", "-Xmx384m", "-XX:+UseSerialGC"]
             process = Server([*java, *options, "kafka.Kafka", str(properties)], home / "kafka.log", port, timeout=240.0)
             stack.callback(process.stop)
