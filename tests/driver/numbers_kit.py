@@ -1,17 +1,15 @@
-"""A source of numbers, a folder of JSON files as a sink and a model that misbehaves on demand.
+"""A source of numbers and a model that misbehaves on demand.
 
 The engine is tested with these where the fault lies in the engine; the connectors have their own suites.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
 import signal
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from stream_infer.contracts import Lag, PartitionStatus, Piece, PlanBudget, Planned, Position
-from stream_infer.errors import RejectRecord, Retryable
-from stream_infer.splits import Receipt, Split
+from stream_infer.errors import RejectRecord
+from stream_infer.splits import Split
 
 
 class NumbersReader:
@@ -105,54 +103,6 @@ class NumbersSource:
 
     def close(self) -> None:
         return
-
-
-class FolderSink:
-    """One JSON document a split; ``os.link`` refuses to replace, so the first one wins."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def write(self, split: Split, rows: pa.Table, receipt: Receipt) -> Receipt:
-        if (self._root / "outage").exists():
-            raise Retryable("the folder is out of reach")
-        if not rows.num_rows:
-            return receipt
-        named = Receipt(**{**{f: getattr(receipt, f) for f in Receipt.__dataclass_fields__}, "file": self._name(split)})
-        return self._create(split, named, rows.column("record_id").to_pylist())
-
-    def find(self, split: Split) -> Receipt | None:
-        path = self._root / self._name(split)
-        return Receipt.from_json(json.loads(path.read_text())["receipt"]) if path.exists() else None
-
-    def retire(self, split: Split) -> Receipt | None:
-        retired = Receipt(split.split_id, split.source, split.attempt, split.bounds, self._name(split), retired=True)
-        standing = self._create(split, retired, [])
-        return None if standing.retired else standing
-
-    def receipts(self) -> Iterator[Receipt]:
-        for path in self._root.glob("*/*.json"):
-            yield Receipt.from_json(json.loads(path.read_text())["receipt"])
-
-    def record_ids(self) -> list[str]:
-        """Every record of every file, as a plain listing shows them."""
-        return [name for path in self._root.glob("*/*.json") for name in json.loads(path.read_text())["records"]]
-
-    def _name(self, split: Split) -> str:
-        return f"{split.folder}/{split.split_id}.json"
-
-    def _create(self, split: Split, receipt: Receipt, records: list[str]) -> Receipt:
-        path = self._root / self._name(split)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{uuid.uuid4().hex}")
-        draft.write_text(json.dumps({"receipt": receipt.to_json(), "records": records}))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return Receipt.from_json(json.loads(path.read_text())["receipt"])
-        finally:
-            draft.unlink()
-        return receipt
 
 
 class Moody:

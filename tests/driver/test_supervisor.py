@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import ray
-from numbers_kit import FolderSink, NumbersSource
+from numbers_kit import NumbersSource
 
 from stream_infer.config import PipelineSettings, parse
 from stream_infer.driver.supervisor import Supervisor
@@ -23,6 +23,7 @@ from stream_infer.models import build_model
 from stream_infer.stages import Capacity
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.testing import FolderSink
 from stream_infer.worker.stages import InferStage, ReadStage, WriteStage
 
 HERE = str(Path(__file__).parent)
