@@ -22,16 +22,16 @@ def _folders(root: Path) -> Iterator[Path]:
     return (root / str(number) for number in itertools.count())
 
 
-def test_parquet_files_on_disk(tmp_path: Path) -> None:
+def test_parquet_files_on_disk_pass_the_suite_of_sinks(tmp_path: Path) -> None:
     folders = _folders(tmp_path)
     check_sink(lambda: ParquetSink.from_config(config.ParquetSink(url=str(next(folders)))))
 
 
-def test_parquet_files_on_s3(s3: config.Storage, s3_bucket: Callable[[], str]) -> None:
+def test_parquet_files_on_s3_pass_the_suite_of_sinks(s3: config.Storage, s3_bucket: Callable[[], str]) -> None:
     check_sink(lambda: ParquetSink.from_config(config.ParquetSink(url=f"s3://{s3_bucket()}/out", storage=s3)))
 
 
-def test_the_folder_of_json_files(tmp_path: Path) -> None:
+def test_the_folder_of_json_files_passes_the_suite_of_sinks(tmp_path: Path) -> None:
     folders = _folders(tmp_path)
     check_sink(lambda: FolderSink(next(folders)))
 
