@@ -14,20 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential_jitter,
-)
 
-from stream_infer import config
+from stream_infer import config, retry
 from stream_infer.contracts import RejectTarget, Sink, Source
 from stream_infer.driver.publisher import Publisher, Samples
 from stream_infer.driver.standby import Standby, owning
 from stream_infer.driver.supervisor import Supervisor
-from stream_infer.errors import Fatal, Retryable
+from stream_infer.errors import Fatal
 from stream_infer.execution.cluster import connect
 from stream_infer.execution.pools import plan_pools
 from stream_infer.ledger import Ledger
@@ -223,16 +216,11 @@ class Pipeline:
     def _check_output(self, ledger: Ledger, sink: Sink) -> None:
         """Raises Fatal for a ledger older than its output; a store that is away is waited for."""
         names = [source.name for source in self.settings.sources]
-        for attempt in Retrying(
-            retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
-            stop=stop_when_event_set(self._stopping),
-            sleep=sleep_using_event(self._stopping),
-            before_sleep=lambda state: log.warning("the start waits: %s", state.outcome and state.outcome.exception()),
-            reraise=True,
-        ):
-            with attempt:
-                refuse_older_ledger(ledger, sink, names)
+        retry.PLAN.wait_out(
+            lambda: refuse_older_ledger(ledger, sink, names),
+            on_failure=lambda error: log.warning("the start waits: %s", error),
+            stop=self._stopping,
+        )
 
     def _stages(self, sources: list[Source], sink: Sink) -> list[PoolSpec]:
         settings = self.settings

@@ -14,7 +14,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from stream_infer import crash
+from stream_infer import crash, retry
 from stream_infer.config import Storage
 from stream_infer.connectors.storage.bodies import body, fresh, pour
 from stream_infer.connectors.storage.s3 import S3Client
@@ -262,8 +262,8 @@ def _item(meta: Any) -> Item:
 
 def _open(scheme: str, bucket: str, storage: Storage) -> Any:
     client: Any = {"allow_http": True, "connect_timeout": "5s", "timeout": "300s"}
-    retry: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
-    common: dict[str, Any] = {"client_options": client, "retry_config": retry, **storage.options}
+    tries: Any = {"max_retries": retry.STORE_TRIES, "retry_timeout": timedelta(seconds=retry.STORE_SECONDS)}
+    common: dict[str, Any] = {"client_options": client, "retry_config": tries, **storage.options}
     try:
         if scheme == "gs":
             return GCSStore(bucket, **common)

@@ -10,7 +10,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stream_infer import crash
+from stream_infer import crash, retry
 from stream_infer.config import Storage
 from stream_infer.connectors.storage.store import Item, lost
 from stream_infer.errors import Retryable
@@ -33,7 +33,7 @@ def client_of(service: str, endpoint_url: str | None, region: str | None, storag
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=64,
-            retries={"max_attempts": 4, "mode": "standard"},
+            retries={"max_attempts": retry.STORE_TRIES, "mode": "standard"},
             s3={"addressing_style": "path"} if endpoint_url else {},
         ),
     )

@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
-
-from stream_infer import crash
+from stream_infer import crash, retry
 from stream_infer.contracts import Sink, Source
 from stream_infer.driver import losses
 from stream_infer.driver.admission import Backlog
@@ -118,20 +116,12 @@ class Committer(threading.Thread):
             Retryable: it has.
         """
 
-        def tell(state: object) -> None:
-            error = getattr(state, "outcome").exception()  # noqa: B009 - tenacity types it as optional
+        def report(error: Retryable) -> None:
             self.trouble = str(error)
-            self._metrics.add(m.DEPENDENCY_ERRORS, 1, "commit", getattr(error, "dependency", "other"))
+            self._metrics.add(m.DEPENDENCY_ERRORS, 1, "commit", error.dependency)
             log.warning("waiting: %s", self.trouble)
 
-        retrying = Retrying(
-            retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(multiplier=0.1, max=15.0),
-            before_sleep=tell,
-            stop=lambda _: self._given_up.is_set(),
-            reraise=True,
-        )
-        result = retrying(call)
+        result = retry.WORK.wait_out(call, on_failure=report, stop=self._given_up)
         self.trouble = None
         return result
 

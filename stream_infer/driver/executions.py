@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import threading
 import time
 from collections.abc import Sequence
 
-from stream_infer import crash
+from stream_infer import crash, retry
 from stream_infer.config import Limits
 from stream_infer.driver.committer import Committer
 from stream_infer.driver.drain import await_end
@@ -100,7 +99,7 @@ class Executions:
         """Wait, longer after each failure."""
         self._failures += 1
         self.state, self.trouble = "waiting", why
-        pause = min(60.0, 0.5 * 2 ** min(self._failures, 8)) * random.uniform(0.5, 1.0)
+        pause = retry.EXECUTION.pause(self._failures)
         log.warning("next execution in %.1f s: %s", pause, why)
         self._stop.wait(pause)
 

@@ -9,15 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential_jitter,
-)
-
-from stream_infer import crash
+from stream_infer import crash, retry
 from stream_infer.config import Limits
 from stream_infer.contracts import Lag, PartitionStatus, PlanBudget, Planned, Source
 from stream_infer.driver import losses
@@ -187,22 +179,13 @@ class Planner(threading.Thread):
     def _patiently(self, call: Callable[[], T]) -> T | None:
         """The result, however often the outside world must be asked; None when told to stop first."""
 
-        def tell(state: object) -> None:
-            error = getattr(state, "outcome").exception()  # noqa: B009 - tenacity types it as optional
+        def report(error: Retryable) -> None:
             self.trouble = str(error)
-            self._metrics.add(m.DEPENDENCY_ERRORS, 1, "plan", getattr(error, "dependency", "other"))
+            self._metrics.add(m.DEPENDENCY_ERRORS, 1, "plan", error.dependency)
             log.warning("source %s waits: %s", self.source.name, error, extra={"source": self.source.name})
 
-        retrying = Retrying(
-            retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
-            stop=stop_when_event_set(self._halt),
-            sleep=sleep_using_event(self._halt),
-            before_sleep=tell,
-            reraise=True,
-        )
         try:
-            result = retrying(call)
+            result = retry.PLAN.wait_out(call, on_failure=report, stop=self._halt)
         except Retryable:
             return None
         self.trouble = None

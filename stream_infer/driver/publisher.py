@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
-import random
 import threading
 from collections.abc import Mapping, Sequence
 
-from stream_infer import crash
+from stream_infer import crash, retry
 from stream_infer.contracts import Reader, RejectTarget
 from stream_infer.errors import Fenced
 from stream_infer.ledger import Ledger
@@ -19,7 +18,6 @@ from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
-_MOST_SECONDS = 30.0  # between two tries of a target that fails
 _PAGE = 100
 
 
@@ -61,7 +59,7 @@ class Publisher(threading.Thread):
                 if ending and not told:
                     break
                 if told is None or self._failures:
-                    self._ending.wait(self._pause())
+                    self._ending.wait(retry.PUBLISH.pause(self._failures) if self._failures else _LOOK_SECONDS)
         except Fenced:
             log.info("%s: another instance tells it from now on", self.target.name)
         finally:
@@ -97,11 +95,6 @@ class Publisher(threading.Thread):
         if reader is None:
             return Told(rejection)
         return Told(rejection, reader.original(rejection.split, rejection.reject, self.target.originals))
-
-    def _pause(self) -> float:
-        if not self._failures:
-            return _LOOK_SECONDS
-        return min(_MOST_SECONDS, 0.5 * 2.0 ** min(self._failures, 8)) * random.uniform(0.5, 1.0)
 
 
 class Samples:

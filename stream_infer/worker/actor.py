@@ -12,9 +12,8 @@ from itertools import count
 
 import pyarrow as pa
 import ray
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
-from stream_infer import crash
+from stream_infer import crash, retry
 from stream_infer.attempts import Deaths, StageStart, deaths_allowed
 from stream_infer.errors import Fatal, Oversized, Retryable, StreamInferError
 from stream_infer.stages import Stage
@@ -160,24 +159,19 @@ class StageActor:
             with watched(_deadline(stage, batch)):  # waiting for a dependency is no hanging: each try has its own clock
                 return stage.run(batch)
 
-        def in_vain(state: RetryCallState) -> bool:
+        def report(error: Retryable) -> None:
             nonlocal told
             told = True
-            return not self._may_wait(stage, batch, state.outcome.exception() if state.outcome else None)
+            if not self._may_wait(stage, batch, error):
+                raise error
 
-        def given_up(_: RetryCallState) -> Batch:
-            batch.held = True
-            return batch
-
-        waiting = Retrying(
-            retry=retry_if_exception_type(Retryable),
-            wait=wait_exponential_jitter(multiplier=0.1, max=15.0),
-            stop=in_vain,
-            retry_error_callback=given_up,
-        )
         for attempt in range(1, self._attempts + 1):
             try:
-                done = waiting(one_try)
+                try:
+                    done = retry.WORK.wait_out(one_try, on_failure=report)
+                except Retryable:  # nothing is waited for any more
+                    batch.held = True
+                    done = batch
                 done.retries += next(tries) - 1
                 if told:
                     self._tracker.resume.remote(batch.split.split_id)
@@ -189,10 +183,10 @@ class StageActor:
                     raise
         raise AssertionError("unreachable: attempts is at least 1")
 
-    def _may_wait(self, stage: Stage, batch: Batch, error: BaseException | None) -> bool:
+    def _may_wait(self, stage: Stage, batch: Batch, error: Retryable) -> bool:
         """Tell the gate what the stage waits for; False where nothing is waited for any more."""
-        dependency = getattr(error, "dependency", "other")
-        waits = self._tracker.stall.remote(batch.split.split_id, f"{stage.name}: {error}", stage.name, dependency)
+        why = f"{stage.name}: {error}"
+        waits = self._tracker.stall.remote(batch.split.split_id, why, stage.name, error.dependency)
         try:
             return bool(ray.get(waits))
         except ray.exceptions.RayError:  # the gate is gone, and its execution with it
