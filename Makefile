@@ -65,10 +65,13 @@ bench-quick: install ## the same rows with smaller sizes, within minutes
 dashboards: install ## regenerate Grafana's dashboards and Prometheus' rules
 	@$(BIN)/python -m grafana.build
 
+docs: install ## regenerate the reference pages of docs/
+	@$(BIN)/python -m docs.build
+
 lock: $(STAMP) ## recompile requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
-.PHONY: help install parts demo test lint format chaos mutants soak bench bench-quick dashboards lock clean
+.PHONY: help install parts demo test lint format chaos mutants soak bench bench-quick dashboards docs lock clean

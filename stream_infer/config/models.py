@@ -82,7 +82,10 @@ class TransformersModel(ModelSettings):
     task: Task = Field(description="task of the model, by the hub's name for it")
     path: str = Field(description="folder or hub id of the model")
     revision: str | None = Field(default=None, description="commit, tag or branch of a hub id; left out: main")
-    dtype: DType = Field(default="auto", description="type of the weights in memory; auto: as they are stored")
+    dtype: DType = Field(
+        default="auto",
+        description="type of the weights in memory; auto: bfloat16 (float16 on older GPUs) on a GPU, float32 on CPUs",
+    )
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
 
 
@@ -92,7 +95,10 @@ class TorchModel(ModelSettings):
     kind: Literal["torch"] = Field(description="a torch module of one's own")
     python: str = Field(pattern=r"^[\w.]+:[\w.]+$", description="package.module:Class, a torch.nn.Module")
     weights: str = Field(description="file of the weights (safetensors)")
-    dtype: DType = Field(default="auto", description="type of the weights in memory; auto: as they are stored")
+    dtype: DType = Field(
+        default="auto",
+        description="type of the weights in memory; auto: bfloat16 (float16 on older GPUs) on a GPU, float32 on CPUs",
+    )
 
 
 class PythonModel(ModelSettings):

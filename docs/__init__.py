@@ -1,0 +1,1 @@
+"""The documentation, and the programs that write its generated pages. Not part of the installed package."""
