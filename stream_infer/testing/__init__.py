@@ -7,6 +7,8 @@ no test framework. The doubles stand in for what the code under test talks to.
 from __future__ import annotations
 
 from stream_infer.testing.folder import FolderSink
+from stream_infer.testing.numbers import NumbersReader, NumbersSource
+from stream_infer.testing.script import ABORT, EOF, PAUSE
 from stream_infer.testing.sink import check_sink
 
-__all__ = ["FolderSink", "check_sink"]
+__all__ = ["ABORT", "EOF", "PAUSE", "FolderSink", "NumbersReader", "NumbersSource", "check_sink"]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from numbers_kit import NumbersReader, NumbersSource
 
 from stream_infer import config
 from stream_infer.connectors.parquet import ParquetSink
@@ -21,6 +20,7 @@ from stream_infer.driver.sizing import SplitSizer
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.testing import NumbersReader, NumbersSource
 from stream_infer.worker.stages import WriteStage
 from stream_infer.worker.task import Batch
 

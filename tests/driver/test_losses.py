@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from numbers_kit import NumbersSource
 
 from stream_infer.contracts import PlanBudget
 from stream_infer.driver import losses
@@ -18,7 +17,7 @@ from stream_infer.driver.sizing import SplitSizer
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Loss, Receipt
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.testing import FolderSink
+from stream_infer.testing import FolderSink, NumbersSource
 from stream_infer.worker.task import Batch
 
 

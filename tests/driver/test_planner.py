@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from numbers_kit import NumbersSource
-
 from stream_infer.config import Limits
 from stream_infer.contracts import PlanBudget, Planned, Position
 from stream_infer.driver.admission import Backlog
@@ -16,6 +14,7 @@ from stream_infer.driver.sizing import SplitSizer
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Receipt, Split
+from stream_infer.testing import NumbersSource
 
 
 class Flaky(NumbersSource):

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import ray
-from numbers_kit import NumbersSource
 
 from stream_infer.config import PipelineSettings, parse
 from stream_infer.driver.supervisor import Supervisor
@@ -23,7 +22,7 @@ from stream_infer.models import build_model
 from stream_infer.stages import Capacity
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.testing import FolderSink
+from stream_infer.testing import FolderSink, NumbersSource
 from stream_infer.worker.stages import InferStage, ReadStage, WriteStage
 
 HERE = str(Path(__file__).parent)
@@ -83,7 +82,7 @@ def test_bad_records_are_rejected_and_their_neighbours_delivered(
         "numbers/33": "WorkerDied",
         "numbers/58": "MemoryError",
     }
-    assert source.prefix == {"n": 100}
+    assert source.committed_offsets == {"n": 100}
     assert supervisor.state == "stopped"
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from numbers_kit import NumbersSource
 
 from stream_infer import config
 from stream_infer.connectors.files.after import after_action
@@ -22,6 +21,7 @@ from stream_infer.errors import Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.ledger.store import connect, parse_url
 from stream_infer.splits import Receipt, Split
+from stream_infer.testing import NumbersSource
 
 
 @pytest.fixture

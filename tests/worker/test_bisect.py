@@ -15,7 +15,6 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numbers_kit import NumbersReader, NumbersSource
 
 from stream_infer.attempts import StageStart
 from stream_infer.config import CircuitBreakerLimits, Limits
@@ -31,7 +30,7 @@ from stream_infer.ledger import Ledger
 from stream_infer.splits import Split
 from stream_infer.stages import Stage
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.testing import FolderSink
+from stream_infer.testing import FolderSink, NumbersReader, NumbersSource
 from stream_infer.worker import actor
 from stream_infer.worker.task import Batch
 

@@ -1,0 +1,120 @@
+"""A source of numbers for tests, and its reader: a log of one partition whose record N is the number N."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from stream_infer.contracts import Lag, PartitionStatus, Piece, PlanBudget, Planned, Position
+from stream_infer.splits import Split
+from stream_infer.testing.script import Script, Signal
+
+
+class NumbersReader:
+    """Implements `contracts.Reader.read`: the content column is ``number``."""
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        """See `contracts.Reader.read`."""
+        numbers = range(split.bounds["start"], split.bounds["stop"])
+        count = len(numbers)
+        table = pa.table(
+            {
+                "record_id": [f"numbers/{number}" for number in numbers],
+                "source": [split.source] * count,
+                "key": pa.nulls(count, pa.string()),
+                "event_time": pa.nulls(count, pa.timestamp("us", tz="UTC")),
+                "trace_id": [split.trace_id] * count,
+                "number": pa.array(numbers, pa.int64()),
+            }
+        )
+        yield Piece(table, bytes=8 * count)
+
+
+class NumbersSource:
+    """Implements `contracts.Source`.
+
+    Args:
+        script: how many numbers there are, or counts with `EOF`, `ABORT` and `PAUSE` between them.
+        most: numbers of one split.
+
+    Attributes:
+        committed_offsets: what the last call of `committed` brought.
+    """
+
+    def __init__(self, name: str, script: int | Sequence[int | Signal], most: int = 10) -> None:
+        self.name = name
+        self.committed_offsets: Mapping[str, int] = {}
+        self._script = Script([script] if isinstance(script, int) else script)
+        self._most = most
+        self._woken = threading.Event()
+
+    def add(self, count: int) -> None:
+        """Let so many more numbers arrive."""
+        self._script.add(count)
+        self._woken.set()
+
+    def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
+        """See `contracts.Source.plan`."""
+        start = position.get("n") or 0
+        self._script.check_abort(start)
+        for _ in range(budget.splits):
+            stop = min(start + min(self._most, budget.records), self._script.available(start))
+            if stop <= start:
+                return
+            bounds = {"position_key": "n", "start": start, "stop": stop}
+            size = {"records": stop - start, "bytes": 8 * (stop - start)}
+            split = Split.of(self.name, bounds, folder="date=2026-01-01", planned_at=budget.now, **size)
+            yield Planned(split, positions={"n": stop})
+            start = stop
+
+    def wait(self, timeout: float) -> None:
+        """See `contracts.Source.wait`."""
+        pause = self._script.seconds_left()
+        self._woken.wait(timeout if pause is None else min(timeout, pause))
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """See `contracts.Source.wake`."""
+        self._woken.set()
+
+    def lag(self, position: Position) -> Lag:
+        """See `contracts.Source.lag`."""
+        return Lag(records=self._script.total - (position.get("n") or 0))
+
+    def places(self, prefix: Mapping[str, int]) -> Sequence[PartitionStatus]:
+        """See `contracts.Source.places`."""
+        return [PartitionStatus("n", "0", prefix.get("n", 0), self._script.total, oldest=1.0)]
+
+    def attributes(self, split: Split) -> Mapping[str, str | int]:
+        """See `contracts.Source.attributes`."""
+        return {"numbers.start": split.bounds["start"]}
+
+    def reader(self) -> NumbersReader:
+        """See `contracts.Source.reader`."""
+        return NumbersReader()
+
+    def bisect(self, split: Split) -> tuple[Split, Split] | None:
+        """See `contracts.Source.bisect`."""
+        start, stop = split.bounds["start"], split.bounds["stop"]
+        if stop - start < 2:
+            return None
+        middle = (start + stop) // 2
+        left, right = (
+            split.child({"position_key": "n", "start": low, "stop": high}, records=high - low, bytes=8 * (high - low))
+            for low, high in ((start, middle), (middle, stop))
+        )
+        return left, right
+
+    def record_ids(self, split: Split) -> Iterator[str]:
+        """See `contracts.Source.record_ids`."""
+        yield f"numbers/{split.bounds['start']}"
+
+    def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
+        """See `contracts.Source.committed`."""
+        self.committed_offsets = dict(prefix)
+
+    def close(self) -> None:
+        """See `contracts.Source.close`."""
+        return
