@@ -1,7 +1,7 @@
 """Traces: one a split, made when it is settled from the times that its workers brought along.
 
-Workers know nothing of OpenTelemetry. The driver's threads only put what they know on a bounded queue; a thread of its
-own makes spans of it and sends them. A receiver that is down costs spans, which are counted, and nothing else.
+Workers know nothing of OpenTelemetry. The driver makes the spans of a settled split and puts them on the bounded queue of the
+SDK's batch processor, whose thread sends them. A receiver that is down costs spans, which are counted, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import random
 import socket
 import threading
@@ -22,10 +21,10 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
 
 from stream_infer.config import Telemetry
 from stream_infer.contracts import ORIGINS
@@ -34,9 +33,9 @@ from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-STEPS: Final = ("plan", "queue", "read", "prepare", "infer", "write", "commit")
-_WAITING = 512  # traces: as much as a slow receiver may be behind
-_TOGETHER = 64
+STAGES: Final = ("plan", "queue", "read", "prepare", "infer", "write", "commit")
+_QUEUED_SPANS = 4096  # 512 traces of eight spans: as far as a slow receiver may be behind
+_SENT_SPANS = 512  # in one request
 _GATHER_SECONDS = 0.5
 _SEND_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
@@ -45,14 +44,15 @@ Period = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class SplitTrace:
-    """What is known of a split when it is settled.
+    """The trace of a settled split, before it is made into spans.
 
     Attributes:
-        periods: start and end of each of `STEPS`, as far as it took place, seconds since the epoch.
-        attributes: what it read, in the words of the semantic conventions (`contracts.Source.attributes`).
-        origins: ``traceparent`` of its records' producers; ``more_origins`` beyond these are only counted.
-        error: why it came to no good end, in one sentence.
-        retried: it took more than one try.
+        periods: start and end of those of `STAGES` that took place, in seconds since the epoch.
+        attributes: the split's input, named by OpenTelemetry's semantic conventions (`contracts.Source.attributes`).
+        origins: ``traceparent`` of its records' producers.
+        more_origins: number of producers that are counted only.
+        error: why the split failed, in one sentence.
+        retried: whether it took more than one try.
     """
 
     split: Split
@@ -66,7 +66,7 @@ class SplitTrace:
 
 
 class Tracer:
-    """Sends the traces of one pipeline. `settled` may be called from any thread and never waits.
+    """Sends the traces of one pipeline. `settled` may be called from any thread and never waits for the receiver.
 
     Args:
         redact: takes secrets out of a text.
@@ -82,30 +82,31 @@ class Tracer:
         exporter: SpanExporter | None = None,
     ) -> None:
         self._settings = settings
-        self._metrics = metrics
-        self._exporter = exporter or _exporter(settings)
-        self._spans = Spans(pipeline, redact)
-        self._queue: queue.Queue[SplitTrace] = queue.Queue(_WAITING)
-        self._closing = threading.Event()
-        self._failing = False
-        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
-        self._thread.start()
+        self._exporter = CountingExporter(exporter or _otlp_exporter(settings), metrics)
+        self._processor = BatchSpanProcessor(
+            self._exporter,
+            max_queue_size=_QUEUED_SPANS,
+            schedule_delay_millis=1000 * _GATHER_SECONDS,
+            max_export_batch_size=_SENT_SPANS,
+        )
+        self._recorder = SpanRecorder(pipeline, redact, self._processor)
 
     def settled(self, trace: SplitTrace) -> None:
-        """A split is settled. Its trace is sent if it is sampled; dropped and counted when the queue is full."""
-        if not self._sampled(trace):
-            return
-        try:
-            self._queue.put_nowait(trace)
-        except queue.Full:
-            self._dropped(len(trace.periods) + 1)
+        """Record the trace of a settled split if it is sampled. A trace that finds the queue full is dropped and counted."""
+        if self._sampled(trace) and self._exporter.reserve(len(trace.periods) + 1):
+            self._recorder.record(trace)
 
     def close(self) -> None:
-        """Send what waits, for two seconds at most; the rest is dropped."""
-        self._closing.set()
-        self._thread.join(_CLOSE_SECONDS * 0.75)
+        """Send the queued spans, for two seconds at most; the rest is dropped and counted.
+
+        The processor's own `shutdown` waits up to thirty seconds for a receiver that is down, and its `force_flush` as long
+        as the receiver likes. So it ends in a thread of its own, and the exporter is closed under it.
+        """
+        ending = threading.Thread(target=self._processor.shutdown, name="traces-end", daemon=True)
+        ending.start()
+        ending.join(_CLOSE_SECONDS * 0.75)
         self._exporter.shutdown()
-        self._thread.join(_CLOSE_SECONDS * 0.25)
+        ending.join(_CLOSE_SECONDS * 0.25)
 
     def _sampled(self, trace: SplitTrace) -> bool:
         read, commit = trace.periods.get("read"), trace.periods.get("commit")
@@ -114,38 +115,51 @@ class Tracer:
             return True
         return int(trace.split.trace_id[16:], 16) < self._settings.sample * 2**64
 
-    def _run(self) -> None:
-        while not (self._closing.is_set() and self._queue.empty()):
-            traces = list(self._gathered())
-            spans = [span for trace in traces for span in self._spans.of(trace)]
-            if spans:
-                self._send(spans)
 
-    def _gathered(self) -> Iterator[SplitTrace]:
-        """A trace, and those that come shortly after; none if none comes."""
-        with contextlib.suppress(queue.Empty):
-            yield self._queue.get(timeout=_GATHER_SECONDS)
-            self._closing.wait(_GATHER_SECONDS)
-            for _ in range(_TOGETHER - 1):
-                yield self._queue.get_nowait()
+class CountingExporter(SpanExporter):
+    """An exporter that counts the spans that do not arrive, and logs when the receiver goes away and comes back.
 
-    def _send(self, spans: Sequence[ReadableSpan]) -> None:
+    The SDK's processor drops the oldest span of a full queue and tells nobody. So each span is reserved here before it is
+    recorded, and no more are reserved than the queue holds.
+    """
+
+    def __init__(self, exporter: SpanExporter, metrics: Metrics) -> None:
+        self._exporter = exporter
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._failing = False
+
+    def reserve(self, spans: int) -> bool:
+        """Reserve room in the queue for the spans of one trace; False, and they count as dropped, where it is full."""
+        with self._lock:
+            if self._queued + spans <= _QUEUED_SPANS:
+                self._queued += spans
+                return True
+        self._metrics.add(m.SPANS_DROPPED, spans)
+        return False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """See `SpanExporter.export`. Called by the processor's one thread."""
+        with self._lock:
+            self._queued -= len(spans)
         try:
-            sent = self._exporter.export(spans) is SpanExportResult.SUCCESS
+            result = self._exporter.export(spans)
         except Exception as error:  # whatever a transport raises, work goes on without traces
             log.debug("spans were not sent: %s", error)
-            sent = False
-        if not sent:
-            self._dropped(len(spans))
-        if sent == self._failing:
-            self._failing = not sent
-            told = (
-                "telemetry.otlp: traces arrive again" if sent else "telemetry.otlp: traces do not arrive; work goes on"
-            )
-            log.warning(told)
+            result = SpanExportResult.FAILURE
+        failed = result is not SpanExportResult.SUCCESS
+        if failed:
+            self._metrics.add(m.SPANS_DROPPED, len(spans))
+        if failed != self._failing:
+            self._failing = failed
+            change = "traces do not arrive; work goes on" if failed else "traces arrive again"
+            log.warning("telemetry.otlp: %s", change)
+        return result
 
-    def _dropped(self, spans: int) -> None:
-        self._metrics.add(m.SPANS_DROPPED, spans)
+    def shutdown(self) -> None:
+        """Close the connection; what is exported afterwards fails at once."""
+        self._exporter.shutdown()
 
 
 @contextlib.contextmanager
@@ -163,50 +177,49 @@ def tracing(
         tracer.close()
 
 
-class Spans(SpanProcessor):
-    """Makes the spans of a trace with the SDK; used by one thread."""
+class SpanRecorder:
+    """Makes the spans of a trace with the SDK and hands them to a processor. Thread-safe."""
 
-    def __init__(self, pipeline: str, redact: Callable[[str], str]) -> None:
+    def __init__(self, pipeline: str, redact: Callable[[str], str], processor: SpanProcessor) -> None:
         self._redact = redact
         self._ids = _Ids()
-        self._ended: list[ReadableSpan] = []
+        self._lock = threading.Lock()
         provider = TracerProvider(
-            sampler=ALWAYS_ON,  # what is not wanted does not come here
+            sampler=ALWAYS_ON,  # the tracer has sampled already
             resource=_resource(pipeline),
             id_generator=self._ids,
             span_limits=SpanLimits(max_links=ORIGINS),
             shutdown_on_exit=False,
         )
-        provider.add_span_processor(self)
+        provider.add_span_processor(processor)
         self._tracer = provider.get_tracer("stream_infer")
 
-    def on_end(self, span: ReadableSpan) -> None:
-        self._ended.append(span)
-
-    def of(self, trace: SplitTrace) -> list[ReadableSpan]:
-        """The split's span and its children."""
-        split, periods = trace.split, trace.periods
-        self._ids.trace_id = int(split.trace_id, 16)
-        place = trace.attributes.get("messaging.destination.name", split.source)
-        root = self._tracer.start_span(
-            f"process {place}",
-            Context(),
-            SpanKind.CONSUMER if "messaging.system" in trace.attributes else SpanKind.INTERNAL,
-            {**trace.attributes, **_outcome(trace)},
-            [link for link in map(_link, trace.origins) if link is not None],
-            start_time=_nanoseconds(min(period[0] for period in periods.values())),
-        )
-        within = set_span_in_context(root, Context())
-        for step in STEPS:
-            if step in periods:
-                started, ended = periods[step]
-                child = self._tracer.start_span(step, within, start_time=_nanoseconds(started))
+    def record(self, trace: SplitTrace) -> None:
+        """Record the split's span and its children, all of them ended."""
+        periods = trace.periods
+        root = self._root(trace)
+        context = set_span_in_context(root, Context())
+        for stage in STAGES:
+            if stage in periods:
+                started, ended = periods[stage]
+                child = self._tracer.start_span(stage, context, start_time=_nanoseconds(started))
                 child.end(_nanoseconds(max(started, ended)))
         if trace.error is not None:
             root.set_status(Status(StatusCode.ERROR, self._redact(trace.error)))
         root.end(_nanoseconds(max(period[1] for period in periods.values())))
-        spans, self._ended = self._ended, []
-        return spans
+
+    def _root(self, trace: SplitTrace) -> Span:
+        destination = trace.attributes.get("messaging.destination.name", trace.split.source)
+        with self._lock:  # the SDK asks the generator for the id of a trace without saying of which
+            self._ids.trace_id = int(trace.split.trace_id, 16)
+            return self._tracer.start_span(
+                f"process {destination}",
+                Context(),
+                SpanKind.CONSUMER if "messaging.system" in trace.attributes else SpanKind.INTERNAL,
+                {**trace.attributes, **_outcome(trace)},
+                [link for link in map(_link, trace.origins) if link is not None],
+                start_time=_nanoseconds(min(period[0] for period in trace.periods.values())),
+            )
 
 
 class _Ids(IdGenerator):
@@ -222,7 +235,7 @@ class _Ids(IdGenerator):
 
 
 def _resource(pipeline: str) -> Resource:
-    """Who sends. What ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` say goes before."""
+    """The sender. ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` take precedence."""
     ours = {
         "service.name": "stream-infer",
         "service.version": version("stream-infer"),
@@ -234,16 +247,16 @@ def _resource(pipeline: str) -> Resource:
 
 def _outcome(trace: SplitTrace) -> dict[str, str | int]:
     split, receipt = trace.split, trace.receipt
-    found: dict[str, str | int] = {
+    attributes: dict[str, str | int] = {
         "stream_infer.source": split.source,
         "stream_infer.split_id": split.split_id,
         "stream_infer.attempt": split.attempt,
         _counted(trace): split.records,
     }
     if trace.more_origins:
-        found["stream_infer.links.omitted"] = trace.more_origins
+        attributes["stream_infer.links.omitted"] = trace.more_origins
     if receipt is not None:
-        found |= {
+        attributes |= {
             "stream_infer.rows": receipt.rows,
             "stream_infer.rejected": len(receipt.rejects),
             "stream_infer.lost": sum(loss.records for loss in receipt.losses),
@@ -251,16 +264,16 @@ def _outcome(trace: SplitTrace) -> dict[str, str | int]:
             "stream_infer.file": receipt.file or "",
             _counted(trace): receipt.records,
         }
-    return found
+    return attributes
 
 
 def _counted(trace: SplitTrace) -> str:
-    """What the number of records is called: the conventions know messages only."""
+    """The attribute that holds the number of records: the conventions name one for messages only."""
     return "messaging.batch.message_count" if "messaging.system" in trace.attributes else "stream_infer.records"
 
 
 def _link(traceparent: str) -> Link | None:
-    """A link to the producer's span."""
+    """A link to the producer's span; None where its traceparent is malformed."""
     try:
         _, trace_id, span_id, flags = traceparent.split("-")[:4]
         context = SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)))
@@ -269,10 +282,10 @@ def _link(traceparent: str) -> Link | None:
     return Link(context) if context.is_valid else None
 
 
-def _exporter(settings: Telemetry) -> SpanExporter:
+def _otlp_exporter(settings: Telemetry) -> SpanExporter:
     base = str(settings.otlp).rstrip("/")
     endpoint = base if base.endswith("/v1/traces") else f"{base}/v1/traces"
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it tells of every failure; we tell of the first
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the SDK logs every failure, we log the first one
     return OTLPSpanExporter(endpoint, headers=dict(settings.headers), timeout=_SEND_SECONDS)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -18,7 +20,7 @@ from stream_infer.driver.traces import trace_of
 from stream_infer.splits import Receipt, Reject, Split
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.telemetry.tracing import Spans, SplitTrace, Tracer
+from stream_infer.telemetry.tracing import SplitTrace, Tracer
 from stream_infer.worker.task import Batch
 
 KAFKA = {"messaging.system": "kafka", "messaging.destination.name": "texts", "messaging.kafka.offset": 7}
@@ -64,17 +66,20 @@ def test_a_split_is_a_span_with_a_child_for_each_step_and_links_to_its_producers
     assert receiver.headers[0]["authorization"] == "Bearer t"
 
 
-def test_who_sends_is_told_and_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_name_their_sender_and_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
     for named, name in ((None, "stream-infer"), ("tickets-in-berlin", "tickets-in-berlin")):
         if named:
             monkeypatch.setenv("OTEL_SERVICE_NAME", named)
-        spans = Spans("tickets", str).of(_trace(_batch()))
-        told = spans[0].resource.attributes
-        assert told["service.name"] == name
-        assert told["stream_infer.pipeline"] == "tickets"
-        assert told["service.version"]
-        assert str(told["service.instance.id"]).endswith(f":{os.getpid()}")
+        exporter = _Kept()
+        tracer = Tracer(Telemetry(), "tickets", Metrics(), exporter=exporter)
+        tracer.settled(_trace(_batch()))
+        tracer.close()
+        sender = exporter.spans[0].resource.attributes
+        assert sender["service.name"] == name
+        assert sender["stream_infer.pipeline"] == "tickets"
+        assert sender["service.version"]
+        assert str(sender["service.instance.id"]).endswith(f":{os.getpid()}")
 
 
 def test_objects_are_no_messages(receiver: Receiver) -> None:
@@ -131,13 +136,29 @@ def test_a_receiver_that_is_down_costs_spans_which_are_counted(caplog: pytest.Lo
     tracer = Tracer(Telemetry(otlp="http://127.0.0.1:9"), "p", metrics)
     tracer.settled(_trace(_batch()))
     _until(lambda: metrics.value(m.SPANS_DROPPED) == 8)
+    tracer.settled(_trace(_batch()))
     tracer.close()
-    assert [record.getMessage() for record in caplog.records if "telemetry.otlp" in record.getMessage()] == [
-        "telemetry.otlp: traces do not arrive; work goes on"
+    assert metrics.value(m.SPANS_DROPPED) == 16
+    assert _logged(caplog) == ["telemetry.otlp: traces do not arrive; work goes on"]
+
+
+def test_a_receiver_that_comes_back_gets_what_is_recorded_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, exporter = Metrics(), _Failing()
+    tracer = Tracer(Telemetry(), "p", metrics, exporter=exporter)
+    tracer.settled(_trace(_batch(1)))
+    _until(lambda: metrics.value(m.SPANS_DROPPED) == 8)
+    exporter.failing = False
+    tracer.settled(_trace(_batch(2)))
+    tracer.close()
+    assert len(exporter.spans) == metrics.value(m.SPANS_DROPPED) == 8
+    assert _logged(caplog) == [
+        "telemetry.otlp: traces do not arrive; work goes on",
+        "telemetry.otlp: traces arrive again",
     ]
 
 
-def test_a_receiver_that_hangs_blocks_nobody() -> None:
+@pytest.mark.timeout(25)  # the SDK alone would wait thirty seconds at the end
+def test_a_receiver_that_hangs_blocks_neither_work_nor_the_end_and_every_span_is_counted() -> None:
     metrics, exporter = Metrics(), _Hanging()
     tracer = Tracer(Telemetry(), "p", metrics, exporter=exporter)
     tracer.settled(_trace(_batch()))
@@ -145,11 +166,23 @@ def test_a_receiver_that_hangs_blocks_nobody() -> None:
     for number in range(2000):
         tracer.settled(_trace(_batch(number)))
     assert metrics.value(m.SPANS_DROPPED) == (2000 - 512) * 8
-    closing = threading.Thread(target=tracer.close)
-    closing.start()
-    closing.join(60)
-    assert not closing.is_alive()
+    tracer.close()  # returns although the export has not
+    assert not exporter.released.is_set()
     exporter.released.set()
+    _until(lambda: metrics.value(m.SPANS_DROPPED) == (2000 + 1) * 8)
+
+
+def test_threads_record_traces_side_by_side_and_each_span_keeps_its_trace() -> None:
+    exporter = _Kept()
+    tracer = Tracer(Telemetry(), "p", Metrics(), exporter=exporter)
+    batches = [_batch(number) for number in range(400)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(tracer.settled, map(_trace, batches)))
+    tracer.close()
+    roots = [span for span in exporter.spans if span.parent is None and span.context]
+    assert {f"{span.context.trace_id:032x}" for span in roots} == {batch.split.trace_id for batch in batches}
+    of_each = Counter(span.context.trace_id for span in exporter.spans if span.context)
+    assert set(of_each.values()) == {8}
 
 
 class _Kept(SpanExporter):
@@ -161,6 +194,13 @@ class _Kept(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+class _Failing(_Kept):
+    failing = True
+
+    def export(self, spans: object) -> SpanExportResult:
+        return SpanExportResult.FAILURE if self.failing else super().export(spans)
+
+
 class _Hanging(SpanExporter):
     def __init__(self) -> None:
         self.entered, self.released = threading.Event(), threading.Event()
@@ -169,6 +209,10 @@ class _Hanging(SpanExporter):
         self.entered.set()
         self.released.wait()
         return SpanExportResult.FAILURE
+
+
+def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [text for text in (record.getMessage() for record in caplog.records) if "telemetry.otlp" in text]
 
 
 def _until(condition: object, seconds: float = 60) -> None:
