@@ -8,7 +8,6 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import ray
 
 from stream_infer import config, retry
+from stream_infer.builders import build_model, build_reject_targets, build_sink, build_source
 from stream_infer.contracts import RejectTarget, Sink, Source
 from stream_infer.driver.publisher import Publisher, Samples
 from stream_infer.driver.standby import Standby, owning
@@ -28,8 +28,6 @@ from stream_infer.ledger.renewal import renewed
 from stream_infer.maintenance.audit import Audit, audit
 from stream_infer.maintenance.rebuild import Rebuilt, rebuild, settled
 from stream_infer.maintenance.rollback_check import refuse_older_ledger
-from stream_infer.models import build_model, model_name
-from stream_infer.plugins import build_reject_targets, build_sink, build_source
 from stream_infer.rejects import Rejected, RejectFilter
 from stream_infer.search_path import search_path
 from stream_infer.stages import PoolSpec
@@ -51,7 +49,7 @@ class Pipeline:
 
     def __init__(self, settings: config.PipelineSettings) -> None:
         self.settings = settings
-        self.metrics = Metrics([source.name for source in settings.sources], model_name(settings.model))
+        self.metrics = Metrics([source.name for source in settings.sources], settings.model.shown_name)
         self.metrics.set(m.START_TIME_SECONDS, time.time())
         self.metrics.info(m.BUILD_INFO, version("stream-infer"), platform.python_version(), ray.__version__)
         self._ledger: Ledger | None = None
@@ -147,7 +145,7 @@ class Pipeline:
         """
         with self._opening:  # the status is asked while the service starts
             if self._ledger is None:
-                self._ledger = Ledger.open(self.settings.ledger, fingerprint(self.settings))
+                self._ledger = Ledger.open(self.settings.ledger, self.settings.fingerprint())
             return self._ledger
 
     def status(self) -> dict[str, Any]:
@@ -202,7 +200,7 @@ class Pipeline:
         sources = [build_source(item, settings.name, settings.limits) for item in settings.sources]
         owner = f"rebuild:{socket.gethostname()}:{os.getpid()}"
         try:
-            with renewed(settings.ledger, fingerprint(settings), owner, force=force) as (ledger, kept):
+            with renewed(settings.ledger, settings.fingerprint(), owner, force=force) as (ledger, kept):
                 receipts = settled(sink, settle)
                 return rebuild(ledger, receipts, sources, settings.limits.split_records), kept
         finally:
@@ -240,14 +238,3 @@ class Pipeline:
             room,
             model.weights,
         )
-
-
-def fingerprint(settings: config.PipelineSettings) -> Mapping[str, str]:
-    """What must not change under planned work: where the output goes and what a coordinate means."""
-    fixed = {"sink.url": settings.sink.url}
-    for source in settings.sources:
-        fixed[f"sources.{source.name}.kind"] = source.kind
-        fixed[f"sources.{source.name}.format"] = source.format
-        if isinstance(source, config.FilesSource):
-            fixed[f"sources.{source.name}.url"] = source.url
-    return fixed

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.kit import Kit, every
 from benchmarks.results import Result
-from stream_infer.config import Batch, TransformersModel
-from stream_infer.models import run_batched
-from stream_infer.models.batching import micro_batches
+from stream_infer.config import Batch
+from stream_infer.models.batching import micro_batches, run_batched
+from stream_infer.models.settings import TransformersModel
 from stream_infer.models.text_tasks import IDS
 from stream_infer.models.transformers_text import TextModel
 from stream_infer.ops.demo.run import model_folder

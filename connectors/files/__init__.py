@@ -1,5 +1,1 @@
-"""Objects of a bucket and files of a folder."""
-
-from stream_infer.connectors.files.source import FilesSource
-
-__all__ = ["FilesSource"]
+"""Objects of buckets and files of folders."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stream_infer import config, crash
+from stream_infer import crash
+from stream_infer.connectors.files.settings import FilesSettings, Move
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Store
 from stream_infer.errors import ConfigError, Lost
@@ -12,7 +13,7 @@ from stream_infer.errors import ConfigError, Lost
 Action = Callable[[tuple[str, str]], None]
 
 
-def after_action(settings: config.FilesSource, store: Store) -> Action | None:
+def after_action(settings: FilesSettings, store: Store) -> Action | None:
     """The action of the setting ``after`` on (key, version); None to keep. Idempotent; raises Retryable.
 
     A key that holds another version by now is left alone: that version is new work.
@@ -25,13 +26,13 @@ def after_action(settings: config.FilesSource, store: Store) -> Action | None:
     return lambda item: _move(store, target, item)
 
 
-def archive_prefix(settings: config.FilesSource, store: Store) -> str | None:
+def archive_prefix(settings: FilesSettings, store: Store) -> str | None:
     """Where ``after: move`` puts objects if that lies inside the source: they are not input again. None elsewhere.
 
     Raises:
         ConfigError: the objects would be moved onto themselves.
     """
-    if not isinstance(settings.after, config.Move):
+    if not isinstance(settings.after, Move):
         return None
     target = open_store(settings.after.move, settings.storage)
     if (target.scheme, target.bucket) != (store.scheme, store.bucket):

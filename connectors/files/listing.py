@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from stream_infer import config
 from stream_infer.connectors.files.after import archive_prefix
+from stream_infer.connectors.files.settings import FilesSettings
 from stream_infer.connectors.storage.store import Item, Store
 from stream_infer.contracts import Position
 from stream_infer.records import ObjectCoordinate
@@ -27,7 +27,7 @@ class Candidates:
         resting: key -> (object, since when): local files that may still be being written.
     """
 
-    def __init__(self, store: Store, settings: config.FilesSource) -> None:
+    def __init__(self, store: Store, settings: FilesSettings) -> None:
         self._store = store
         self._discover = settings.discover
         self._matches = glob_pattern(settings.glob).fullmatch if settings.glob else None

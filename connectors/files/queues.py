@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from stream_infer import config, crash
 from stream_infer.connectors.files.events import ObjectEvent, parse_events
+from stream_infer.connectors.files.settings import Events, KafkaEvents, SqsEvents
 from stream_infer.connectors.storage.s3 import client_of
 from stream_infer.errors import ConfigError, Retryable
 
@@ -29,7 +30,7 @@ class EventQueue(Protocol):
     def close(self) -> None: ...
 
 
-def open_queue(settings: config.Events, pipeline: str, storage: config.Storage) -> EventQueue:
+def open_queue(settings: Events, pipeline: str, storage: config.Storage) -> EventQueue:
     """The queue of the settings; connects with its first poll."""
     if settings.kafka is not None:
         return KafkaQueue(settings.kafka, pipeline)
@@ -41,7 +42,7 @@ def open_queue(settings: config.Events, pipeline: str, storage: config.Storage) 
 class KafkaQueue:
     """Reads a notification topic from its end on: the listing at the start covers what came before."""
 
-    def __init__(self, settings: config.KafkaEvents, pipeline: str) -> None:
+    def __init__(self, settings: KafkaEvents, pipeline: str) -> None:
         self._settings = settings
         self._options: dict[str, Any] = {
             "bootstrap.servers": settings.servers,
@@ -101,7 +102,7 @@ class KafkaQueue:
 class SqsQueue:
     """Deletes a message only when its objects are in the ledger; until then SQS gives it again."""
 
-    def __init__(self, settings: config.SqsEvents, storage: config.Storage) -> None:
+    def __init__(self, settings: SqsEvents, storage: config.Storage) -> None:
         self._settings = settings
         self._storage = storage
         self._client: Any = None

@@ -16,6 +16,7 @@ from stream_infer.connectors.files.events import ObjectEvent
 from stream_infer.connectors.files.listing import Candidates
 from stream_infer.connectors.files.queues import EventQueue, open_queue
 from stream_infer.connectors.files.reader import FilesReader
+from stream_infer.connectors.files.settings import FilesSettings
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Item, Store, possible
 from stream_infer.contracts import Lag, ObjectVersion, PartitionStatus, PlanBudget, Planned, Position
@@ -30,9 +31,7 @@ _HEADS = 16
 class FilesSource:
     """Implements `contracts.Source`. The identity of an object is its bucket, key and version (ETag)."""
 
-    def __init__(
-        self, settings: config.FilesSource, store: Store, reader: FilesReader, queue: EventQueue | None
-    ) -> None:
+    def __init__(self, settings: FilesSettings, store: Store, reader: FilesReader, queue: EventQueue | None) -> None:
         self.name = settings.name
         self._settings = settings
         self._store = store
@@ -45,7 +44,7 @@ class FilesSource:
         self._ripe_at = float("inf")  # monotonic: when the group that waits for company is to be planned alone
 
     @classmethod
-    def from_config(cls, settings: config.FilesSource, *, pipeline: str, limits: config.Limits) -> FilesSource:
+    def from_config(cls, settings: FilesSettings, *, pipeline: str, limits: config.Limits) -> FilesSource:
         """The source of the settings; asks the store with its first plan."""
         store = open_store(settings.url, settings.storage)
         events = settings.discover.events

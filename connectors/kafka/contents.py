@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from stream_infer import config
+from stream_infer.connectors.kafka.settings import KafkaSettings, Pointer
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Store, possible
 from stream_infer.decode import decode
@@ -28,7 +29,7 @@ class Contents(Protocol):
         ...
 
 
-def build_contents(settings: config.KafkaSource, limits: config.Limits) -> Contents:
+def build_contents(settings: KafkaSettings, limits: config.Limits) -> Contents:
     """The decoder of a source's format."""
     if settings.format == "text":
         return _Text()
@@ -99,7 +100,7 @@ class _Each:
 class _Pointers:
     """Claim checks: the value names an object, which must lie under an allowed prefix."""
 
-    def __init__(self, settings: config.Pointer, limits: config.Limits) -> None:
+    def __init__(self, settings: Pointer, limits: config.Limits) -> None:
         self._settings = settings
         self._limits = limits
         self._stores: dict[str, Store] = {}

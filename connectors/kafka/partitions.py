@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from stream_infer import config
 from stream_infer.connectors.kafka.cluster import Cluster, Partition, Topic
+from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.contracts import Planned, Position
 from stream_infer.errors import Fatal, Retryable
 
@@ -22,7 +22,7 @@ class Partitions:
         starts / ends: the first offset that the broker still has, and the one after the last.
     """
 
-    def __init__(self, settings: config.KafkaSource, cluster: Cluster) -> None:
+    def __init__(self, settings: KafkaSettings, cluster: Cluster) -> None:
         self.known: dict[Partition, str] = {}
         self.starts: dict[Partition, int] = {}
         self.ends: dict[Partition, int] = {}

@@ -13,6 +13,7 @@ from stream_infer.connectors.kafka import ranges
 from stream_infer.connectors.kafka.cluster import Cluster, Link
 from stream_infer.connectors.kafka.contents import Contents, build_contents
 from stream_infer.connectors.kafka.messages import Run, offsets_of, piece_of
+from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.contracts import Piece
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.records import KafkaCoordinate, parse_coordinate
@@ -34,7 +35,7 @@ class KafkaReader:
     The end of a range is a position, never a count: compaction and transactions leave gaps.
     """
 
-    def __init__(self, settings: config.KafkaSource, pipeline: str, limits: config.Limits) -> None:
+    def __init__(self, settings: KafkaSettings, pipeline: str, limits: config.Limits) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._limits = limits
@@ -47,10 +48,10 @@ class KafkaReader:
         self._replaced: set[str] = set()  # ids of topics that are gone
         self._contents: Contents | None = None
 
-    def __getstate__(self) -> tuple[config.KafkaSource, str, config.Limits]:
+    def __getstate__(self) -> tuple[KafkaSettings, str, config.Limits]:
         return self._settings, self._pipeline, self._limits
 
-    def __setstate__(self, state: tuple[config.KafkaSource, str, config.Limits]) -> None:
+    def __setstate__(self, state: tuple[KafkaSettings, str, config.Limits]) -> None:
         self._settings, self._pipeline, self._limits = state
         self._start()
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from stream_infer import config, crash
+from stream_infer import crash
 from stream_infer.connectors.kafka.cluster import Link
+from stream_infer.connectors.kafka.settings import KafkaSettings, TopicRejects
 from stream_infer.errors import ConfigError, Retryable
 from stream_infer.rejects import Original, Told
 
@@ -36,7 +37,7 @@ class RejectTopic:
         self._failed: list[KafkaError] = []
 
     @classmethod
-    def from_config(cls, settings: config.Rejects, sources: Sequence[config.KafkaSource]) -> RejectTopic:
+    def from_config(cls, settings: TopicRejects, sources: Sequence[KafkaSettings]) -> RejectTopic:
         """The topic of the settings, on ``rejects.servers`` or else on the servers of the first Kafka source.
 
         Raises:

@@ -6,16 +6,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stream_infer import config
 from stream_infer.connectors.kafka.cluster import Cluster
 from stream_infer.connectors.kafka.ranges import between, intervals
+from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.contracts import Planned
 from stream_infer.intervals import IntervalSet, cut
 from stream_infer.splits import Split
 
 
 def restored(
-    splits: Sequence[Split], most: int, settings: config.KafkaSource, cluster: Cluster, group: str
+    splits: Sequence[Split], most: int, settings: KafkaSettings, cluster: Cluster, group: str
 ) -> Iterator[Planned]:
     """`contracts.Source.restore` of the source of these settings."""
     yield from map(Planned, splits)
@@ -40,7 +40,7 @@ def restored(
 
 
 def _firsts(
-    by_key: Mapping[str, Sequence[Split]], cover: IntervalSet, settings: config.KafkaSource, cluster: Cluster
+    by_key: Mapping[str, Sequence[Split]], cover: IntervalSet, settings: KafkaSettings, cluster: Cluster
 ) -> dict[str, int]:
     """Where each partition was begun: as its splits say; else where it begins now, if it was to be read whole."""
     firsts = {
@@ -59,7 +59,7 @@ def _firsts(
 
 
 def _untouched(
-    by_key: Mapping[str, Sequence[Split]], settings: config.KafkaSource, cluster: Cluster, group: str
+    by_key: Mapping[str, Sequence[Split]], settings: KafkaSettings, cluster: Cluster, group: str
 ) -> dict[str, Any]:
     """Positions of partitions without a split, where ``start`` would skip records: the group's offset is a hint."""
     if settings.start == "earliest":

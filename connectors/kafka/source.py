@@ -13,8 +13,8 @@ from stream_infer.connectors.kafka.cluster import Cluster, Link, Partition
 from stream_infer.connectors.kafka.partitions import Partitions
 from stream_infer.connectors.kafka.places import attributes, places
 from stream_infer.connectors.kafka.reader import KafkaReader, expired
-from stream_infer.connectors.kafka.rejects import RejectTopic
 from stream_infer.connectors.kafka.restoring import restored
+from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.connectors.kafka.watcher import Peek, Watcher
 from stream_infer.contracts import Lag, PartitionStatus, PlanBudget, Planned, Position
 from stream_infer.errors import Fatal
@@ -35,7 +35,7 @@ class KafkaSource:
 
     def __init__(
         self,
-        settings: config.KafkaSource,
+        settings: KafkaSettings,
         cluster: Cluster,
         watcher: Watcher,
         peek: Peek,
@@ -60,7 +60,7 @@ class KafkaSource:
         self._record_bytes = 0.0
 
     @classmethod
-    def from_config(cls, settings: config.KafkaSource, *, pipeline: str, limits: config.Limits) -> KafkaSource:
+    def from_config(cls, settings: KafkaSettings, *, pipeline: str, limits: config.Limits) -> KafkaSource:
         """The source of the settings; connects with its first plan.
 
         Raises:
@@ -72,11 +72,6 @@ class KafkaSource:
         reader = KafkaReader(settings, pipeline, limits)
         ages = Ages.of(links[3], group)
         return cls(settings, Cluster(links[0]), Watcher(links[1], group), Peek(links[2], group), reader, group, ages)
-
-    @classmethod
-    def rejects(cls, settings: config.Rejects, sources: Sequence[config.KafkaSource]) -> RejectTopic:
-        """The topic that rejects of any source are published to. Raises ConfigError."""
-        return RejectTopic.from_config(settings, sources)
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         """See `contracts.Source.plan`. Partitions take turns, so that none starves behind a long one."""

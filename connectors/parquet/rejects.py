@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stream_infer import config
+from stream_infer.connectors.parquet.settings import FolderRejects
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Store
 from stream_infer.errors import ConfigError
@@ -42,7 +42,7 @@ class RejectFolder:
         self._store = store
 
     @classmethod
-    def from_config(cls, settings: config.Rejects) -> RejectFolder:
+    def from_config(cls, settings: FolderRejects) -> RejectFolder:
         """The folder of the settings.
 
         Raises:

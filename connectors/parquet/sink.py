@@ -12,9 +12,9 @@ from itertools import islice
 
 import pyarrow as pa
 
-from stream_infer import config, crash
+from stream_infer import crash
 from stream_infer.connectors.parquet import footer
-from stream_infer.connectors.parquet.rejects import RejectFolder
+from stream_infer.connectors.parquet.settings import ParquetSettings
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Item, Store, url_of
 from stream_infer.errors import ConfigError, Lost, Retryable
@@ -36,7 +36,7 @@ class ParquetSink:
         self._store = store
 
     @classmethod
-    def from_config(cls, settings: config.ParquetSink) -> ParquetSink:
+    def from_config(cls, settings: ParquetSettings) -> ParquetSink:
         """The sink of the settings.
 
         Raises:
@@ -49,11 +49,6 @@ class ParquetSink:
                 "use s3://, gs://, az:// or a local folder, or write sink.single_writer: true to accept it"
             )
         return cls(store)
-
-    @classmethod
-    def rejects(cls, settings: config.Rejects) -> RejectFolder:
-        """The folder that rejects are published to. Raises ConfigError."""
-        return RejectFolder.from_config(settings)
 
     def write(self, split: Split, rows: pa.Table, receipt: Receipt) -> Receipt:
         """See `contracts.Sink.write`. No row left: no file, unless an earlier attempt left one."""

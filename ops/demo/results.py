@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_infer import config
-from stream_infer.models import build_model
+from stream_infer.builders import build_model
 from stream_infer.ops.parts import S3Server
 from stream_infer.pipeline import Pipeline
 

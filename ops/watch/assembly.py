@@ -59,7 +59,7 @@ def assemble(
         started_at=(window and window.now(m.START_TIME_SECONDS)) or None,
         version=_label(window, m.BUILD_INFO, 0),
         model=_model(window),
-        sink=formatting.place(settings.sink.url),
+        sink=formatting.place(settings.sink.place),
         **{name: stored.status[name] for name in ("epoch", "owner", "acquired_at") if name in stored.status},
         ledger_trouble=stored.trouble,
         fused=_fused(live),
@@ -94,7 +94,7 @@ def _told(live: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source(
-    settings: config.AnySource, live: Mapping[str, Any], stored: Stored, window: Window | None, at: float
+    settings: config.SourceSettings, live: Mapping[str, Any], stored: Stored, window: Window | None, at: float
 ) -> shown.Source:
     name = settings.name
     known = stored.status.get("sources", _NEVER).get(name, _NEVER)
@@ -122,11 +122,9 @@ def _source(
     )
 
 
-def place_of(settings: config.AnySource) -> str:
+def place_of(settings: config.SourceSettings) -> str:
     """Where a source reads, without credentials."""
-    if isinstance(settings, config.FilesSource):
-        return formatting.place(settings.url)
-    return f"{', '.join(settings.topics)} at {settings.servers}"
+    return settings.place if settings.folder is None else formatting.place(settings.folder)
 
 
 def _stages(live: Mapping[str, Any], window: Window | None) -> list[shown.Stage]:

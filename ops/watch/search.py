@@ -57,8 +57,8 @@ def _candidates(settings: config.PipelineSettings, ledger: Ledger, name: str) ->
         for source in ledger.status()["sources"].values():
             yield from (f"{key}/{name}" for key in source["positions"] if re.fullmatch(r".+/\d+", key))
     for item in settings.sources:
-        if isinstance(item, config.FilesSource):
-            yield from _objects(item.url, name)
+        if item.folder is not None:
+            yield from _objects(item.folder, name)
 
 
 def _objects(url: str, key: str) -> Iterator[str]:

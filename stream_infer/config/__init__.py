@@ -1,75 +1,36 @@
-"""The pipeline file: pydantic models of its settings. Nothing else reads a setting."""
+"""The pipeline file: pydantic models of its settings. Nothing else reads a setting.
+
+The settings of a source, a sink or a model live with its code; here are their bases.
+"""
 
 from __future__ import annotations
 
 from stream_infer.config.loading import load, parse
-from stream_infer.config.models import (
-    AnyModel,
-    Batch,
-    ModelSettings,
-    PythonModel,
-    Replicas,
-    Task,
-    TorchModel,
-    TransformersModel,
-)
-from stream_infer.config.pipeline import (
-    CircuitBreakerLimits,
-    Limits,
-    ParquetSink,
-    PipelineSettings,
-    Rejects,
-    Serve,
-    Telemetry,
-)
+from stream_infer.config.models import Batch, ModelSettings, Replicas
+from stream_infer.config.pipeline import CircuitBreakerLimits, Limits, PipelineSettings, Serve, Telemetry
 from stream_infer.config.secrets import Redactor
-from stream_infer.config.sources import (
-    AnySource,
-    Discover,
-    Events,
-    FilesSource,
-    Format,
-    KafkaEvents,
-    KafkaSource,
-    Move,
-    Pointer,
-    SourceSettings,
-    SqsEvents,
-)
-from stream_infer.config.values import Bytes, Seconds, Settings, Storage
+from stream_infer.config.sinks import Rejects, SinkSettings
+from stream_infer.config.sources import SourceSettings
+from stream_infer.config.values import Bytes, Seconds, Settings, SizeOrNone, Storage
 
 __all__ = [
-    "AnyModel",
-    "AnySource",
     "Batch",
     "Bytes",
     "CircuitBreakerLimits",
-    "Discover",
-    "Events",
-    "FilesSource",
-    "Format",
-    "KafkaEvents",
-    "KafkaSource",
     "Limits",
     "ModelSettings",
-    "Move",
-    "ParquetSink",
     "PipelineSettings",
-    "Pointer",
-    "PythonModel",
     "Redactor",
     "Rejects",
     "Replicas",
     "Seconds",
     "Serve",
     "Settings",
+    "SinkSettings",
+    "SizeOrNone",
     "SourceSettings",
-    "SqsEvents",
     "Storage",
-    "Task",
     "Telemetry",
-    "TorchModel",
-    "TransformersModel",
     "load",
     "parse",
 ]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from stream_infer.config.pipeline import PipelineSettings
 from stream_infer.errors import ConfigError
+from stream_infer.plugins import MODELS, SINKS, SOURCES, plugin, unknown_kind
 
 _MOST_VALUES = 100_000
 _DEEPEST = 40
-_CHOICES = ("kafka", "files", "transformers", "torch", "python", "Move")
 
 
 def load(path: str | Path) -> PipelineSettings:
@@ -50,13 +50,25 @@ def load(path: str | Path) -> PipelineSettings:
 
 def parse(document: Mapping[str, Any], origin: str = "pipeline") -> PipelineSettings:
     """The settings in a document already parsed. Raises ConfigError as `load` does."""
+    whole: Any = document
     try:
-        return PipelineSettings.model_validate(_expanded(document, "", count()))
+        whole = _expanded(document, "", count())
+        settings = PipelineSettings.model_validate(whole)
+        _require_packages(settings)
+        return settings
     except ValidationError as error:
-        problems = [_sentence(item) for item in error.errors(include_url=False, include_input=False)]
+        problems = [_sentence(item, whole) for item in error.errors(include_url=False, include_input=False)]
         raise ConfigError("\n".join(f"{origin}: {_printable(problem)}" for problem in problems)) from None
     except ConfigError as error:
         raise ConfigError(f"{origin}: {_printable(str(error))}") from None
+
+
+def _require_packages(settings: PipelineSettings) -> None:
+    """Raise ConfigError where a package that a source, the sink or the model requires is not installed."""
+    for index, source in enumerate(settings.sources):
+        plugin(SOURCES, source.kind, f"sources.{index}.kind")
+    plugin(SINKS, settings.sink.kind, "sink.kind")
+    plugin(MODELS, settings.model.kind, "model.kind")
 
 
 def _printable(text: str) -> str:
@@ -85,38 +97,42 @@ def _variable(name: str, path: str) -> str:
     return os.environ[name]
 
 
-def _sentence(item: Any) -> str:
-    location = [str(part) for part in item["loc"]]
-    # pydantic puts the tag or the class of a union's choice into the location; the file has no such key
-    shown = ".".join(
-        part for part in location if not part.startswith("literal[") and (part not in _CHOICES or part == location[-1])
-    )
-    if item["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(location[-1], _known_keys(), n=1)
+def _sentence(problem: Any, document: Any) -> str:
+    location, kind = problem["loc"], problem["type"]
+    setting = ".".join(_keys(location, document, missing=kind == "missing"))
+    context = problem.get("ctx", {})
+    if kind == "union_tag_invalid":
+        return f"{setting}.kind: {unknown_kind(context['tag'], context['expected_tags'].replace(chr(39), ''))}"
+    if kind == "union_tag_not_found":
+        return f"{setting}.kind: is missing; write the kind that the other settings are for"
+    if kind == "extra_forbidden":
+        close = difflib.get_close_matches(str(location[-1]), _known_keys(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "remove it, or see `stream-infer schema`"
-        return f"{shown}: there is no such setting; {hint}"
-    if item["type"] == "missing":
-        return f"{shown}: is missing; write a value for it"
-    message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return f"{shown}: {message}" if shown else message
+        return f"{setting}: there is no such setting; {hint}"
+    if kind == "missing":
+        return f"{setting}: is missing; write a value for it"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return f"{setting}: {message}" if setting else message
+
+
+def _keys(location: Sequence[str | int], document: Any, *, missing: bool) -> list[str]:
+    """The location as keys of the file: pydantic adds kinds and classes of unions, which are no keys."""
+    keys: list[str] = []
+    section: Any = None  # whose kind has been left out
+    for index, part in enumerate(location):
+        if isinstance(document, Mapping) and document.get("kind") == part and section is not document:
+            section = document
+            continue
+        try:
+            document = document[part]
+        except (LookupError, TypeError):
+            if not missing or index < len(location) - 1:
+                continue
+        keys.append(str(part))
+    return keys
 
 
 def _known_keys() -> list[str]:
-    keys: set[str] = set()
-    pending: list[type[BaseModel]] = [PipelineSettings]
-    seen: set[type[BaseModel]] = set()
-    while pending:
-        model = pending.pop()
-        if model in seen:
-            continue
-        seen.add(model)
-        for name, info in model.model_fields.items():
-            keys.add(name)
-            pending.extend(_models_in(info.annotation))
-    return sorted(keys)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+    schema = PipelineSettings.model_json_schema()
+    sections = [schema, *schema["$defs"].values()]
+    return sorted({name for section in sections for name in section.get("properties", ())})

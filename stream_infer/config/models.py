@@ -1,25 +1,12 @@
-"""The model: which, how its micro-batches are cut, and how many actors run it."""
+"""Settings that every model has: its micro-batches, its replicas and their devices."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field, JsonValue, model_validator
 
 from stream_infer.config.values import Settings
-
-Task = Literal[
-    "feature-extraction",
-    "text-classification",
-    "token-classification",
-    "zero-shot-classification",
-    "fill-mask",
-    "text-generation",
-    "image-classification",
-    "image-feature-extraction",
-]
-DType = Literal["auto", "float32", "bfloat16", "float16"]
-
 
 _ACTORS: dict[str, JsonValue] = {"unit": "actors"}
 
@@ -55,8 +42,9 @@ class Replicas(Settings):
 
 
 class ModelSettings(Settings):
-    """What every model has."""
+    """Base of the settings of a model. A subclass gives ``kind`` one literal and adds its own fields."""
 
+    kind: str = Field(description="kind of the model")
     input: str | None = Field(default=None, description="content column the model reads; default text, image or bytes")
     batch: Batch = Field(default=Batch(), description="how micro-batches are cut")
     replicas: Replicas = Field(default=Replicas(), description="how many infer actors run")
@@ -74,38 +62,7 @@ class ModelSettings(Settings):
     )
     options: dict[str, Any] = Field(default_factory=dict, description="passed to the model: labels, max_length, …")
 
-
-class TransformersModel(ModelSettings):
-    """A Hugging Face model, from a folder or the hub; safetensors only."""
-
-    kind: Literal["transformers"] = Field(description="a Hugging Face model")
-    task: Task = Field(description="task of the model, by the hub's name for it")
-    path: str = Field(description="folder or hub id of the model")
-    revision: str | None = Field(default=None, description="commit, tag or branch of a hub id; left out: main")
-    dtype: DType = Field(
-        default="auto",
-        description="type of the weights in memory; auto: bfloat16 (float16 on older GPUs) on a GPU, float32 on CPUs",
-    )
-    trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
-
-
-class TorchModel(ModelSettings):
-    """A torch module of one's own with safetensors weights."""
-
-    kind: Literal["torch"] = Field(description="a torch module of one's own")
-    python: str = Field(pattern=r"^[\w.]+:[\w.]+$", description="package.module:Class, a torch.nn.Module")
-    weights: str = Field(description="file of the weights (safetensors)")
-    dtype: DType = Field(
-        default="auto",
-        description="type of the weights in memory; auto: bfloat16 (float16 on older GPUs) on a GPU, float32 on CPUs",
-    )
-
-
-class PythonModel(ModelSettings):
-    """Any class with infer(); load(), prepare() and cost() where it wants them."""
-
-    kind: Literal["python"] = Field(description="a class of one's own")
-    python: str = Field(pattern=r"^[\w.]+:[\w.]+$", description="package.module:Class")
-
-
-AnyModel = Annotated[TransformersModel | TorchModel | PythonModel, Field(discriminator="kind")]
+    @property
+    def shown_name(self) -> str:
+        """Name of the model, as its identity begins. Touches no file of the model."""
+        return self.kind

@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from stream_infer.config.models import AnyModel
-from stream_infer.config.sources import AnySource, FilesSource
-from stream_infer.config.values import Bytes, Seconds, Settings, SizeOrNone, Storage
-
-
-class ParquetSink(Settings):
-    """Parquet files, each created once and never replaced."""
-
-    kind: Literal["parquet"] = Field(default="parquet", description="Parquet files")
-    url: str = Field(description="folder of the output: s3://, gs://, az://, file:// or any fsspec URL")
-    storage: Storage = Field(default=Storage(), description="how to reach the store of url")
-    keep: list[str] = Field(default_factory=list, description="input columns carried into the output")
-    partition: Literal["plan", "event"] = Field(default="plan", description="which date names the folder")
-    single_writer: bool = Field(
-        default=False,
-        description="accept a store that cannot create conditionally: two instances at once may then write a record twice",
-    )
-
-
-class Rejects(Settings):
-    """Where rejects go besides the ledger, which always has them."""
-
-    url: str | None = Field(
-        default=None, description="folder for Parquet files of rejects, one a split; not inside the sink's"
-    )
-    storage: Storage = Field(default=Storage(), description="how to reach the store of url")
-    kafka_topic: str | None = Field(
-        default=None, description="topic for rejects with their original key, value and headers; at least once"
-    )
-    servers: str | None = Field(default=None, description="brokers of kafka_topic; default: the first Kafka source's")
-    options: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="librdkafka settings for kafka_topic, such as security.protocol"
-    )
-    sample: SizeOrNone = Field(
-        default=0, description="bytes of a rejected payload to keep with the reject; 0B keeps none"
-    )
+from stream_infer.config.installed import OneOf, WithTargets, rejects_section
+from stream_infer.config.models import ModelSettings
+from stream_infer.config.sinks import Rejects, SinkSettings
+from stream_infer.config.sources import SourceSettings
+from stream_infer.config.values import Bytes, Seconds, Settings
+from stream_infer.plugins import MODELS, SINKS, SOURCES
 
 
 class CircuitBreakerLimits(Settings):
@@ -174,22 +145,28 @@ class Telemetry(Settings):
 
 
 class PipelineSettings(Settings):
-    """One pipeline file."""
+    """One pipeline file. Sources, sink, model and rejects are those of the installed plugins."""
+
+    model_config = ConfigDict(defer_build=True)  # plugins are loaded with the first file, not with this module
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
         description="name of the pipeline, in metrics and traces and in its consumer groups",
     )
     ledger: str = Field(description="database of the ledger: sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
-    sources: list[AnySource] = Field(min_length=1, description="where records come from, each with a name of its own")
+    sources: list[Annotated[SourceSettings, OneOf(SOURCES)]] = Field(
+        min_length=1, description="where records come from, each with a name of its own"
+    )
     preprocess: str | None = Field(
         default=None,
         pattern=r"^[\w.]+:[\w.]+$",
         description="package.module:function, called with each table of records before the model",
     )
-    model: AnyModel = Field(description="the model that runs over the records")
-    sink: ParquetSink = Field(description="where output rows go")
-    rejects: Rejects = Field(default=Rejects(), description="where rejects go besides the ledger")
+    model: Annotated[ModelSettings, OneOf(MODELS)] = Field(description="the model that runs over the records")
+    sink: Annotated[SinkSettings, OneOf(SINKS)] = Field(description="where output rows go")
+    rejects: Annotated[Rejects, WithTargets()] = Field(
+        default_factory=lambda: rejects_section()(), description="where rejects go besides the ledger"
+    )
     limits: Limits = Field(default=Limits(), description="bounds of memory, time and attempts")
     stages: Literal["auto", "fused", "three"] = Field(
         default="auto",
@@ -207,13 +184,24 @@ class PipelineSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _rejects_stand_apart(self) -> PipelineSettings:
-        if self.rejects.url is None:
+    def _rejects_have_their_own_folder(self) -> PipelineSettings:
+        rejects = self.rejects.folder
+        if rejects is None:
             return self
-        others = {"sink.url": self.sink.url}
-        others |= {f"sources.{item.name}.url": item.url for item in self.sources if isinstance(item, FilesSource)}
-        for name, url in others.items():
-            here, there = (f"{each.rstrip('/')}/" for each in (self.rejects.url, url))
-            if here.startswith(there) or (there.startswith(here) and name == "sink.url"):
-                raise ValueError(f"rejects.url and {name} lie in one another; give the rejects a folder of their own")
+        folders = {"sink.url": self.sink.folder} | {f"sources.{item.name}.url": item.folder for item in self.sources}
+        for setting, folder in folders.items():
+            if folder is None:
+                continue
+            inner, outer = (f"{url.rstrip('/')}/" for url in (rejects, folder))
+            if inner.startswith(outer) or (outer.startswith(inner) and setting == "sink.url"):
+                raise ValueError(
+                    f"rejects.url and {setting} lie in one another; give the rejects a folder of their own"
+                )
         return self
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """Settings that must not change under planned work: where the output goes and what a coordinate means."""
+        fixed = {f"sink.{name}": value for name, value in self.sink.fingerprint().items()}
+        for source in self.sources:
+            fixed |= {f"sources.{source.name}.{name}": value for name, value in source.fingerprint().items()}
+        return fixed

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stream_infer.config import TransformersModel
 from stream_infer.errors import ConfigError, Retryable
 from stream_infer.models.base import Deferred, digest, torch_dtype
+from stream_infer.models.settings import TransformersModel
 
 _FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py", "*/config.json")
 _DIGESTED = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*.jinja", "*.py", "*/config.json")

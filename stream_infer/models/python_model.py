@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stream_infer.config import PythonModel
 from stream_infer.errors import ConfigError, Fatal
 from stream_infer.models.base import Deferred, digest, source_files, to_table, user_class
+from stream_infer.models.settings import PythonModel
 from stream_infer.records import RECORD_COLUMNS
 from stream_infer.search_path import search_path
 

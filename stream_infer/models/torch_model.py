@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
-from stream_infer.config import TorchModel
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.models.base import (
     Deferred,
@@ -23,6 +22,7 @@ from stream_infer.models.base import (
     user_class,
 )
 from stream_infer.models.python_model import declared_reads, with_prepared
+from stream_infer.models.settings import TorchModel
 from stream_infer.records import RESERVED
 from stream_infer.search_path import search_path
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stream_infer.config import TransformersModel
 from stream_infer.decode.image import to_array
 from stream_infer.errors import ConfigError, Fatal
 from stream_infer.models.answers import top_class
 from stream_infer.models.base import Deferred, input_column, to_arrow, to_device, unknown_options
 from stream_infer.models.model_folder import ModelFolder
 from stream_infer.models.padding import one_array
+from stream_infer.models.settings import TransformersModel
 
 PIXELS, SHAPE = "__pixels", "__pixel_shape"
 _PATCH = 16

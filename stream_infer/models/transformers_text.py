@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as types
 
-from stream_infer.config import TransformersModel
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.models.base import Deferred, input_column, to_device, unknown_options
 from stream_infer.models.cuda_streams import LANES, Lanes, to_host
 from stream_infer.models.model_folder import ModelFolder
 from stream_infer.models.padding import flattened, lengths, padded
+from stream_infer.models.settings import TransformersModel
 from stream_infer.models.text_tasks import IDS, TYPES, TextTask, Work, text_task
 
 # families whose first position is pad_token_id + 1, so that fewer positions than configured hold tokens

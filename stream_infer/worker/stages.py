@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from stream_infer import config, crash
 from stream_infer.contracts import ORIGINS, Model, Reader, Sink, joined
 from stream_infer.errors import ConfigError, Oversized, RejectRecord
-from stream_infer.models import run_batched
+from stream_infer.models.batching import run_batched
 from stream_infer.records import OUTPUT_FIELDS, RECORD_COLUMNS
 from stream_infer.search_path import importable
 from stream_infer.splits import Reject, Split

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.files.source import FilesSource
 from stream_infer.contracts import PlanBudget, Planned
 
 NOW = 1_800_000_000.0

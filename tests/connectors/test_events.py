@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource
 from stream_infer.connectors.files.events import ObjectEvent, parse_events
 from stream_infer.connectors.files.listing import glob_pattern
+from stream_infer.connectors.files.settings import FilesSettings
+from stream_infer.connectors.files.source import FilesSource
 from stream_infer.contracts import PlanBudget
 from stream_infer.ledger import Ledger
 from stream_infer.ops.parts.process import free_port, server
@@ -100,7 +101,7 @@ def test_sqs_notifications_are_planned_without_a_listing(tmp_path: Path) -> None
         arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         wanted = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
         objects.put_bucket_notification_configuration(Bucket="inbox", NotificationConfiguration=wanted)
-        settings = config.FilesSource.model_validate(
+        settings = FilesSettings.model_validate(
             {
                 "name": "inbox",
                 "kind": "files",

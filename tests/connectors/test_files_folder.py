@@ -10,13 +10,14 @@ import pytest
 from planning_kit import DAY, NOW, Claims, keys, plan
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.files.settings import FilesSettings
+from stream_infer.connectors.files.source import FilesSource
 from stream_infer.contracts import joined
 from stream_infer.errors import ConfigError
 
 
 def _folder(path: Path, **more: Any) -> FilesSource:
-    chosen = config.FilesSource(name="inbox", kind="files", url=str(path), discover={"poll": 0, "settle": 60}, **more)
+    chosen = FilesSettings(name="inbox", kind="files", url=str(path), discover={"poll": 0, "settle": 60}, **more)
     return FilesSource.from_config(chosen, pipeline="p", limits=config.Limits())
 
 
@@ -86,7 +87,7 @@ def test_each_object_is_accounted_for_once(tmp_path: Path) -> None:
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         os.utime(tmp_path / name, (NOW - DAY, NOW - DAY))
-    chosen = config.FilesSource(name="inbox", kind="files", url=str(tmp_path))
+    chosen = FilesSettings(name="inbox", kind="files", url=str(tmp_path))
     source = FilesSource.from_config(chosen, pipeline="p", limits=config.Limits(record_bytes=1000))
     (step,) = plan(source, Claims())
     assert step.split is not None

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from planning_kit import DAY, NOW, Claims, keys, plan
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource, listing
+from stream_infer.connectors.files import listing
 from stream_infer.connectors.files.events import ObjectEvent, parse_events
 from stream_infer.connectors.files.queues import EventQueue, SqsQueue
 from stream_infer.connectors.files.reader import FilesReader
+from stream_infer.connectors.files.settings import FilesSettings, SqsEvents
+from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.storage.store import Item
 from stream_infer.errors import Retryable
 
@@ -66,7 +68,7 @@ class Queue:
 
 def _source(store: Any, queue: EventQueue | None = None, **more: Any) -> FilesSource:
     discover = more.pop("discover", {"poll": 0})
-    chosen = config.FilesSource(name="inbox", kind="files", url="s3://b/in/", discover=discover, **more)
+    chosen = FilesSettings(name="inbox", kind="files", url="s3://b/in/", discover=discover, **more)
     return FilesSource(chosen, store, FilesReader(store, "auto", config.Limits()), queue)
 
 
@@ -228,7 +230,7 @@ def test_an_empty_sqs_queue_is_asked_once_a_second_at_most(monkeypatch: pytest.M
             waits.append(call["WaitTimeSeconds"])
             return {}
 
-    queue = SqsQueue(config.SqsEvents(queue_url="q"), config.Storage())
+    queue = SqsQueue(SqsEvents(queue_url="q"), config.Storage())
     monkeypatch.setattr(queue, "_client", Client())
     for timeout in (0.0, 0.25, 5.0, 60.0):
         assert queue.poll(timeout) == []

@@ -11,7 +11,8 @@ from typing import Any
 from confluent_kafka import Producer
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource
+from stream_infer.connectors.files.settings import FilesSettings
+from stream_infer.connectors.files.source import FilesSource
 from stream_infer.contracts import PlanBudget
 from stream_infer.errors import Retryable
 
@@ -49,7 +50,7 @@ def test_a_notification_ends_the_wait_and_is_planned_once(
     bucket, topic = s3_bucket(), kafka_topic(partitions=2)
     s3_client.put_object(Bucket=bucket, Key="in/before", Body=b"x")
     events = {"kafka": {"servers": kafka, "topic": topic}}
-    chosen = config.FilesSource(
+    chosen = FilesSettings(
         name="inbox", kind="files", url=f"s3://{bucket}/in/", storage=s3, discover={"events": events}
     )
     source = FilesSource.from_config(chosen, pipeline="p", limits=config.Limits())

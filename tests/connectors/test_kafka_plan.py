@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer import config
-from stream_infer.connectors.kafka import KafkaSource
 from stream_infer.connectors.kafka.cluster import Cluster, Link, Partition, Topic
 from stream_infer.connectors.kafka.reader import KafkaReader
+from stream_infer.connectors.kafka.settings import KafkaSettings
+from stream_infer.connectors.kafka.source import KafkaSource
 from stream_infer.connectors.kafka.watcher import Peek, Watcher
 from stream_infer.contracts import PlanBudget, Planned
 from stream_infer.errors import ConfigError, Fatal, Retryable
@@ -60,7 +61,7 @@ class Positions(dict[str, Any]):
 
 
 def source_of(cluster: Cluster, **more: Any) -> KafkaSource:
-    settings = config.KafkaSource(name="s", kind="kafka", servers="127.0.0.1:1", topics=["t"], **more)
+    settings = KafkaSettings(name="s", kind="kafka", servers="127.0.0.1:1", topics=["t"], **more)
     link = Link("s", settings.servers, {})
     reader = KafkaReader(settings, "p", LIMITS)
     return KafkaSource(settings, cluster, Watcher(link, "g"), Peek(link, "g"), reader, "g")
@@ -114,7 +115,7 @@ def test_what_comes_behind_a_range_is_no_part_of_it(monkeypatch: pytest.MonkeyPa
     records = [Message(topic="t", partition=0, offset=offset, value=b"x") for offset in range(2)]
     gone = Message(topic="t", partition=0, offset=2, error=KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
     consumer = SimpleNamespace(consume=lambda *_: [*records, gone], unassign=lambda: None)
-    settings = config.KafkaSource(name="s", kind="kafka", servers="127.0.0.1:1", topics=["t"])
+    settings = KafkaSettings(name="s", kind="kafka", servers="127.0.0.1:1", topics=["t"])
     reader = KafkaReader(settings, "p", LIMITS)
     monkeypatch.setattr(reader, "_stand", lambda *_: consumer)
     (messages,) = reader._fetches(split)
@@ -257,7 +258,7 @@ def test_the_group_follows_the_prefix_of_the_newest_incarnation_and_only_changes
     ],
 )
 def test_a_wrong_option_is_named_without_its_value(options: dict[str, Any], path: str) -> None:
-    settings = config.KafkaSource(name="s", kind="kafka", servers="h:1", topics=["t"], options=options)
+    settings = KafkaSettings(name="s", kind="kafka", servers="h:1", topics=["t"], options=options)
     with pytest.raises(ConfigError) as raised:
         KafkaSource.from_config(settings, pipeline="p", limits=LIMITS)
     assert path in str(raised.value)

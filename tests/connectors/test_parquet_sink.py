@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_infer import config
-from stream_infer.connectors.parquet import ParquetSink
 from stream_infer.connectors.parquet.footer import Tail, to_bytes
+from stream_infer.connectors.parquet.settings import ParquetSettings
+from stream_infer.connectors.parquet.sink import ParquetSink
 from stream_infer.connectors.storage.local import LocalStore
 from stream_infer.errors import Retryable
 from stream_infer.splits import Loss, Receipt, Reject, Split
@@ -29,7 +29,7 @@ LOSSES = st.builds(Loss, NAMES, NAMES, NAMES, st.integers(0, 9))
 
 @pytest.fixture
 def sink(tmp_path: Path) -> ParquetSink:
-    return ParquetSink.from_config(config.ParquetSink(url=str(tmp_path / "out")))
+    return ParquetSink.from_config(ParquetSettings(url=str(tmp_path / "out")))
 
 
 def _split(number: int = 0) -> Split:

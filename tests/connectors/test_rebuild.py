@@ -15,8 +15,9 @@ from planning_kit import NOW
 from test_kafka_plan import FakeCluster, source_of
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource
-from stream_infer.connectors.kafka import KafkaSource
+from stream_infer.connectors.files.settings import Discover, FilesSettings
+from stream_infer.connectors.files.source import FilesSource
+from stream_infer.connectors.kafka.source import KafkaSource
 from stream_infer.contracts import PlanBudget, Source
 from stream_infer.driver.bisection import pieces
 from stream_infer.intervals import IntervalSet, cut
@@ -227,9 +228,7 @@ def test_a_stream_read_from_latest_begins_where_it_began(tmp_path: Path) -> None
 
 
 def _files(folder: Path) -> FilesSource:
-    settings = config.FilesSource(
-        name="inbox", kind="files", url=str(folder), format="csv", discover=config.Discover(settle=0.0)
-    )
+    settings = FilesSettings(name="inbox", kind="files", url=str(folder), format="csv", discover=Discover(settle=0.0))
     return FilesSource.from_config(settings, pipeline="p", limits=config.Limits())
 
 

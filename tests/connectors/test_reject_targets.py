@@ -13,9 +13,13 @@ from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource
-from stream_infer.connectors.kafka import KafkaSource
-from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.files.settings import Discover, FilesSettings
+from stream_infer.connectors.files.source import FilesSource
+from stream_infer.connectors.kafka.rejects import RejectTopic
+from stream_infer.connectors.kafka.settings import KafkaSettings, TopicRejects
+from stream_infer.connectors.kafka.source import KafkaSource
+from stream_infer.connectors.parquet.rejects import RejectFolder
+from stream_infer.connectors.parquet.settings import FolderRejects
 from stream_infer.contracts import PlanBudget, Source, joined
 from stream_infer.errors import ConfigError, Retryable
 from stream_infer.rejects import Original, Rejection, Told
@@ -40,7 +44,7 @@ def _split(number: int) -> Split:
 
 @pytest.mark.parametrize("sample", [0, 4])
 def test_a_split_has_one_file_of_rejects_however_often_it_is_told(tmp_path: Path, sample: int) -> None:
-    target = ParquetSink.rejects(config.Rejects(url=str(tmp_path / "rejects"), sample=sample))
+    target = RejectFolder.from_config(FolderRejects(url=str(tmp_path / "rejects"), sample=sample))
     one, two = _split(1), _split(2)
     told = [_told(0, one, value=b"payload"), _told(1, one), _told(2, two, value=b"x")]
     assert target.originals == sample
@@ -72,7 +76,7 @@ def _plan(source: Source) -> list[Split]:
 
 def test_a_message_carries_the_original_and_what_happened(kafka: str, kafka_topic: Callable[..., str]) -> None:
     topic, rejects = kafka_topic(), kafka_topic()
-    settings = config.KafkaSource(name="s", kind="kafka", servers=kafka, topics=[topic], format="binary")
+    settings = KafkaSettings(name="s", kind="kafka", servers=kafka, topics=[topic], format="binary")
     source = KafkaSource.from_config(settings, pipeline="p", limits=LIMITS)
     producer = Producer({"bootstrap.servers": kafka})
     producer.produce(topic, b"good")
@@ -82,7 +86,7 @@ def test_a_message_carries_the_original_and_what_happened(kafka: str, kafka_topi
     reject = Reject(list(source.record_ids(split))[1], "s", "infer", "ValueError", "no\nmore", 2, 1.5)
     reader = source.reader()
     told = Told(Rejection(1, reject, 0, split), reader.original(split, reject, 900))
-    target = KafkaSource.rejects(config.Rejects(kafka_topic=rejects), [settings])
+    target = RejectTopic.from_config(TopicRejects(kafka_topic=rejects), [settings])
     target.publish([told])
     target.publish([told, Told(told.rejection, Original(b"k", b"cut", missing="too_large"))])
     first, again, cut = _messages(kafka, rejects)
@@ -106,18 +110,18 @@ def test_a_message_carries_the_original_and_what_happened(kafka: str, kafka_topi
 
 
 def test_a_topic_that_does_not_take_them_is_retryable() -> None:
-    target = KafkaSource.rejects(
-        config.Rejects(kafka_topic="t", servers="127.0.0.1:1", options={"message.timeout.ms": 500}), []
+    target = RejectTopic.from_config(
+        TopicRejects(kafka_topic="t", servers="127.0.0.1:1", options={"message.timeout.ms": 500}), []
     )
     with pytest.raises(Retryable, match="does not take the rejects"):
         target.publish([_told(0, _split(1))])
     with pytest.raises(ConfigError, match=r"rejects\.servers"):
-        KafkaSource.rejects(config.Rejects(kafka_topic="t"), [])
+        RejectTopic.from_config(TopicRejects(kafka_topic="t"), [])
 
 
 def test_a_topic_that_is_not_there_is_said_to_be_missing(kafka: str) -> None:
-    settings = config.Rejects(kafka_topic="nowhere", servers=kafka, options={"message.timeout.ms": 500})
-    target = KafkaSource.rejects(settings, [])
+    settings = TopicRejects(kafka_topic="nowhere", servers=kafka, options={"message.timeout.ms": 500})
+    target = RejectTopic.from_config(settings, [])
     with pytest.raises(
         Retryable, match=r"topic 'nowhere' is not there on Kafka at .*; create it, or correct rejects\.kafka_topic"
     ):
@@ -128,9 +132,7 @@ def test_objects_and_rows_are_replayed_and_shown_as_they_came(tmp_path: Path) ->
     (tmp_path / "a.csv").write_text("name,n\nx,1\ny,2\n")
     (tmp_path / "b.txt").write_bytes(b"\xff" * 20)
     (tmp_path / "c.parquet").write_bytes(b"broken")
-    settings = config.FilesSource(
-        name="s", kind="files", url=str(tmp_path), discover=config.Discover(settle=0.0), format="auto"
-    )
+    settings = FilesSettings(name="s", kind="files", url=str(tmp_path), discover=Discover(settle=0.0), format="auto")
     source = FilesSource.from_config(settings, pipeline="p", limits=LIMITS)
     (split,) = _plan(source)
     reader = source.reader()

@@ -14,8 +14,10 @@ from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource
-from stream_infer.connectors.kafka import KafkaSource
+from stream_infer.connectors.files.settings import FilesSettings
+from stream_infer.connectors.files.source import FilesSource
+from stream_infer.connectors.kafka.settings import KafkaSettings
+from stream_infer.connectors.kafka.source import KafkaSource
 from stream_infer.contracts import Piece, PlanBudget, Source, joined
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
@@ -50,7 +52,7 @@ def _commit(ledger: Ledger, splits: list[Split]) -> None:
 
 
 def _kafka(servers: str, topic: str, **more: Any) -> KafkaSource:
-    settings = config.KafkaSource(name="stream", kind="kafka", servers=servers, topics=[topic], **more)
+    settings = KafkaSettings(name="stream", kind="kafka", servers=servers, topics=[topic], **more)
     return KafkaSource.from_config(settings, pipeline="p", limits=LIMITS)
 
 
@@ -91,7 +93,7 @@ def test_a_range_is_read_whole_whatever_it_was_thought_to_hold(
     """Small ranges are read with small fetches; single messages may be larger than one."""
     topic = kafka_topic()
     _send(kafka, topic, *[b"%d " % number * 60_000 for number in range(12)])
-    settings = config.KafkaSource(name="stream", kind="kafka", servers=kafka, topics=[topic])
+    settings = KafkaSettings(name="stream", kind="kafka", servers=kafka, topics=[topic])
     source = KafkaSource.from_config(settings, pipeline="p", limits=config.Limits())
     (split,) = _plan(source, ledger)
     for size in (1, 2**15, 2**25):
@@ -187,7 +189,7 @@ def test_a_message_ends_a_wait(kafka: str, kafka_topic: Callable[..., str], ledg
 
 
 def _files(url: str, storage: config.Storage | None = None, **more: Any) -> FilesSource:
-    settings = config.FilesSource(name="inbox", kind="files", url=url, storage=storage or config.Storage(), **more)
+    settings = FilesSettings(name="inbox", kind="files", url=url, storage=storage or config.Storage(), **more)
     return FilesSource.from_config(settings, pipeline="p", limits=LIMITS)
 
 

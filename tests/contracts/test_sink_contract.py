@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from stream_infer import config
-from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.parquet.settings import ParquetSettings
+from stream_infer.connectors.parquet.sink import ParquetSink
 from stream_infer.contracts import Sink
 from stream_infer.errors import ConfigError
 from stream_infer.splits import Receipt, Split
@@ -24,11 +25,11 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def test_parquet_files_on_disk_pass_the_suite_of_sinks(tmp_path: Path) -> None:
     folders = _folders(tmp_path)
-    check_sink(lambda: ParquetSink.from_config(config.ParquetSink(url=str(next(folders)))))
+    check_sink(lambda: ParquetSink.from_config(ParquetSettings(url=str(next(folders)))))
 
 
 def test_parquet_files_on_s3_pass_the_suite_of_sinks(s3: config.Storage, s3_bucket: Callable[[], str]) -> None:
-    check_sink(lambda: ParquetSink.from_config(config.ParquetSink(url=f"s3://{s3_bucket()}/out", storage=s3)))
+    check_sink(lambda: ParquetSink.from_config(ParquetSettings(url=f"s3://{s3_bucket()}/out", storage=s3)))
 
 
 def test_the_folder_of_json_files_passes_the_suite_of_sinks(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_the_folder_of_json_files_passes_the_suite_of_sinks(tmp_path: Path) -> N
 
 def test_a_store_that_cannot_choose_one_winner_is_refused() -> None:
     with pytest.raises(ConfigError, match="single_writer"):
-        ParquetSink.from_config(config.ParquetSink(url="ftp://host/x"))
+        ParquetSink.from_config(ParquetSettings(url="ftp://host/x"))
 
 
 class _LastWins(FolderSink):

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_infer import config
-from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.parquet.settings import ParquetSettings
+from stream_infer.connectors.parquet.sink import ParquetSink
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.circuit_breaker import CircuitBreaker
 from stream_infer.driver.committer import Committer
@@ -38,7 +39,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ParquetSink, 
             files = root.rglob("*.parquet")
             return [name for file in files for name in pq.read_table(file)["record_id"].to_pylist()]
 
-        return ParquetSink.from_config(config.ParquetSink(url=str(root))), on_disk
+        return ParquetSink.from_config(ParquetSettings(url=str(root))), on_disk
     client, bucket = request.getfixturevalue("s3_client"), request.getfixturevalue("s3_bucket")()
 
     def on_s3() -> list[str]:
@@ -47,7 +48,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ParquetSink, 
         return [name for body in bodies for name in pq.read_table(pa.BufferReader(body))["record_id"].to_pylist()]
 
     storage: config.Storage = request.getfixturevalue("s3")
-    return ParquetSink.from_config(config.ParquetSink(url=f"s3://{bucket}/out", storage=storage)), on_s3
+    return ParquetSink.from_config(ParquetSettings(url=f"s3://{bucket}/out", storage=storage)), on_s3
 
 
 class _Driver:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import ray
 
+from stream_infer.builders import build_model
 from stream_infer.config import PipelineSettings, parse
 from stream_infer.driver.supervisor import Supervisor
 from stream_infer.errors import Fatal
 from stream_infer.execution.cluster import connect
 from stream_infer.execution.pools import plan_pools
 from stream_infer.ledger import Ledger
-from stream_infer.models import build_model
 from stream_infer.stages import Capacity
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics

@@ -15,6 +15,7 @@ import pytest
 from corpus import RECORD_BYTES, Case
 
 from stream_infer.config import Limits
+from stream_infer.connectors.kafka.settings import KafkaSettings, Pointer
 from stream_infer.decode import decode
 from stream_infer.errors import RejectRecord
 
@@ -81,8 +82,8 @@ def test_a_pointer_reaches_nothing_but_its_folder(value: bytes) -> None:
     from stream_infer import config
     from stream_infer.connectors.kafka.contents import build_contents
 
-    pointer = config.Pointer(prefixes=["s3://in/allowed/"], storage=config.Storage(endpoint_url="http://127.0.0.1:1"))
-    source = config.KafkaSource(name="s", kind="kafka", servers="x", topics=["t"], format="pointer", pointer=pointer)
+    pointer = Pointer(prefixes=["s3://in/allowed/"], storage=config.Storage(endpoint_url="http://127.0.0.1:1"))
+    source = KafkaSettings(name="s", kind="kafka", servers="x", topics=["t"], format="pointer", pointer=pointer)
     asked: list[str] = []
 
     class Nothing:

@@ -16,6 +16,7 @@ from stream_infer import config
 from stream_infer.connectors.files.events import parse_events
 from stream_infer.connectors.kafka.contents import _Pointers
 from stream_infer.connectors.kafka.messages import traceparent
+from stream_infer.connectors.kafka.settings import Pointer
 from stream_infer.connectors.parquet.footer import Tail
 from stream_infer.errors import RejectRecord
 from stream_infer.records import ObjectCoordinate, parse_coordinate
@@ -123,7 +124,7 @@ def test_trace_headers(headers: list[tuple[str, bytes | None]] | None) -> None:
     )
 )
 def test_pointers_never_leave_their_folder(pieces: list[str]) -> None:
-    pointers = _Pointers(config.Pointer(prefixes=["s3://b/in/"]), config.Limits())
+    pointers = _Pointers(Pointer(prefixes=["s3://b/in/"]), config.Limits())
     for url in ("".join(pieces), "s3://b/in/" + "".join(pieces), "s3://b/in" + "".join(pieces)):
         try:
             allowed = pointers._allowed(url.encode())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stream_infer import config
-from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.parquet.settings import ParquetSettings
+from stream_infer.connectors.parquet.sink import ParquetSink
 from stream_infer.contracts import Planned
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
@@ -31,7 +31,7 @@ def _work(ledger: Ledger, sink: ParquetSink, numbers: Sequence[int], source: str
 
 @pytest.fixture
 def sink(tmp_path: Path) -> ParquetSink:
-    return ParquetSink.from_config(config.ParquetSink(url=f"file://{tmp_path}/out"))
+    return ParquetSink.from_config(ParquetSettings(url=f"file://{tmp_path}/out"))
 
 
 def _open(file: Path) -> Ledger:

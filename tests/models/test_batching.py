@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from stream_infer.config import Batch
 from stream_infer.errors import Fatal, Retryable
-from stream_infer.models import run_batched
-from stream_infer.models.batching import ON_A_DEVICE, ON_CPUS, _worth, micro_batches
+from stream_infer.models.batching import ON_A_DEVICE, ON_CPUS, _worth, micro_batches, run_batched
 
 
 class OutOfMemoryError(RuntimeError):

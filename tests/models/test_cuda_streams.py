@@ -10,7 +10,7 @@ import pytest
 
 from stream_infer.config import Batch
 from stream_infer.errors import Fatal
-from stream_infer.models import run_batched
+from stream_infer.models.batching import run_batched
 
 _VECTOR = pa.list_(pa.float32(), 2)
 

@@ -14,8 +14,10 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from stream_infer.config import Batch, TransformersModel
-from stream_infer.models import Inferred, build_model, run_batched
+from stream_infer.builders import build_model
+from stream_infer.config import Batch
+from stream_infer.models.batching import Inferred, run_batched
+from stream_infer.models.settings import TransformersModel
 from stream_infer.telemetry.gpu import Gpus
 
 pytestmark = [

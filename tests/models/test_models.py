@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
-from stream_infer.config import Batch, Limits, PythonModel, TorchModel, TransformersModel
+from stream_infer.builders import build_model
+from stream_infer.config import Batch, Limits
 from stream_infer.decode import decode
-from stream_infer.models import build_model, run_batched
+from stream_infer.models.batching import run_batched
+from stream_infer.models.settings import PythonModel, TorchModel, TransformersModel
 from stream_infer.ops.demo.run import model_folder
 from stream_infer.ops.demo.texts import chosen
 

@@ -13,10 +13,12 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from stream_infer.config import Batch, TransformersModel
+from stream_infer.builders import build_model
+from stream_infer.config import Batch
 from stream_infer.contracts import Model
 from stream_infer.errors import ConfigError, RejectRecord
-from stream_infer.models import build_model, run_batched
+from stream_infer.models.batching import run_batched
+from stream_infer.models.settings import TransformersModel
 
 KNOWN = "the cat sat on a mat while green dogs ran far from old red boats . this example is sport politics"
 SPECIAL = {

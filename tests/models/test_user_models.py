@@ -16,11 +16,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stream_infer.config import Batch, PythonModel, TorchModel
+from stream_infer.builders import build_model
+from stream_infer.config import Batch
 from stream_infer.contracts import Model
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
-from stream_infer.models import build_model, run_batched
 from stream_infer.models.base import to_arrow, to_table
+from stream_infer.models.batching import run_batched
+from stream_infer.models.settings import PythonModel, TorchModel
 from stream_infer.search_path import importable
 
 CODE = """

@@ -11,7 +11,9 @@ import pytest
 
 from stream_infer import config
 from stream_infer.connectors.files.after import after_action
-from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.files.settings import FilesSettings
+from stream_infer.connectors.parquet.settings import ParquetSettings
+from stream_infer.connectors.parquet.sink import ParquetSink
 from stream_infer.connectors.storage.local import LocalStore
 from stream_infer.contracts import Planned
 from stream_infer.driver.admission import Backlog
@@ -78,7 +80,7 @@ def test_of_two_receipts_in_one_commit_the_first_wins(ledger: Ledger) -> None:
 
 
 def test_an_attempt_that_has_no_rows_left_adopts_the_file_of_an_earlier_one(tmp_path: Path) -> None:
-    sink = ParquetSink.from_config(config.ParquetSink(url=str(tmp_path / "out")))
+    sink = ParquetSink.from_config(ParquetSettings(url=str(tmp_path / "out")))
     split = _split()
     receipt = Receipt(split.split_id, "numbers", 1, split.bounds)
     stands = sink.write(split, pa.table({"label": ["a"]}), receipt)
@@ -112,9 +114,7 @@ def test_only_the_version_that_was_committed_is_moved(
     store.put(key, b"committed")
     item = store.head(key)
     assert item is not None
-    settings = config.FilesSource(
-        name="numbers", kind="files", url=str(tmp_path / "in"), after={"move": f"/{done.root}"}
-    )  # type: ignore[arg-type]
+    settings = FilesSettings(name="numbers", kind="files", url=str(tmp_path / "in"), after={"move": f"/{done.root}"})  # type: ignore[arg-type]
     move = after_action(settings, store)
     assert move is not None
     if replaced == "before":

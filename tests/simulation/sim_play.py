@@ -33,9 +33,9 @@ import stream_infer.driver.executions
 import stream_infer.ledger
 import stream_infer.pipeline
 import stream_infer.worker.actor
-from stream_infer.connectors.files import FilesSource
-from stream_infer.connectors.kafka import KafkaSource
-from stream_infer.connectors.parquet import ParquetSink
+from stream_infer.connectors.files.source import FilesSource
+from stream_infer.connectors.kafka.source import KafkaSource
+from stream_infer.connectors.parquet.sink import ParquetSink
 from stream_infer.errors import Fatal, Fenced, Retryable
 from stream_infer.pipeline import Pipeline
 from stream_infer.stages import Capacity
