@@ -64,24 +64,29 @@ class Plugin:
     rejects: RejectPlugin | None = None
 
 
-@functools.cache
 def installed(group: str) -> Mapping[str, Any]:
     """The plugins of an entry point group by kind, in the order of their kinds.
 
     Raises:
         ConfigError: there is none, so that the package's own are missing as well.
     """
-    loaded: dict[str, Any] = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        try:
-            loaded[entry.name] = entry.load()
-        except Exception as error:  # a broken package must not take every pipeline with it
-            log.warning("plugin %s of %s cannot be loaded: %s: %s", entry.name, group, type(error).__name__, error)
-    if not loaded:
+    plugins = _loaded(group)
+    if not plugins:
         raise ConfigError(
             f"no plugin of {group} is installed: install stream-infer anew (pip install, or make install)"
         )
-    return loaded
+    return plugins
+
+
+@functools.cache
+def _loaded(group: str) -> Mapping[str, Any]:
+    plugins: dict[str, Any] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        try:
+            plugins[entry.name] = entry.load()
+        except Exception as error:  # a broken package must not take every pipeline with it
+            log.warning("plugin %s of %s cannot be loaded: %s: %s", entry.name, group, type(error).__name__, error)
+    return plugins
 
 
 def plugin(group: str, kind: str, setting: str) -> Plugin:
