@@ -19,9 +19,10 @@ from stream_infer.builders import build_model, build_reject_targets, build_sink,
 from stream_infer.contracts import RejectTarget, Sink, Source
 from stream_infer.driver.publisher import Publisher, Samples
 from stream_infer.driver.standby import Standby, owning
-from stream_infer.driver.supervisor import Supervisor
+from stream_infer.driver.supervisor import Parts, Supervisor
 from stream_infer.errors import Fatal
 from stream_infer.execution.cluster import connect
+from stream_infer.execution.execution import RayExecution
 from stream_infer.execution.pools import plan_pools
 from stream_infer.ledger import Ledger
 from stream_infer.ledger.renewal import renewed
@@ -102,7 +103,7 @@ class Pipeline:
     ) -> None:
         self._check_output(ledger, sink)
         self.metrics.set(m.LEDGER_EPOCH, ledger.epoch)
-        stages = self._stages(sources, sink)
+        pools = self._pools(sources, sink)
         if self.settings.rejects.sample:
             targets = [*targets, Samples(ledger, self.settings.rejects.sample)]
         readers = {source.name: source.reader() for source in sources}
@@ -110,11 +111,20 @@ class Pipeline:
         with tracing(
             self.settings.telemetry, self.settings.name, self.metrics, config.Redactor(self.settings)
         ) as tracer:
+            attempts = self.settings.limits.attempts
             supervisor = Supervisor(
-                *(self.settings, ledger, sources, sink, stages, self.metrics),
-                until_idle=until_idle,
-                publishers=publishers,
-                tracer=tracer,
+                Parts(
+                    self.settings,
+                    ledger,
+                    sources,
+                    sink,
+                    pools,
+                    lambda number, outcomes: RayExecution(number, pools, attempts, outcomes),
+                    self.metrics,
+                    publishers=publishers,
+                    tracer=tracer,
+                    until_idle=until_idle,
+                )
             )
             self._supervisor = supervisor
             if self._stopping.is_set():
@@ -220,7 +230,7 @@ class Pipeline:
             stop=self._stopping,
         )
 
-    def _stages(self, sources: list[Source], sink: Sink) -> list[PoolSpec]:
+    def _pools(self, sources: list[Source], sink: Sink) -> list[PoolSpec]:
         settings = self.settings
         model = build_model(settings.model)
         readers = {source.name: source.reader() for source in sources}

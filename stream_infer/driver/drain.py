@@ -1,4 +1,4 @@
-"""How long a service that is about to end waits for a dependency that is away."""
+"""How long the end of a service waits for a dependency that does not answer."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import time
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
-_AWAY_SECONDS = 10.0
-_LOOK_SECONDS = 0.2
+_STALL_SECONDS = 10.0
+_POLL_SECONDS = 0.2
 
 
 def await_end(
     join: Callable[[float], object],
     ended: Callable[[], bool],
-    waits_for: Callable[[], str | None],
+    stall: Callable[[], str | None],
     give_up: Callable[[], object],
     timeout: float = math.inf,
 ) -> str | None:
-    """Wait for an end, but not for a dependency: what waits for one is safe in the ledger.
+    """Wait until something has ended, but not for a dependency: splits that wait for one are safe in the ledger.
 
     Args:
-        join: waits for the end, at most so many seconds.
-        waits_for: the dependency failure that is being waited out now.
-        give_up: called once, when there was one without a break for ten seconds; the end must come soon then.
-        timeout: seconds after which nobody waits any more.
+        join: waits for the end, at most this many seconds.
+        stall: returns the dependency failure that is waited out now, or None.
+        give_up: called once, after ten seconds of stalls without a break; the end must follow soon.
+        timeout: seconds after which the wait is over in any case.
 
     Returns:
-        What was waited for in vain.
+        The dependency failure for which `give_up` was called, or None.
     """
-    given_up: str | None = None
-    calm_at = started = time.monotonic()
-    while not ended() and time.monotonic() - started < timeout:
-        join(_LOOK_SECONDS)
-        why = waits_for()
-        if why is None:
-            calm_at = time.monotonic()
-        elif given_up is None and time.monotonic() - calm_at > _AWAY_SECONDS:
-            given_up = why
-            log.warning("what waits stays planned, so that the service can end: %s", why)
+    reason: str | None = None
+    started_at = unstalled_at = time.monotonic()
+    while not ended() and time.monotonic() - started_at < timeout:
+        join(_POLL_SECONDS)
+        failure = stall()
+        if failure is None:
+            unstalled_at = time.monotonic()
+        elif reason is None and time.monotonic() - unstalled_at > _STALL_SECONDS:
+            reason = failure
+            log.warning("unfinished splits stay planned, so that the service can end: %s", reason)
             give_up()
-    return given_up
+    return reason

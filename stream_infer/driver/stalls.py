@@ -1,12 +1,13 @@
-"""What workers wait for and die of: a failing store or broker is met by them, where nobody reads, and told here."""
+"""Stalls and deaths of workers: counted in metrics and logged by the driver."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 
 from stream_infer.driver.admission import Backlog
-from stream_infer.execution.execution import RayExecution
+from stream_infer.execution_seam import Execution, ExecutionReport
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
@@ -14,39 +15,38 @@ log = logging.getLogger(__name__)
 _CAUSES = {"died": "crashed", "hung": "hung", "memory": "no memory left on their node"}
 
 
-class Waits:
-    """For one thread.
+class Stalls:
+    """What the workers of the current execution wait for. For one thread.
 
     Attributes:
-        told: what is waited for at the moment, each sentence once.
+        reasons: the dependency failures that are waited out now, each once.
     """
 
     def __init__(self, metrics: Metrics, backlog: Backlog) -> None:
-        self.told: tuple[str, ...] = ()
+        self.reasons: tuple[str, ...] = ()
         self._metrics = metrics
         self._backlog = backlog
         self._failures: Counter[tuple[str, str]] = Counter()
         self._deaths: Counter[tuple[str, str]] = Counter()
 
-    def look(self, execution: RayExecution | None) -> None:
-        """Count the failures and deaths since the last look, and log what was not waited for then."""
-        waits = execution.waiting() if execution is not None else {}
-        failures = Counter(execution.failures if execution is not None else {})
-        for (step, dependency), count in (failures - self._failures).items():
-            self._metrics.add(m.DEPENDENCY_ERRORS, count, step, dependency)
-        self._failures = failures
-        deaths = Counter(execution.deaths if execution is not None else {})
-        for (step, cause), count in (deaths - self._deaths).items():
-            self._metrics.add(m.WORKER_DEATHS, count, step, cause)
-            log.warning("workers ended in %s (%s): %d; what they had is tried again", step, _CAUSES[cause], count)
-        self._deaths = deaths
-        self._log({why: split_id for split_id, why in waits.items() if why not in self.told})
-        self.told = tuple(sorted(set(waits.values())))
+    def update(self, execution: Execution | None) -> None:
+        """Read the report of the execution: count new failures and deaths, log new stalls and deaths."""
+        report = execution.report() if execution is not None else ExecutionReport()
+        failures, deaths = Counter(report.failures), Counter(report.deaths)
+        for (stage, dependency), count in (failures - self._failures).items():
+            self._metrics.add(m.DEPENDENCY_ERRORS, count, stage, dependency)
+        for (stage, cause), count in (deaths - self._deaths).items():
+            self._metrics.add(m.WORKER_DEATHS, count, stage, cause)
+            log.warning("workers ended in %s (%s): %d; their splits are tried again", stage, _CAUSES[cause], count)
+        self._failures, self._deaths = failures, deaths
+        self._log({reason: split_id for split_id, reason in report.stalled.items() if reason not in self.reasons})
+        self.reasons = tuple(sorted(set(report.stalled.values())))
 
-    def _log(self, fresh: dict[str, str]) -> None:
-        if not fresh:
+    def _log(self, split_ids: Mapping[str, str]) -> None:
+        """Log stalls, given one split id by reason."""
+        if not split_ids:
             return
-        splits = {split.split_id: split for split in self._backlog.snapshot()[1]}
-        for why, split_id in fresh.items():
-            about = splits[split_id].fields() if split_id in splits else {"split": split_id}
-            log.warning("a worker waits: %s", why, extra=about)
+        in_flight = {split.split_id: split for split in self._backlog.snapshot()[1]}
+        for reason, split_id in split_ids.items():
+            fields = in_flight[split_id].fields() if split_id in in_flight else {"split": split_id}
+            log.warning("a worker waits: %s", reason, extra=fields)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stream_infer import crash
 from stream_infer.config import PipelineSettings
@@ -13,13 +14,13 @@ from stream_infer.contracts import Sink, Source
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.circuit_breaker import CircuitBreaker
 from stream_infer.driver.committer import Committer
-from stream_infer.driver.executions import Executions
+from stream_infer.driver.executions import Executions, StartExecution
 from stream_infer.driver.gauges import Gauges
 from stream_infer.driver.planner import Planner
 from stream_infer.driver.publisher import Publisher
 from stream_infer.driver.recovery import recovered
 from stream_infer.driver.sizing import FIRST_RECORDS, FIRST_RECORDS_DEAR, SplitSizer
-from stream_infer.driver.stalls import Waits
+from stream_infer.driver.stalls import Stalls
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
@@ -41,54 +42,72 @@ _PUBLISH_SECONDS = 60.0  # for rejects that wait at the end; a target that fails
 _PATIENCE = 40
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that one instance of a pipeline is made of.
+
+    Attributes:
+        pools: the actor pools that each execution has.
+        start_execution: starts the execution of a number, which puts its outcomes on a queue.
+        until_idle: end when every source is quiet and everything is committed.
+    """
+
+    settings: PipelineSettings
+    ledger: Ledger
+    sources: Sequence[Source]
+    sink: Sink
+    pools: Sequence[PoolSpec]
+    start_execution: StartExecution
+    metrics: Metrics
+    publishers: Sequence[Publisher] = ()
+    tracer: Tracer | None = None
+    until_idle: bool = False
+
+
 class Supervisor:
     """One instance of a pipeline. `run` is the control thread; the other methods may be called from any thread."""
 
-    def __init__(
-        self,
-        settings: PipelineSettings,
-        ledger: Ledger,
-        sources: Sequence[Source],
-        sink: Sink,
-        stages: Sequence[PoolSpec],
-        metrics: Metrics,
-        *,
-        until_idle: bool,
-        publishers: Sequence[Publisher] = (),
-        tracer: Tracer | None = None,
-    ) -> None:
-        self.settings = settings
+    def __init__(self, parts: Parts) -> None:
+        limits, metrics = parts.settings.limits, parts.metrics
+        self.settings = parts.settings
         self.metrics = metrics
+        self._parts = parts
         self._ending = ""  # draining, then stopped
-        self._ledger = ledger
-        self._sink = sink
-        self._stages = stages
-        self._until_idle = until_idle
-        self._publishers = publishers
-        actors = sum(stage.max_actors for stage in stages)
-        limits = settings.limits
-        self._backlog = Backlog(limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
-        first = FIRST_RECORDS if settings.model.kind == "python" else FIRST_RECORDS_DEAR
-        side_by_side = max(stage.max_actors for stage in stages)
-        self._sizers = {
-            source.name: SplitSizer(limits.split_records, first=first, fused=len(stages) == 1, actors=side_by_side)
-            for source in sources
-        }
+        self._ledger = parts.ledger
+        self._backlog = _backlog(parts)
+        self._sizers = _sizers(parts)
         self._circuit_breaker = CircuitBreaker(limits.circuit_breaker)
-        by_name = {source.name: source for source in sources}
         self._committer = Committer(
-            ledger, sink, by_name, self._backlog, self._sizers, metrics, self._circuit_breaker, tracer
+            parts.ledger,
+            parts.sink,
+            {source.name: source for source in parts.sources},
+            self._backlog,
+            self._sizers,
+            metrics,
+            self._circuit_breaker,
+            parts.tracer,
         )
-        same = (limits, settings.sink.partition, until_idle, metrics)
-        self.planners = [Planner(source, ledger, self._backlog, self._sizers[source.name], *same) for source in sources]
-        pools = [[stage.name for stage in pool.stages] for pool in stages]
+        self.planners = [
+            Planner(
+                source,
+                parts.ledger,
+                self._backlog,
+                self._sizers[source.name],
+                limits,
+                parts.settings.sink.partition,
+                parts.until_idle,
+                metrics,
+            )
+            for source in parts.sources
+        ]
+        pools = [[stage.name for stage in pool.stages] for pool in parts.pools]
         self._gauges = Gauges(metrics, self._backlog, self.planners, self._committer.actor_time, pools)
         self._committer.on_settled = self._gauges.settled
-        self._waits = Waits(metrics, self._backlog)
+        self._stalls = Stalls(metrics, self._backlog)
         metrics.before_scrape(self._gauges.refresh)
         metrics.set(m.IN_FLIGHT_LIMIT_BYTES, limits.in_flight)
         self._stop = threading.Event()
-        self._executions = Executions(stages, limits, self._committer, metrics, self._stop)
+        self._executions = Executions(parts.start_execution, limits, self._committer, metrics, self._stop)
 
     @property
     def state(self) -> str:
@@ -106,7 +125,7 @@ class Supervisor:
             Fatal: a person must act; what was in flight is safe in the ledger.
         """
         self._committer.start()
-        for publisher in self._publishers:
+        for publisher in self._parts.publishers:
             publisher.start()
         try:
             crash.point("recover.begin")
@@ -120,32 +139,32 @@ class Supervisor:
             self._committer.patiently(
                 self._ledger.forgive
             )  # or it would be poisoned after a few starts that change nothing
-            if not self._until_idle:
+            if not self._parts.until_idle:
                 self._stop.wait(_BREAKER_OPEN_SECONDS)
             raise Fatal(self._circuit_breaker.sentence(self._ledger.audit()["in_flight"]))
 
     def status(self) -> dict[str, object]:
         """The state of this instance, for the status page; asks nobody."""
         execution = self._executions.current
-        rejects = {publisher.target.name: publisher.trouble for publisher in self._publishers}
+        rejects = {publisher.target.name: publisher.trouble for publisher in self._parts.publishers}
         return {
             "state": self.state,
             "ready": self.state in ("ready", "resting"),
             "trouble": self._circuit_breaker.stands
             or self._executions.trouble
             or self._committer.trouble
-            or next(iter(self._waits.told), None)
+            or next(iter(self._stalls.reasons), None)
             or next(filter(None, rejects.values()), None),
             "rejects": rejects,
             "execution": execution.number if execution else None,
             "waiting_splits": self._backlog.waiting,
             "in_flight_splits": self._backlog.in_flight,
             "in_flight_bytes": self._backlog.in_flight_bytes,
-            "stalled": list(self._waits.told),
+            "stalled": list(self._stalls.reasons),
             "circuit_breaker": self._circuit_breaker.stands is not None,
             "pools": [
                 {"stages": [stage.name for stage in pool.stages], "max_actors": pool.max_actors}
-                for pool in self._stages
+                for pool in self._parts.pools
             ],
             "sources": {
                 planner.source.name: {
@@ -165,13 +184,13 @@ class Supervisor:
             if (why := self._executions.watch(busy)) is not None:
                 self._recover(self._backlog.returned())
                 self._executions.back_off(why)
-            self._waits.look(self._executions.current)
+            self._stalls.update(self._executions.current)
             self._tell_gauges()
-            if self._until_idle and self._all_done():
+            if self._parts.until_idle and self._all_done():
                 return
             if self._executions.current is None:
                 # A service warms up before the first record; a run to the end may find that there is none.
-                resting = self.state == "resting" or self._until_idle
+                resting = self.state == "resting" or self._parts.until_idle
                 if resting and not self._backlog.wait_waiting(_LOOK_SECONDS):
                     continue
                 if not self._executions.start():
@@ -193,7 +212,7 @@ class Supervisor:
             raise failed[0]
 
     def _recover(self, splits: Sequence[Split]) -> None:
-        self._backlog.offer(recovered(splits, self._committer, self._sink, self._ledger))
+        self._backlog.offer(recovered(splits, self._committer, self._parts.sink, self._ledger))
 
     def _dispatch(self, splits: Sequence[Split]) -> None:
         execution = self._executions.current
@@ -234,7 +253,7 @@ class Supervisor:
         crash.point("drain.executed")
         away = self._committer.finish() or away
         crash.point("drain.committed")
-        for publisher in self._publishers:
+        for publisher in self._parts.publishers:
             publisher.finish(_PUBLISH_SECONDS)
         for planner in self.planners:
             planner.finish()
@@ -248,3 +267,16 @@ class Supervisor:
             log.warning("stopped; the next start goes on with what waited for a dependency: %s", away)
         elif self._ledger.fenced is None and self._circuit_breaker.stands is None:
             log.info("everything is committed")
+
+
+def _backlog(parts: Parts) -> Backlog:
+    actors = sum(pool.max_actors for pool in parts.pools)
+    return Backlog(parts.settings.limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
+
+
+def _sizers(parts: Parts) -> dict[str, SplitSizer]:
+    """Split sizers by source."""
+    first = FIRST_RECORDS if parts.settings.model.kind == "python" else FIRST_RECORDS_DEAR
+    fused, actors = len(parts.pools) == 1, max(pool.max_actors for pool in parts.pools)
+    most = parts.settings.limits.split_records
+    return {source.name: SplitSizer(most, first=first, fused=fused, actors=actors) for source in parts.sources}

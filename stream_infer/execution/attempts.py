@@ -7,26 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import ray
 
 from stream_infer.attempts import Deaths, StageStart
 from stream_infer.execution.worker_exit import starved
-
-
-class AttemptReport(NamedTuple):
-    """Stalls, failures and deaths since the tracker was started.
-
-    Attributes:
-        stalled: sentence of the dependency failure that each stalled split waits for now, by split id.
-        failures: number of dependency failures by stage and dependency.
-        deaths: number of dead workers by stage and cause: ``died``, ``hung`` or ``memory``.
-    """
-
-    stalled: dict[str, str]
-    failures: dict[tuple[str, str], int]
-    deaths: dict[tuple[str, str], int]
+from stream_infer.execution_seam import ExecutionReport
 
 
 @dataclass(slots=True)
@@ -113,7 +99,7 @@ class AttemptTracker:
         """Note the end of a stall."""
         self._stalled.pop(split_id, None)
 
-    def report(self, finished: Sequence[str]) -> AttemptReport:
+    def report(self, finished: Sequence[str]) -> ExecutionReport:
         """Stalls, failures and deaths so far.
 
         Args:
@@ -122,7 +108,7 @@ class AttemptTracker:
         for split_id in finished:
             self._histories.pop(split_id, None)
             self._stalled.pop(split_id, None)
-        return AttemptReport(dict(self._stalled), dict(self._failures), dict(self._deaths))
+        return ExecutionReport(dict(self._stalled), dict(self._failures), dict(self._deaths))
 
 
 def _exceeded_deadline(history: _History, successor: StageStart, now: float) -> float:

@@ -14,9 +14,10 @@ import ray
 
 from stream_infer.builders import build_model
 from stream_infer.config import PipelineSettings, parse
-from stream_infer.driver.supervisor import Supervisor
+from stream_infer.driver.supervisor import Parts, Supervisor
 from stream_infer.errors import Fatal
 from stream_infer.execution.cluster import connect
+from stream_infer.execution.execution import RayExecution
 from stream_infer.execution.pools import plan_pools
 from stream_infer.ledger import Ledger
 from stream_infer.stages import Capacity
@@ -55,7 +56,7 @@ def _supervisor(
     sink, model = FolderSink(folder / "out"), build_model(settings.model)
     ledger = Ledger.open(settings.ledger, {})
     ledger.acquire("test")
-    stages = plan_pools(
+    pools = plan_pools(
         settings,
         ReadStage({"numbers": source.reader()}, None, model, (), (HERE,), 2**30),
         InferStage(model, settings.model.batch, [], "cpu"),
@@ -63,7 +64,17 @@ def _supervisor(
         cluster,
         None,
     )
-    return Supervisor(settings, ledger, [source], sink, stages, Metrics(), until_idle=until_idle), ledger, sink
+    parts = Parts(
+        settings,
+        ledger,
+        [source],
+        sink,
+        pools,
+        lambda number, outcomes: RayExecution(number, pools, settings.limits.attempts, outcomes),
+        Metrics(),
+        until_idle=until_idle,
+    )
+    return Supervisor(parts), ledger, sink
 
 
 @pytest.mark.parametrize("stages", ["fused", "three"])

@@ -1,4 +1,4 @@
-"""What the driver tells the gate of an execution, and how often."""
+"""Calls of an execution to its attempt tracker: what they carry, and how often they are made."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import pyarrow as pa
 import pytest
 
 from stream_infer.execution import execution
-from stream_infer.execution.attempts import AttemptReport
+from stream_infer.execution_seam import ExecutionReport
 from stream_infer.splits import Split
 from stream_infer.worker.task import Batch
 
 
-def test_the_gate_is_asked_now_and_then_and_forgets_what_came_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tracker_is_polled_now_and_then_and_drops_finished_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = [Split.of("s", {"n": number}, folder="f", records=1, bytes=1) for number in range(3)]
-    asked: list[list[str]] = []
-    over = threading.Event()
+    calls: list[list[str]] = []
+    end = threading.Event()
 
-    def out(*_: Any) -> Iterator[pa.Table]:
+    def outputs(*_: Any) -> Iterator[pa.Table]:
         yield from (Batch(split).to_envelope() for split in splits)
-        over.wait(10)
+        end.wait(10)
 
-    told = SimpleNamespace(remote=asked.append)
-    ray = SimpleNamespace(ObjectRef=object, kill=lambda _: None, get=lambda _: AttemptReport({}, {}, {}))
+    tracker = SimpleNamespace(report=SimpleNamespace(remote=calls.append))
+    ray = SimpleNamespace(ObjectRef=object, kill=lambda _: None, get=lambda _: ExecutionReport())
     monkeypatch.setattr(execution, "ray", ray)
-    monkeypatch.setattr(execution, "start_tracker", lambda: SimpleNamespace(report=told))
+    monkeypatch.setattr(execution, "start_tracker", lambda: tracker)
     monkeypatch.setattr(execution, "unbounded", lambda _: None)
-    monkeypatch.setattr(execution, "blocks", out)
+    monkeypatch.setattr(execution, "blocks", outputs)
     outcomes: queue.Queue[Batch] = queue.Queue()
     running = execution.RayExecution(1, [], 3, outcomes)
     try:
@@ -39,8 +39,8 @@ def test_the_gate_is_asked_now_and_then_and_forgets_what_came_out(monkeypatch: p
             outcomes.get(timeout=10)
         for now in (100.0, 100.1, 100.2, 100.3):
             monkeypatch.setattr(execution, "time", SimpleNamespace(monotonic=lambda now=now: now))
-            running.waiting()
+            running.report()
     finally:
-        over.set()
+        end.set()
         assert running.join(10)
-    assert asked == [[split.split_id for split in splits], []]
+    assert calls == [[split.split_id for split in splits], []]

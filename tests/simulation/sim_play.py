@@ -29,7 +29,6 @@ import stream_infer.connectors.kafka.reader
 import stream_infer.connectors.kafka.source
 import stream_infer.connectors.kafka.watcher
 import stream_infer.connectors.parquet.sink
-import stream_infer.driver.executions
 import stream_infer.ledger
 import stream_infer.pipeline
 import stream_infer.worker.actor
@@ -235,7 +234,7 @@ class Play(Happenings):
             (stream_infer.connectors.parquet.sink, "open_store", self._store),
             (stream_infer.worker.actor, "ray", sim_service.Ray(world)),
             (stream_infer.worker.actor, "watched", partial(sim_service.watched, world)),
-            (stream_infer.driver.executions, "RayExecution", partial(SimExecution, town)),
+            (stream_infer.pipeline, "RayExecution", partial(SimExecution, town)),
             (stream_infer.ledger, "connect", self.database.open),
             (stream_infer.pipeline, "Metrics", lambda *_: Mute()),
             (stream_infer.pipeline, "build_model", lambda _: SimModel(world, self._doom)),

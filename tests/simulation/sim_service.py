@@ -20,6 +20,7 @@ from sim_world import START, Process, Weather, World
 
 from stream_infer.errors import RejectRecord
 from stream_infer.execution.attempts import AttemptTracker
+from stream_infer.execution_seam import ExecutionReport
 from stream_infer.splits import Split
 from stream_infer.stages import PoolSpec
 from stream_infer.worker.actor import StageActor
@@ -129,10 +130,8 @@ class SimExecution:
         self.submitted = 0
         self.failure: BaseException | None = None
         self._town, self._world = town, town.world
-        self.ended = Event(town.world)
+        self._ended = Event(town.world)
         self.reason = "simulated"
-        self.failures: dict[tuple[str, str], int] = {}
-        self.deaths: dict[tuple[str, str], int] = {}
         self._driver = town.world.check_alive().process
         self._outcomes = outcomes
         self._attempts = attempts
@@ -148,6 +147,10 @@ class SimExecution:
         town.executions.append(self)
         self._driver.on_death.append(lambda: self.abandon(town.world.rng.random() * 8))
 
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
     def warm(self, timeout: float) -> None:
         self._world.pause(1.0, 3.0)
 
@@ -156,8 +159,8 @@ class SimExecution:
         self._inside += 1
         self._queues[0].put(Batch(split, deadline=deadline).to_envelope())
 
-    def waiting(self) -> dict[str, str]:
-        return {}
+    def report(self) -> ExecutionReport:
+        return ExecutionReport()
 
     def hold(self) -> None:
         self.tracker.close.remote()
@@ -170,13 +173,13 @@ class SimExecution:
         self._look()
 
     def join(self, timeout: float | None = None) -> bool:
-        return self.ended.wait(timeout)
+        return self._ended.wait(timeout)
 
     def fail(self) -> None:
         """The execution falls; its workers go on for a while, and nobody hears of them."""
-        if not self.ended.is_set() and self._driver.alive:
+        if not self._ended.is_set() and self._driver.alive:
             self.failure = RuntimeError("the execution failed")
-            self.ended.set()
+            self._ended.set()
             self.abandon(self._world.rng.random() * 8)
 
     def abandon(self, linger: float) -> None:
@@ -238,6 +241,6 @@ class SimExecution:
             self._look()
 
     def _look(self) -> None:
-        if self._closing and not self._inside and not self.ended.is_set():
-            self.ended.set()
+        if self._closing and not self._inside and not self._ended.is_set():
+            self._ended.set()
             self.abandon(0.1)

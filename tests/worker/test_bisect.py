@@ -243,7 +243,7 @@ def test_nobody_waits_for_a_dependency_while_the_service_stops(tmp_path: Path) -
 
 
 def test_a_database_that_is_away_keeps_no_service_from_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "_AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(drain, "_STALL_SECONDS", 0.3)
     with _without_ray():
         workers = _Workers(tmp_path, 40, set(), attempts=1)
         monkeypatch.setattr(workers.ledger, "commit", mock.Mock(side_effect=Retryable("the database is away")))
