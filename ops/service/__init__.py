@@ -1,4 +1,4 @@
-"""The HTTP face of a running pipeline: health, metrics, status."""
+"""The HTTP server of a running pipeline: probes, metrics, status page and API."""
 
 from stream_infer.ops.service.server import serving
 

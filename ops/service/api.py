@@ -1,4 +1,4 @@
-"""The API, ``/api/v1``: what the page shows, for machines. Errors are ``{"error": "one sentence"}``."""
+"""The API, ``/api/v1``: the status page's content for machines. Errors are ``{"error": "one sentence"}``."""
 
 from __future__ import annotations
 
@@ -26,51 +26,53 @@ from stream_infer.rejects import RejectFilter, State
 _bearer = HTTPBearer(auto_error=False, description="the setting serve.token, where one is set")
 
 
-# what every database stores and compares: no NUL
+# no NUL, so that every database can store and compare it
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
 
 
 class Problem(BaseModel):
-    """What went wrong, in one sentence."""
+    """An error in one sentence."""
 
     error: str
 
 
-class Fate(BaseModel):
-    """What became of a record or an object, by the split that holds it."""
+class Ending(BaseModel):
+    """How a record or an object ended, by the split that has it."""
 
     record: str
     state: str = Field(description="in_flight, committed, rejected, lost or bisected")
     split_id: str
     source: str
-    file: str | None = Field(description="output file relative to the sink, where its row stands")
+    file: str | None = Field(description="output file with its row, relative to the sink")
     attempts: int
     reason: str | None = Field(default=None, description="why it was rejected or lost")
 
 
 class Rejection(BaseModel):
-    """One time that a record was rejected."""
+    """One rejection of a record."""
 
     stage: str
     error: str
     reason: str
     attempts: int
     rejected_at: float
-    replay: int = Field(description="the replay that ended so; 0 for the first time")
+    replay: int = Field(description="number of the replay that ended so; 0 for the first time")
     split_id: str
 
 
 class RejectDetail(Reject):
-    """A reject with all that is known of it."""
+    """A reject with its sample and its history."""
 
     split_id: str
     replay_split: str | None = None
-    sample: dict[str, str] | None = Field(default=None, description="the beginning of its payload, where one is kept")
+    sample: dict[str, str] | None = Field(
+        default=None, description="the beginning of its payload, if the ledger keeps one"
+    )
     history: list[Rejection] = Field(description="every time it was rejected, oldest first")
 
 
 class Replay(BaseModel):
-    """Which open rejects are meant; every condition that is given must hold. None given: all of them."""
+    """A selection of open rejects that meet every given condition; without a condition, all of them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -82,13 +84,13 @@ class Replay(BaseModel):
 
 
 class Asked(BaseModel):
-    """How many rejects will be planned anew."""
+    """The number of rejects that will be replayed."""
 
     asked: int
 
 
 class Verdict(BaseModel):
-    """The doctor's answer: the worst finding first."""
+    """The doctor's answer, the worst finding first."""
 
     severity: Severity
     verdict: str
@@ -97,12 +99,12 @@ class Verdict(BaseModel):
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": says}
-    for status, says in (
-        (400, "the request means nothing here"),
+    status: {"model": Problem, "description": description}
+    for status, description in (
+        (400, "the request has no meaning for this pipeline"),
         (401, "a token is needed"),
-        (403, "made by another site"),
-        (421, "this host name is not known here"),
+        (403, "the request comes from another site"),
+        (421, "the host name is not allowed"),
         (422, "a parameter is wrong"),
         (503, "the ledger does not answer"),
     )
@@ -112,17 +114,17 @@ Limit = Annotated[int, Query(ge=1, le=500, description="most to list")]
 
 
 def build_router(pipeline: Pipeline, watcher: Watcher) -> APIRouter:
-    """The routes. Their bodies only ask; what they answer is made elsewhere."""
+    """The routes. They only ask the pipeline and the watcher."""
     router = APIRouter(prefix="/api/v1", responses=_PROBLEMS, dependencies=[Security(_bearer)])
 
     @router.get("/status")
     def status() -> Snapshot:
-        """Everything the status page shows, as of now."""
+        """Everything that the status page shows, computed now."""
         return watcher.now()
 
     @router.get("/doctor")
     def doctor() -> Verdict:
-        """Is it well, and if not, why and what to do."""
+        """Whether the pipeline is healthy, and if not, why and what to do."""
         findings = watcher.now().findings
         worst = findings[0]
         return Verdict(severity=worst.severity, verdict=worst.sentence, advice=worst.advice, findings=findings)
@@ -134,19 +136,19 @@ def build_router(pipeline: Pipeline, watcher: Watcher) -> APIRouter:
             yield ServerSentEvent(event="snapshot", id=str(published.number), raw_data=published.json)
 
     @router.get("/where", responses={404: {"model": Problem, "description": "it was never planned"}})
-    def where(name: Name) -> list[Fate]:
-        """What became of a record or an object."""
-        found = [
-            Fate.model_validate(item, from_attributes=True)
+    def where(name: Name) -> list[Ending]:
+        """How a record or an object ended."""
+        endings = [
+            Ending.model_validate(item, from_attributes=True)
             for item in search(pipeline.settings, pipeline.ledger(), name)
         ]
-        if not found:
+        if not endings:
             raise HTTPException(404, absent(pipeline.settings, pipeline.ledger(), name))
-        return found
+        return endings
 
     @router.get("/splits")
     def splits(limit: Limit = 50) -> list[Split]:
-        """The splits planned last, newest first."""
+        """The splits that were planned last, newest first."""
         return [shown_split(item) for item in pipeline.ledger().recent(limit)]
 
     _add_rejects(router, pipeline)
@@ -160,15 +162,15 @@ def _add_rejects(router: APIRouter, pipeline: Pipeline) -> None:
         error: Annotated[Text | None, Query(description="only with this class of the error")] = None,
         state: Annotated[State | None, Query(description="only in this state")] = None,
         limit: Limit = 50,
-        offset: Annotated[int, Query(ge=0, le=10**9, description="so many of the newest are left out")] = 0,
+        offset: Annotated[int, Query(ge=0, le=10**9, description="how many of the newest to skip")] = 0,
     ) -> list[Reject]:
         """Records that could not be processed, newest first."""
-        found = pipeline.rejects(RejectFilter(source, error, state=state), limit, offset, newest=True)
-        return [Reject.model_validate(item.to_dict()) for item in found]
+        items = pipeline.rejects(RejectFilter(source, error, state=state), limit, offset, newest=True)
+        return [Reject.model_validate(item.to_dict()) for item in items]
 
     @router.get("/rejects/show", responses={404: {"model": Problem, "description": "it was never rejected"}})
     def show(record: Annotated[Text, Query(description="its coordinate")]) -> list[RejectDetail]:
-        """All that is known of one reject, by each source that read it."""
+        """One reject with its sample and history, for each source that read it."""
         documents = details(pipeline.ledger(), [record])
         if not documents:
             raise HTTPException(404, f"{record} was never rejected")
@@ -176,25 +178,25 @@ def _add_rejects(router: APIRouter, pipeline: Pipeline) -> None:
 
     @router.post("/rejects/replay", status_code=202)
     def replay(which: Replay) -> Asked:
-        """Plan open rejects anew. Durable when it returns; the service takes them up within seconds."""
-        chosen = RejectFilter(which.source, which.error, which.since, which.until, tuple(which.records))
-        return Asked(asked=pipeline.replay(chosen))
+        """Replay open rejects. The request is durable when it is answered; the service plans them within seconds."""
+        query = RejectFilter(which.source, which.error, which.since, which.until, tuple(which.records))
+        return Asked(asked=pipeline.replay(query))
 
 
-def speak_plainly(app: FastAPI) -> None:
-    """Every error of the application becomes one sentence with a fitting status."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error of the application with one sentence and a fitting status."""
 
     @app.exception_handler(StreamInferError)
-    def known(_request: Request, error: StreamInferError) -> JSONResponse:
+    def failed(_request: Request, error: StreamInferError) -> JSONResponse:
         if isinstance(error, ConfigError):
             return problem(400, str(error))
         return problem(503 if isinstance(error, Retryable) else 500, str(error))
 
     @app.exception_handler(RequestValidationError)
-    def wrong(_request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = " ".join(str(part) for part in first["loc"])
-        return problem(422, f"{place}: {first['msg']}")
+        parameter = " ".join(str(part) for part in first["loc"])
+        return problem(422, f"{parameter}: {first['msg']}")
 
     @app.exception_handler(AnyHTTPException)
     def refused(_request: Request, error: AnyHTTPException) -> JSONResponse:

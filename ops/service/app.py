@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp
 
 from stream_infer.errors import StreamInferError
-from stream_infer.ops.service.api import build_router, speak_plainly
+from stream_infer.ops.service.api import add_error_handlers, build_router
 from stream_infer.ops.service.guard import Guard, Keys
 from stream_infer.ops.service.page import Page
 from stream_infer.ops.watch.search import absent, search
@@ -31,9 +31,7 @@ def build_app(pipeline: Pipeline, watcher: Watcher) -> ASGIApp:
     """The guarded application of one pipeline."""
     keys = Keys.of(pipeline.settings)
     release = version("stream-infer")
-    about = (
-        f"What the service of the pipeline {pipeline.settings.name} does, holds and waits for; errors are one sentence."
-    )
+    about = f"Status, rejects and splits of the pipeline {pipeline.settings.name}; every error is one sentence."
     app = FastAPI(
         title="stream-infer",
         version=release,
@@ -43,7 +41,7 @@ def build_app(pipeline: Pipeline, watcher: Watcher) -> ASGIApp:
         openapi_url="/api/openapi.json",
     )
     page = Page(release, login=keys.token is not None)
-    speak_plainly(app)
+    add_error_handlers(app)
     _add_probes(app, pipeline)
     app.include_router(build_router(pipeline, watcher))
     _add_page(app, pipeline, watcher, page)
@@ -58,15 +56,15 @@ def _add_probes(app: FastAPI, pipeline: Pipeline) -> None:
         """The process answers."""
         return {"status": "alive"}
 
-    @app.get("/readyz", responses={503: {"description": "not yet, or not at the moment"}})
+    @app.get("/readyz", responses={503: {"description": "not ready now"}})
     def readyz() -> JSONResponse:
-        """Work that arrives now is taken at once."""
+        """New work is taken at once."""
         live = pipeline.live()
         return JSONResponse({"state": live["state"]}, 200 if live["ready"] else 503)
 
     @app.get("/metrics", include_in_schema=False)
     def metrics(request: Request) -> Response:
-        """As OpenMetrics, with exemplars, for those who ask for it; else as Prometheus text."""
+        """The metrics: as OpenMetrics with exemplars if the client accepts it, else as Prometheus text."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(pipeline.metrics.registry), headers={"content-type": content_type})
 
@@ -80,11 +78,11 @@ def _add_page(app: FastAPI, pipeline: Pipeline, watcher: Watcher, page: Page) ->
         if not where or not where.strip():
             return page.whole(snapshot)
         try:
-            found = search(pipeline.settings, pipeline.ledger(), where)
-            missing = None if found else absent(pipeline.settings, pipeline.ledger(), where)
+            endings = search(pipeline.settings, pipeline.ledger(), where)
+            explanation = None if endings else absent(pipeline.settings, pipeline.ledger(), where)
         except StreamInferError as error:
-            return page.whole(snapshot, asked=where, unclear=str(error))
-        return page.whole(snapshot, asked=where, found=found, missing=missing)
+            return page.whole(snapshot, asked=where, problem=str(error))
+        return page.whole(snapshot, asked=where, endings=endings, explanation=explanation)
 
     @app.get("/events", response_class=EventSourceResponse, include_in_schema=False)
     async def events() -> AsyncIterator[ServerSentEvent]:
@@ -94,21 +92,21 @@ def _add_page(app: FastAPI, pipeline: Pipeline, watcher: Watcher, page: Page) ->
     @app.get("/api/docs", response_class=HTMLResponse, include_in_schema=False)
     def docs() -> str:
         paths = app.openapi()["paths"].items()
-        calls = [(path, name.upper(), does["description"]) for path, ways in paths for name, does in ways.items()]
+        calls = [(path, name.upper(), call["description"]) for path, methods in paths for name, call in methods.items()]
         return page.docs(calls)
 
 
 class _Parts:
-    """The live parts of the page as JSON, rendered once for all listeners. Used by one event loop."""
+    """The live parts of the page as JSON, rendered once for all listeners. For one event loop."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._made: tuple[int, str] = (0, "")
+        self._rendered: tuple[int, str] = (0, "")
 
     def of(self, published: Published) -> str:
-        if self._made[0] != published.number:
-            self._made = (published.number, json.dumps(self._page.parts(published.snapshot)))
-        return self._made[1]
+        if self._rendered[0] != published.number:
+            self._rendered = (published.number, json.dumps(self._page.parts(published.snapshot)))
+        return self._rendered[1]
 
 
 def _add_login(app: FastAPI, pipeline: Pipeline, keys: Keys, page: Page) -> None:
@@ -129,7 +127,7 @@ def _add_login(app: FastAPI, pipeline: Pipeline, keys: Keys, page: Page) -> None
                 break
         offered = parse_qs(body[:_FORM_BYTES].decode("utf-8", "replace")).get("token", [""])[0]
         if not keys.is_token(offered):
-            await asyncio.sleep(1.0)  # guessing is slow, and costs no thread
+            await asyncio.sleep(1.0)  # slows guessing down without holding a thread
             return HTMLResponse(page.login(name, wrong=True), 401)
         answer = RedirectResponse("/", 303)
         secure = request.url.scheme == "https"

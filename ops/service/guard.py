@@ -1,8 +1,8 @@
-"""Who may ask: the Host header, the token, and where a request that changes something was made.
+"""The guard of all requests: the Host header, the token, and the origin of a request that changes something.
 
-A browser sends whatever a foreign page tells it to. Three checks keep such a page out: the host must be one of ours (a
-name that a stranger's DNS points here is not), the token must be there where one is set, and a request that changes
-something must come from this page or from no page at all.
+A browser sends any request that a foreign page makes. Three checks keep such a page out: the host must be an allowed one (a
+name that a stranger's DNS points here is not), the token must be sent if one is set, and a request that changes something
+must come from this page or from no page at all.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stream_infer import config
 
-OPEN = frozenset({"/healthz", "/readyz"})  # probes have no token and ask by address
+OPEN = frozenset({"/healthz", "/readyz"})  # probes have no token and use an address
 _NO_LOGIN = frozenset({"/login", "/static/page.css", "/static/icon.svg"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-MARK = "x-stream-infer"  # a header that a foreign page cannot set without being asked first, which we refuse
+MARK = "x-stream-infer"  # a header that a foreign page can set only after a preflight request, which is refused
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -31,12 +31,12 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_UNKEPT = ("cache-control", "no-store")  # after a log-out nothing is left in the browser, and no figure is an old one
+_NO_STORE = ("cache-control", "no-store")  # a browser keeps nothing after a log-out, and shows no old numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What is compared with what a request brings. Nothing here is ever shown."""
+    """Token, cookie and host names that a request is compared with. Never shown."""
 
     token: str | None
     cookie: str
@@ -50,32 +50,32 @@ class Keys:
 
     @property
     def pass_value(self) -> str:
-        """The cookie's value: follows from the token, tells nothing of it, and ends with it."""
+        """The cookie's value: derived from the token, reveals nothing of it, and is invalid once the token changes."""
         return hmac.new((self.token or "").encode(), b"stream-infer page", hashlib.sha256).hexdigest()
 
     def is_token(self, offered: str) -> bool:
-        """Compared in constant time."""
+        """True for the token; compares in constant time."""
         return self.token is not None and hmac.compare_digest(offered.encode(), self.token.encode())
 
     def admits(self, headers: Mapping[str, str]) -> bool:
-        """A bearer token or the page's cookie, or no token is set."""
+        """True with the bearer token or the page's cookie, and where no token is set."""
         return self.token is None or self.is_token(_bearer(headers)) or self._has_pass(headers)
 
     def knows_host(self, header: str) -> bool:
-        """An address, a loopback name or an allowed name. DNS can point a stranger's name here, but no address."""
+        """True for an address, a loopback name or an allowed name. DNS can point a stranger's name here, but no address."""
         name = host_name(header)
         return name in self.hosts or name.endswith(".localhost") or _is_address(name)
 
     def _has_pass(self, headers: Mapping[str, str]) -> bool:
         try:
-            found = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             return False
-        return found is not None and hmac.compare_digest(found.value.encode(), self.pass_value.encode())
+        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self.pass_value.encode())
 
 
 class Guard:
-    """ASGI middleware round the whole application."""
+    """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self._app = app
@@ -89,7 +89,7 @@ class Guard:
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
-                named = _HEADERS.items() if scope["path"].startswith("/static/") else (*_HEADERS.items(), _UNKEPT)
+                named = _HEADERS.items() if scope["path"].startswith("/static/") else (*_HEADERS.items(), _NO_STORE)
                 raw = [(name.lower().encode(), value.encode()) for name, value in named]
                 message = {**message, "headers": [*message.get("headers", ()), *raw]}  # type: ignore[misc]
             await send(message)
@@ -97,15 +97,16 @@ class Guard:
         await (refusal or self._app)(scope, receive, with_headers)  # type: ignore[arg-type]
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """Why the request goes no further; None when it may."""
+        """The answer to a request that is refused; None if it is admitted."""
         path, headers = scope["path"], Headers(scope=scope)
         if path in OPEN and scope["method"] in _SAFE:
             return None
         if not self._keys.knows_host(headers.get("host", "")) and not self._keys.is_token(_bearer(headers)):
             return problem(
-                421, "this host name is not known here: ask by address, or add it to serve.hosts in the pipeline file"
+                421,
+                "this host name is not allowed: use an IP address, or add the name to serve.hosts in the pipeline file",
             )
-        if scope["method"] not in _SAFE and not made_here(headers, path):
+        if scope["method"] not in _SAFE and not is_same_site(headers, path):
             return problem(
                 403, f"a request that changes something needs the header {MARK}, and must come from no other site"
             )
@@ -118,10 +119,10 @@ class Guard:
         )
 
 
-def made_here(headers: Mapping[str, str], path: str) -> bool:
-    """Whether a request that changes something was made by our page or by no page: never by another site's.
+def is_same_site(headers: Mapping[str, str], path: str) -> bool:
+    """True if a request that changes something comes from our page or from no page, not from another site's page.
 
-    Forms of our own (login, logout) cannot set a header; for them the browser must say that the site is the same.
+    Our forms (login, logout) cannot set a header; for them the browser must state that the site is the same.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site not in ("same-origin", "none"):
@@ -133,7 +134,7 @@ def made_here(headers: Mapping[str, str], path: str) -> bool:
 
 
 def problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An error as the API tells it."""
+    """An error in the form of the API."""
     return JSONResponse({"error": sentence}, status, headers)
 
 

@@ -1,4 +1,4 @@
-"""The status page: a snapshot as HTML. One set of templates serves the first view and every live change."""
+"""The status page: a snapshot as HTML. The same templates render the first view and every live update."""
 
 from __future__ import annotations
 
@@ -10,22 +10,37 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from stream_infer.ops.service.picture import drawn
+from stream_infer.ops.service.picture import draw
 from stream_infer.ops.watch import formatting
 from stream_infer.ops.watch.snapshot import Snapshot
 from stream_infer.ops.watch.symptoms import outside
 
-# a sentence that begins otherwise begins with a name
+# a sentence that begins with another word begins with a name
 _BEGINNINGS = (
     *("read ", "infer ", "write ", "source ", "all ", "the ", "no ", "nothing ", "commits ", "rejects ", "ledger "),
-    *("this ", "start ", "it ", "look ", "put ", "do ", "add ", "give ", "see ", "run ", "if ", "lengthen "),
+    *(
+        "this ",
+        "start ",
+        "it ",
+        "its ",
+        "look ",
+        "correct ",
+        "do ",
+        "add ",
+        "give ",
+        "see ",
+        "run ",
+        "if ",
+        "lengthen ",
+    ),
+    *("check ", "each ", "their ", "wait:", "fetching "),
 )
-_FIGURE = re.compile(r"(\d) (%|[a-zA-Z]{1,3}\b)")  # stays on one line with its unit
+_QUANTITY = re.compile(r"(\d) (%|[a-zA-Z]{1,3}\b)")  # a number stays on one line with its unit
 PARTS = ("head", "verdict", "picture", "tiles", "sources", "rejects", "splits")
 
 
 class Page:
-    """Renders. Stateless: may be called from any thread."""
+    """The renderer of all pages. Stateless: any thread may call it."""
 
     def __init__(self, build: str, *, login: bool) -> None:
         self._common = {"build": build, "login": login}
@@ -58,13 +73,17 @@ class Page:
 
     def parts(self, snapshot: Snapshot) -> dict[str, str]:
         """The live parts by name."""
-        values = {**self._common, "s": snapshot, "wide": drawn(snapshot, "wide"), "tall": drawn(snapshot, "tall")}
+        values = {**self._common, "s": snapshot, "wide": draw(snapshot, "wide"), "tall": draw(snapshot, "tall")}
         return {name: self._templates.get_template(f"parts/{name}.html").render(values) for name in PARTS}
 
     def whole(self, snapshot: Snapshot, **answer: Any) -> str:
-        """The page. ``answer`` is what a search found: ``asked``, ``found``, and why nothing: ``missing``, ``unclear``."""
+        """The whole page.
+
+        Args:
+            answer: of a search: ``asked``, ``endings``, and if there is none the ``explanation`` or the ``problem``.
+        """
         parts = {name: Markup(html) for name, html in self.parts(snapshot).items()}
-        values = {"asked": None, "found": [], "missing": None, "unclear": None, **answer}
+        values = {"asked": None, "endings": [], "explanation": None, "problem": None, **answer}
         return self._render("page.html", s=snapshot, parts=parts, **values)
 
     def login(self, pipeline: str, *, wrong: bool) -> str:
@@ -80,20 +99,20 @@ class Page:
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop. A name at the beginning stays as its owner wrote it."""
-    begun = text[:1].upper() + text[1:] if text.startswith(_BEGINNINGS) else text
-    begun = _FIGURE.sub("\\1\u00a0\\2", begun)
-    return begun if begun.endswith((".", "!", "?", "…")) or not begun else f"{begun}."
+    """The text with a capital letter and a full stop. A name at the beginning stays as it is."""
+    capitalised = text[:1].upper() + text[1:] if text.startswith(_BEGINNINGS) else text
+    capitalised = _QUANTITY.sub("\\1\u00a0\\2", capitalised)
+    return capitalised if capitalised.endswith((".", "!", "?", "…")) or not capitalised else f"{capitalised}."
 
 
 def title(snapshot: Snapshot) -> str:
-    """What a tab among others says: a mark first where something is wrong."""
+    """The title of the browser tab, with a mark in front if something is wrong."""
     mark = {"bad": "✗ ", "warn": "! "}.get(snapshot.findings[0].severity, "")
     return f"{mark}{snapshot.pipeline} · stream-infer"
 
 
 def in_words(snapshot: Snapshot) -> str:
-    """The picture for who cannot see it."""
+    """The picture as text, for a screen reader."""
     stages = ", ".join(f"{stage.name} {formatting.percent(stage.busy)} busy" for stage in snapshot.stages)
     sources = " and ".join(source.name for source in snapshot.sources)
     slow = f"; the bottleneck is {snapshot.bottleneck}" if snapshot.bottleneck else ""
@@ -105,12 +124,12 @@ def spark(history: Sequence[float], width: float, height: float) -> str:
     if len(history) < 2:
         return ""
     top = max(max(history), 1e-9)
-    step = width / (len(history) - 1)
-    points = (f"{at * step:.1f} {height - 2 - value / top * (height - 4):.1f}" for at, value in enumerate(history))
+    pitch = width / (len(history) - 1)
+    points = (f"{at * pitch:.1f} {height - 2 - value / top * (height - 4):.1f}" for at, value in enumerate(history))
     return "M" + " L".join(points)
 
 
 def fullness(snapshot: Snapshot) -> float:
-    """In-flight bytes of their limit, 0 … 100."""
+    """In-flight bytes as a percentage of their limit, 0 … 100."""
     limit = snapshot.in_flight_limit
     return round(min(100.0, 100.0 * snapshot.in_flight_bytes / limit), 1) if limit else 0.0

@@ -1,6 +1,6 @@
-"""The pipeline as a picture: where each box and arrow of it stands. The template draws them.
+"""The pipeline as a picture: the position of each box and arrow, for the template.
 
-Two layouts of one picture: ``wide`` flows to the right, ``tall`` flows down for a narrow screen. Units are those of the
+One picture in two orientations: ``wide`` flows to the right, ``tall`` flows down for a narrow screen. Units are those of the
 SVG's view box.
 """
 
@@ -13,21 +13,21 @@ from typing import Literal
 
 from stream_infer.ops.watch.snapshot import Snapshot, Source, Stage
 
-Layout = Literal["wide", "tall"]
+Orientation = Literal["wide", "tall"]
 STAGES = ("read", "infer", "write")
-_SHOWN = 4  # sources drawn; more are counted
+_MAX_SOURCES = 4  # drawn; the others are only counted
 _GAP = 54
 _WIDTH = {"source": 224, "stage": 192, "sink": 176}
 _HEIGHT = {"source": 86, "stage": 158, "sink": 118}
 _TALL = 340  # width of the tall picture
-_BETWEEN = 14  # sources
-_POOL = 15  # from a pool's frame to its boxes
-_NAMED, _MARKED = 26, 12  # room above for a pool's name, for the bottleneck's mark
+_SOURCE_GAP = 14  # between sources
+_POOL_PADDING = 15  # between a pool's frame and its boxes
+_POOL_NAME, _MARK = 26, 12  # space above for a pool's name, for the bottleneck's mark
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box with what it shows; one of ``source``, ``stage``, ``more`` and the sink (neither) is set."""
+    """A box and its content: a ``source``, a ``stage``, the number of ``more`` sources, or none of them for the sink."""
 
     x: float
     y: float
@@ -46,7 +46,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """A line between two boxes; ``moves`` while records flow along it."""
+    """A line between two boxes; ``moves`` is true while records flow along it."""
 
     path: str
     moves: bool
@@ -54,9 +54,9 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything to draw. ``pool`` frames the stages that share one pool of actors."""
+    """All shapes. ``pool`` is the frame around stages that share one pool of actors."""
 
-    layout: Layout
+    orientation: Orientation
     width: float
     height: float
     sources: list[Box]
@@ -66,35 +66,35 @@ class Picture:
     pool: Box | None
 
 
-def drawn(snapshot: Snapshot, layout: Layout) -> Picture:
-    """The picture of a snapshot."""
-    shown = snapshot.sources[:_SHOWN]
+def draw(snapshot: Snapshot, orientation: Orientation) -> Picture:
+    """Draw the picture of a snapshot."""
+    shown = snapshot.sources[:_MAX_SOURCES]
     more = len(snapshot.sources) - len(shown)
     stages = [snapshot.stage(name) or Stage(name=name) for name in STAGES]
-    place = _wide if layout == "wide" else _tall
-    return place(snapshot, shown, more, stages)
+    arrange = _wide if orientation == "wide" else _tall
+    return arrange(snapshot, shown, more, stages)
 
 
 def _wide(snapshot: Snapshot, shown: Sequence[Source], more: int, stages: Sequence[Stage]) -> Picture:
-    step = _HEIGHT["source"] + _BETWEEN
-    column = len(shown) * step - _BETWEEN + (26 if more else 0)
-    above, round_stages = (_NAMED, 2 * _POOL) if snapshot.fused else (_MARKED, 0)
+    pitch = _HEIGHT["source"] + _SOURCE_GAP
+    column = len(shown) * pitch - _SOURCE_GAP + (26 if more else 0)
+    above, round_stages = (_POOL_NAME, 2 * _POOL_PADDING) if snapshot.fused else (_MARK, 0)
     height = max(column, _HEIGHT["stage"] + round_stages) + above
     middle = above + (height - above) / 2
     top = middle - column / 2
     sources = [
-        Box(0, top + at * step, _WIDTH["source"], _HEIGHT["source"], source=source) for at, source in enumerate(shown)
+        Box(0, top + at * pitch, _WIDTH["source"], _HEIGHT["source"], source=source) for at, source in enumerate(shown)
     ]
     if more:
-        sources.append(Box(0, top + len(shown) * step - 4, _WIDTH["source"], 26, more=more))
-    x = _WIDTH["source"] + _GAP + _POOL
+        sources.append(Box(0, top + len(shown) * pitch - 4, _WIDTH["source"], 26, more=more))
+    x = _WIDTH["source"] + _GAP + _POOL_PADDING
     boxes = []
     for stage in stages:
         y = middle - _HEIGHT["stage"] / 2
         marked = stage.name == snapshot.bottleneck
         boxes.append(Box(x, y, _WIDTH["stage"], _HEIGHT["stage"], stage=stage, marked=marked))
         x += _WIDTH["stage"] + _GAP
-    sink = Box(x + _POOL, middle - _HEIGHT["sink"] / 2, _WIDTH["sink"], _HEIGHT["sink"])
+    sink = Box(x + _POOL_PADDING, middle - _HEIGHT["sink"] / 2, _WIDTH["sink"], _HEIGHT["sink"])
     arrows = [
         Arrow(_sideways(_right(box), _left(boxes[0])), box.source.records_per_second > 0)
         for box in sources
@@ -133,7 +133,7 @@ def _tall(snapshot: Snapshot, shown: Sequence[Source], more: int, stages: Sequen
 
 
 def _beside(box: Box, first: Box) -> Arrow:
-    """From a source that is not the last one: past those below it on the left into the first stage."""
+    """An arrow from a source that is not the last one: on the left past the sources below it, into the first stage."""
     start, end, edge = box.y + box.height / 2, first.y + 20, box.x - 11
     path = f"M{box.x - 2:g} {start:g} H{edge + 8:g} Q{edge:g} {start:g} {edge:g} {start + 8:g} V{end - 8:g}"
     moves = box.source is not None and box.source.records_per_second > 0
@@ -145,7 +145,7 @@ def _pool(snapshot: Snapshot, boxes: Sequence[Box]) -> Box | None:
         return None
     first, last = boxes[0], boxes[-1]
     width, height = last.x + last.width - first.x, last.y + last.height - first.y
-    return Box(first.x - _POOL, first.y - _POOL, width + 2 * _POOL, height + 2 * _POOL)
+    return Box(first.x - _POOL_PADDING, first.y - _POOL_PADDING, width + 2 * _POOL_PADDING, height + 2 * _POOL_PADDING)
 
 
 def _right(box: Box) -> tuple[float, float]:
@@ -157,7 +157,7 @@ def _left(box: Box) -> tuple[float, float]:
 
 
 def _sideways(start: tuple[float, float], end: tuple[float, float]) -> str:
-    """A soft curve that leaves and arrives level."""
+    """A curve that is horizontal at both ends."""
     (x, y), (to_x, to_y) = start, end
     if abs(y - to_y) < 0.5:
         return f"M{x:g} {y:g} H{to_x:g}"

@@ -1,4 +1,4 @@
-"""The server thread beside the pipeline."""
+"""The HTTP server's thread."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def serving(pipeline: Pipeline) -> Iterator[str | None]:
-    """Serve while the block runs; gives the URL, or None where the pipeline says ``serve: null``.
+    """Serve while the block runs; yields the URL, or None for ``serve: null``.
 
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: the port is in use.
     """
     settings = pipeline.settings.serve
     if settings is None:
@@ -34,7 +34,7 @@ def serving(pipeline: Pipeline) -> Iterator[str | None]:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-        listening.listen(128)  # who asks before the server runs waits a moment and is answered
+        listening.listen(128)  # requests that come before the server runs wait in the queue
     except OSError as error:
         listening.close()
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""How a command finds the service of a pipeline file: by ``serve.port``, or where the system chose the port, by a note.
+"""The address of a pipeline's service: from ``serve.port``, or from a note where the system chose the port.
 
-The note is a file of the user's own temporary folder, named after the pipeline and its ledger: it says which port a
-service with ``port: 0`` got, and goes when the service ends. After a crash it may be stale: nobody answers there.
+The note is a file in the user's temporary folder, named after the pipeline and its ledger. It has the URL of a service with
+``port: 0`` and is removed when the service ends. After a crash it may be outdated: then nobody answers at that URL.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from stream_infer.errors import ConfigError, Fatal
 
 
 class NoService(Fatal):
-    """Nobody answers where the service should be."""
+    """No service answers at the address."""
 
 
 class Silent(NoService):
-    """It is there, and says nothing within the time it has."""
+    """The service accepts connections and does not answer in time."""
 
 
 def address(settings: config.PipelineSettings) -> str:
-    """URL of the service.
+    """The URL of the service.
 
     Raises:
-        ConfigError: it has none (``serve: null``).
+        ConfigError: the pipeline serves nothing (``serve: null``).
         NoService: the port is not known, because no service of this pipeline runs.
     """
     serve = settings.serve
@@ -46,12 +46,12 @@ def address(settings: config.PipelineSettings) -> str:
 
 @contextmanager
 def advertised(settings: config.PipelineSettings, url: str) -> Iterator[None]:
-    """Leave the note while the block runs, where the port cannot be known from the file."""
+    """Keep the note while the block runs, if the pipeline file does not name the port."""
     if settings.serve is None or settings.serve.port:
         yield
         return
     note = _note(settings)
-    with suppress(OSError):  # without it only the commands that look for it fail
+    with suppress(OSError):  # without the note only the commands that need it fail
         note.parent.mkdir(mode=0o700, exist_ok=True)
         note.write_text(url, encoding="utf-8")
     try:
@@ -63,7 +63,7 @@ def advertised(settings: config.PipelineSettings, url: str) -> Iterator[None]:
 
 
 def url_of(host: str, port: int) -> str:
-    """The URL by which this machine reaches a host it listens on."""
+    """The URL at which this machine reaches a service that listens on a host."""
     try:
         parsed = ipaddress.ip_address(host)
     except ValueError:
@@ -75,10 +75,10 @@ def url_of(host: str, port: int) -> str:
 
 def _note(settings: config.PipelineSettings) -> Path:
     ledger = settings.ledger
-    if ledger.startswith("sqlite:///"):  # the same file, from wherever one stands
+    if ledger.startswith("sqlite:///"):  # one key for the file, whatever the current folder
         ledger = os.path.abspath(ledger.removeprefix("sqlite:///"))
     key = hashlib.blake2b(ledger.encode(), digest_size=8).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"stream-infer-{os.getuid()}"
     if folder.exists() and folder.stat().st_uid != os.getuid():
-        raise Fatal(f"{folder} belongs to somebody else; remove it, or set serve.port")
+        raise Fatal(f"{folder} belongs to another user; remove it, or set serve.port")
     return folder / f"{settings.name}-{key}.url"

@@ -1,4 +1,4 @@
-"""The commands' way to a running service, over HTTP with nothing but the standard library."""
+"""HTTP client of the commands for a running service, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stream_infer.errors import Fatal
 from stream_infer.ops.watch.address import NoService, Silent, address
 from stream_infer.ops.watch.snapshot import Snapshot
 
-_SECONDS = 10.0  # without a word from the service
+_SECONDS = 10.0  # to wait for an answer of the service
 
 
 class Client:
-    """Asks the service of one pipeline file.
+    """Client of the service of one pipeline file.
 
-    Every method raises `NoService` where nobody answers, and Fatal with the service's own sentence where it refuses.
+    Every method raises `NoService` where no service answers, and Fatal with the service's own sentence where it refuses.
     """
 
     def __init__(self, settings: config.PipelineSettings) -> None:
@@ -34,14 +34,14 @@ class Client:
             return json.load(answer)
 
     def snapshots(self) -> Iterator[Snapshot]:
-        """The service's snapshots as they come, until it ends."""
+        """The service's snapshots as they arrive, until it ends."""
         with self._open("/api/v1/events") as answer:
             try:
                 for line in answer:
                     if line.startswith(b"data:"):
                         yield Snapshot.model_validate_json(line[5:])
             except (OSError, http.client.HTTPException) as error:
-                raise self._silent(error) from None
+                raise self._no_service(error) from None
 
     def _open(self, path: str) -> http.client.HTTPResponse:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -49,17 +49,17 @@ class Client:
         try:
             answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS)
         except urllib.error.HTTPError as error:
-            raise Fatal(f"the service at {self.url} says: {_sentence(error)}") from None
+            raise Fatal(f"the service at {self.url} answered: {_sentence(error)}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise self._silent(error) from None
+            raise self._no_service(error) from None
         return answer
 
-    def _silent(self, error: Exception) -> NoService:
+    def _no_service(self, error: Exception) -> NoService:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             return Silent(f"the service of {self._name} at {self.url} did not answer within {_SECONDS:g} s")
-        why = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
-        return NoService(f"no service of {self._name} answers at {self.url} ({why}); start it: stream-infer run FILE")
+        cause = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+        return NoService(f"no service of {self._name} answers at {self.url} ({cause}); start it: stream-infer run FILE")
 
 
 def _sentence(error: urllib.error.HTTPError) -> str:

@@ -1,7 +1,7 @@
-"""The doctor: who is guilty and what to do, from one snapshot.
+"""The doctor: what is at fault and what to do, from one snapshot.
 
-`RULES` is the whole of it: a rule looks at a snapshot and gives the facts of each thing it sees; its sentence and its
-advice are filled with them. Rules are pure and ordered: of equal severity, what stands first is told first.
+`RULES` is the whole of it: a rule detects a symptom in a snapshot, and its sentence and its advice are filled with the
+symptom's facts. Rules are pure and ordered: of two findings with equal severity, the first rule's comes first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stream_infer.ops.watch import formatting, symptoms
 from stream_infer.ops.watch.snapshot import Finding, Severity, Snapshot
-from stream_infer.ops.watch.symptoms import MANY_REJECTS, SOME_REJECTS, Sees
+from stream_infer.ops.watch.symptoms import MANY_REJECTS, SOME_REJECTS, Detector
 
 _ORDER: dict[Severity, int] = {"bad": 0, "warn": 1, "info": 2, "well": 3}
 
@@ -20,20 +20,20 @@ class Rule:
     """One row of the table.
 
     Attributes:
-        sees: the facts of each thing the rule finds; nothing where all is well.
-        sentence / advice: filled with those facts.
+        detect: yields the facts of each symptom; nothing if all is well.
+        sentence, advice: templates for those facts.
     """
 
     name: str
     severity: Severity
-    sees: Sees
+    detect: Detector
     sentence: str
     advice: str = ""
 
 
 def examine(snapshot: Snapshot) -> list[Finding]:
-    """What there is to say, worst first; never empty."""
-    found = [
+    """The findings, worst first; never empty."""
+    findings = [
         Finding(
             rule=rule.name,
             severity=rule.severity,
@@ -41,19 +41,19 @@ def examine(snapshot: Snapshot) -> list[Finding]:
             advice=rule.advice.format(**facts),
         )
         for rule in RULES
-        for facts in rule.sees(snapshot)
+        for facts in rule.detect(snapshot)
     ]
-    found.sort(key=lambda finding: _ORDER[finding.severity])
-    if all(finding.severity == "info" for finding in found):
-        found.insert(0, Finding(rule="well", severity="well", sentence=_well(snapshot)))
-    return found
+    findings.sort(key=lambda finding: _ORDER[finding.severity])
+    if all(finding.severity == "info" for finding in findings):
+        findings.insert(0, Finding(rule="well", severity="well", sentence=_well(snapshot)))
+    return findings
 
 
 def _well(snapshot: Snapshot) -> str:
     rate = snapshot.recent.records_per_second
     if rate < 0.05 and not snapshot.backlog:
-        return "all is well: everything that arrived is done, nothing waits"
-    fresh = f"; the oldest that waits is {formatting.seconds(snapshot.freshness)} old" if snapshot.freshness else ""
+        return "all is well: everything that arrived is processed, nothing waits"
+    fresh = f"; the oldest waiting record is {formatting.seconds(snapshot.freshness)} old" if snapshot.freshness else ""
     return f"all is well: {formatting.number(rate)} records/s{fresh}"
 
 
@@ -62,30 +62,30 @@ RULES: tuple[Rule, ...] = (
         "not running",
         "bad",
         symptoms.in_state("not running"),
-        "no service runs: {past}",
-        "start it: stream-infer run FILE; it goes on where the last one stopped",
+        "no service is running: {past}",
+        "start it: stream-infer run FILE; it continues where the last one stopped",
     ),
     Rule(
         "silent",
         "bad",
         symptoms.in_state("silent"),
         "{why}",
-        "its machine may be overloaded, or it hangs: look at its log and ask again; a restart loses nothing",
+        "its machine may be overloaded, or it may hang: look at its log and ask again; a restart loses nothing",
     ),
     Rule("stopped", "bad", symptoms.stopped, "the service has stopped", "start it again: nothing is lost"),
     Rule(
         "circuit breaker",
         "bad",
         symptoms.circuit_breaker,
-        "the line stands because everything fails: {why}",
-        "put right the model or preprocess, then start the service again; what was held back is done then",
+        "the circuit breaker is open because everything fails: {why}",
+        "correct the model or preprocess, then start the service again: it processes what was not rejected",
     ),
     Rule(
         "source stopped",
         "bad",
         symptoms.source_stopped,
         "source {source} stopped: {why}",
-        "do what it says and start the service again; the other sources go on meanwhile",
+        "do what it says and start the service again; the other sources continue",
     ),
     Rule(
         "conservation",
@@ -95,47 +95,47 @@ RULES: tuple[Rule, ...] = (
         "run `stream-infer audit FILE` and report what it finds",
     ),
     Rule(
-        "ledger away",
+        "ledger unavailable",
         "bad",
-        symptoms.ledger_away,
+        symptoms.ledger_unavailable,
         "commits wait for the ledger: {why}",
-        "look after the database; work goes on until in-flight is full, nothing is lost",
+        "check the database; work continues until the in-flight limit is reached, and nothing is lost",
     ),
     Rule(
-        "execution fell",
+        "execution failed",
         "bad",
         symptoms.in_state("waiting"),
         "the execution failed and will be started again: {why}",
-        "if it comes back: the log has the whole error; look at the memory and the nodes of the cluster",
+        "if it fails again: the log has the whole error; look at the memory and the nodes of the cluster",
     ),
     Rule(
         "slow start",
         "bad",
-        symptoms.starts_slowly,
-        "the service has been {state} for {age}: no record moves",
-        "the model loads slowly, or the cluster has no room: hold model.gpus, model.cpus and replicas.min against what Ray has "
-        "free; the log says more",
+        symptoms.slow_start,
+        "the service has been {state} for {age} and processes no record yet",
+        "the model loads slowly, or the cluster has no free resources: compare model.gpus, model.cpus and replicas.min with what "
+        "Ray has free; the log says more",
     ),
     Rule(
-        "stage waits",
+        "stage stalled",
         "bad",
-        symptoms.stage_waits,
+        symptoms.stage_stalled,
         "{stage} waits for {outside}: {why}",
-        "it is tried again without end and nothing is lost: look after {outside} and the network to it",
+        "it is retried without limit and nothing is lost: check {outside} and the network to it",
     ),
     Rule(
-        "commit waits",
+        "commits stalled",
         "bad",
-        symptoms.commit_waits,
+        symptoms.commits_stalled,
         "commits wait for {outside}: {why}",
-        "it is tried again without end and nothing is lost",
+        "it is retried without limit and nothing is lost",
     ),
     Rule(
-        "source waits",
+        "source stalled",
         "bad",
-        symptoms.source_waits,
-        "source {source} finds no new work, it waits for {outside}: {why}",
-        "it is tried again without end and nothing is lost: look after {outside} and the network to it",
+        symptoms.source_stalled,
+        "source {source} finds no new work because it waits for {outside}: {why}",
+        "it is retried without limit and nothing is lost: check {outside} and the network to it",
     ),
     Rule(
         "stuck",
@@ -149,13 +149,13 @@ RULES: tuple[Rule, ...] = (
         "bad",
         symptoms.rejects(MANY_REJECTS, 2.0),
         "rejects are {share} of the last minute's records{what}",
-        "see their reasons below or with `stream-infer rejects FILE list`; put right what makes them, then replay",
+        "see their reasons below or with `stream-infer rejects FILE list`; correct the cause, then replay them",
     ),
     Rule(
         "losses",
         "bad",
         symptoms.losses,
-        "{records} of {sources} were gone before they could be read: named losses",
+        "{records} of {sources} expired or were deleted before they could be read: named losses",
         "lengthen the retention of the topic, or keep objects until they are committed",
     ),
     Rule(
@@ -163,14 +163,14 @@ RULES: tuple[Rule, ...] = (
         "warn",
         symptoms.stage_fails,
         "{stage} waits for {outside} at times: {share} of its tries within the last minute failed",
-        "each is made again and nothing is lost, but it takes its time: look after {outside} and the network to it",
+        "each try is repeated and nothing is lost, but it costs time: check {outside} and the network to it",
     ),
     Rule(
-        "workers die",
+        "workers ended",
         "warn",
-        symptoms.deaths,
-        "{workers} ended at work within the last minute: in {stage} one {fate}",
-        "what they had is tried again, and a record that does this is found and rejected; if it goes on, look at the memory of "
+        symptoms.worker_deaths,
+        "{workers} ended while working within the last minute: in {stage} one {cause}",
+        "their splits are tried again, and a record that causes it is found and rejected; if it continues, look at the memory of "
         "the nodes and at the model",
     ),
     Rule(
@@ -178,41 +178,41 @@ RULES: tuple[Rule, ...] = (
         "warn",
         symptoms.slow_ledger,
         "ledger commits take {time}",
-        "give the ledger a faster disk or database; a network file system is no place for SQLite",
+        "give the ledger a faster disk or database; do not keep SQLite on a network file system",
     ),
     Rule(
         "read is slow for the gpu",
         "warn",
         symptoms.gpu_starves,
-        "the GPU is {gpu} busy because read is the bottleneck ({busy} busy)",
+        "the GPU is only {gpu} busy because read is the bottleneck ({busy} busy)",
         "give read more CPUs: add cores to the cluster, or make preprocess and decode cheaper",
     ),
     Rule(
         "infer is slow",
         "warn",
         symptoms.busy("infer"),
-        "infer is busy {busy}{blocked}{behind}",
+        "infer is {busy} busy{blocked}{behind}",
         "add replicas (model.replicas.max), a faster device, or a smaller model{more}",
     ),
     Rule(
         "read is slow",
         "warn",
         symptoms.busy("read"),
-        "read is busy {busy}{blocked}{behind}",
-        "read is held up by fetching or decoding: add CPUs to the cluster, or bring the data nearer",
+        "read is {busy} busy{blocked}{behind}",
+        "fetching or decoding takes the time: add CPUs to the cluster, or move the data closer",
     ),
     Rule(
         "write is slow",
         "warn",
         symptoms.busy("write"),
-        "write is busy {busy}{blocked}{behind}",
+        "write is {busy} busy{blocked}{behind}",
         "the sink is slow: look at its store; fewer and bigger files help (limits.freshness)",
     ),
     Rule(
-        "pool is full",
+        "pool is busy",
         "warn",
-        symptoms.pool_is_full,
-        "all actors are busy {busy}, most of all with {stage}{behind}",
+        symptoms.pool_is_busy,
+        "all actors are {busy} busy, mostly with {stage}{behind}",
         "add CPUs to the cluster, raise model.replicas.max, or make {stage} cheaper",
     ),
     Rule(
@@ -226,27 +226,27 @@ RULES: tuple[Rule, ...] = (
         "standby",
         "info",
         symptoms.in_state("standby"),
-        "this instance stands by: {owner} has the ledger",
-        "it takes over when that one ends",
+        "this instance is on standby: {owner} owns the ledger",
+        "it takes over when that instance ends",
     ),
     Rule(
         "starting",
         "warn",
-        symptoms.starts,
-        "the service is {state}: no record moves yet",
-        "wait: loading a model takes its time",
+        symptoms.starting,
+        "the service is {state} and processes no record yet",
+        "wait: loading a model takes time",
     ),
     Rule(
         "draining",
         "warn",
         symptoms.in_state("draining"),
-        "the service drains: it finishes what is in flight and plans no more",
+        "the service drains: it finishes the work in flight and plans no new work",
     ),
     Rule(
         "producer stopped",
         "info",
         symptoms.quiet("kafka"),
-        "no new offsets on {source} since {since}: the producer stopped, or has nothing to say",
+        "no new offsets on {source} since {since}: the producer stopped, or has nothing to send",
     ),
     Rule("no new objects", "info", symptoms.quiet("files"), "no new objects in {source} since {since}"),
 )

@@ -1,4 +1,4 @@
-"""Figures as a person reads them: short, with their unit, the same on the page, in the terminal and in a verdict."""
+"""Numbers, times and names as a person reads them: the same on the page, in the terminal and in the doctor's sentences."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def seconds(value: float | None) -> str:
 
 
 def ago(value: float) -> str:
-    """``12 s ago``; what was within this second is ``just now``."""
+    """``12 s ago``, or ``just now`` within the last second."""
     return "just now" if value < 1 else f"{seconds(value)} ago"
 
 
@@ -62,7 +62,7 @@ def size(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """``98 %``; what is not nothing is never shown as 0."""
+    """``98 %``; a share above 0 is never shown as 0."""
     if share is None:
         return "—"
     if 0 < share < 0.01:
@@ -84,27 +84,27 @@ def count(amount: float, thing: str) -> str:
     return f"{number(amount)} {thing}" + ("" if amount == 1 else "s")
 
 
-def clipped(text: str, most: int = 200) -> str:
-    """One line, cut in the middle where it is long: how it begins and how it ends both matter."""
+def clipped(text: str, limit: int = 200) -> str:
+    """One line, cut in the middle if it is long: its beginning and its end are kept."""
     line = " ".join(text.split())
-    if len(line) <= most:
+    if len(line) <= limit:
         return line
-    tail = most // 3
-    return f"{line[: most - tail - 1]}…{line[-tail:]}"
+    tail = limit // 3
+    return f"{line[: limit - tail - 1]}…{line[-tail:]}"
 
 
-def coordinate(record_id: str, most: int) -> str:
-    """A record's name where there is little room: what tells it from its neighbours stays, and `where` understands it."""
+def coordinate(record_id: str, limit: int) -> str:
+    """A short form of a record id, which still differs from its neighbours' and which `where` accepts."""
     if record_id.startswith("kafka://"):
-        return clipped(record_id.split("/", 3)[3], most)
+        return clipped(record_id.split("/", 3)[3], limit)
     name, _, rest = record_id.partition("?version=")
     row = rest.partition("#")[2]
     name += f"#{row}" if row not in ("", "0") else ""
-    return name if len(name) <= most else f"…{name[1 - most :]}"
+    return name if len(name) <= limit else f"…{name[1 - limit :]}"
 
 
-def place(url: str) -> str:
-    """A URL as it may be shown: without credentials, query or fragment."""
+def without_credentials(url: str) -> str:
+    """A URL without credentials, query and fragment, so that it may be shown."""
     if "://" not in url:
         return url
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Samples of the metrics, and what changed between two of them."""
+"""Samples of the metrics, and the changes between two of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metric_spec import Metric
 from stream_infer.telemetry.metrics import Metrics
 
-WINDOW = 60.0  # seconds that rates are taken over
-_SMOOTH = 5  # seconds that a point of the history is a mean of
+WINDOW = 60.0  # seconds over which rates are computed
+_SMOOTH = 5  # seconds over which a point of the history is a mean
 Values = Mapping[str, Mapping[tuple[str, ...], float]]
 
 
@@ -33,8 +33,8 @@ class Sample:
         return self.values.get(metric.full_name + ending, {})
 
 
-def taken(metrics: Metrics) -> Sample:
-    """A sample of now."""
+def sample_now(metrics: Metrics) -> Sample:
+    """Take a sample."""
     values: dict[str, dict[tuple[str, ...], float]] = {}
     for family in metrics.registry.collect():
         for sample in family.samples:
@@ -47,35 +47,35 @@ class Samples:
     """The samples of the last minute. Used by one thread."""
 
     def __init__(self) -> None:
-        self._kept: deque[Sample] = deque()
+        self._samples: deque[Sample] = deque()
 
     def add(self, sample: Sample) -> None:
-        self._kept.append(sample)
-        while len(self._kept) > 2 and self._kept[1].at <= sample.at - WINDOW:
-            self._kept.popleft()
+        self._samples.append(sample)
+        while len(self._samples) > 2 and self._samples[1].at <= sample.at - WINDOW:
+            self._samples.popleft()
 
     def __bool__(self) -> bool:
-        return bool(self._kept)
+        return bool(self._samples)
 
     def window(self) -> Window:
         """From the oldest sample of the last minute to the newest. Needs one sample at least."""
-        return Window(self._kept[0], self._kept[-1])
+        return Window(self._samples[0], self._samples[-1])
 
     def history(self) -> list[float]:
         """Committed records per second, oldest first, a point a second."""
-        times = [sample.at for sample in self._kept]
-        sums = [sum(sample.of(m.RECORDS_COMMITTED).values()) for sample in self._kept]
+        times = [sample.at for sample in self._samples]
+        sums = [sum(sample.of(m.RECORDS_COMMITTED).values()) for sample in self._samples]
         points = int(min(WINDOW, times[-1] - times[0]))
         ends = [times[-1] - ago for ago in range(points, -1, -1)]
         at = [_interpolated(times, sums, end) for end in ends]
         before = [_interpolated(times, sums, end - _SMOOTH) for end in ends]
-        spans = [min(_SMOOTH, max(end - times[0], 1.0)) for end in ends]
-        return [round((now - then) / span, 2) for now, then, span in zip(at, before, spans, strict=True)]
+        durations = [min(_SMOOTH, max(end - times[0], 1.0)) for end in ends]
+        return [round((now - then) / seconds, 2) for now, then, seconds in zip(at, before, durations, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What changed between two samples."""
+    """The changes between two samples."""
 
     oldest: Sample
     newest: Sample
@@ -85,11 +85,11 @@ class Window:
         return self.newest.at - self.oldest.at
 
     def grown(self, metric: Metric, ending: str = "", **labels: str) -> float:
-        """How much a counter grew, over all label sets that have these values."""
+        """Growth of a counter, summed over all label sets with these values."""
         return sum(self.grown_by(metric, ending, **labels).values())
 
     def grown_by(self, metric: Metric, ending: str = "", **labels: str) -> dict[tuple[str, ...], float]:
-        """How much each label set of a counter grew."""
+        """Growth of a counter by label set."""
         before, now = self.oldest.of(metric, ending), self.newest.of(metric, ending)
         chosen = _matching(metric, now, labels)
         return {values: max(0.0, now[values] - before.get(values, 0.0)) for values in chosen}
@@ -99,30 +99,30 @@ class Window:
         return self.grown(metric, **labels) / self.seconds if self.seconds > 0 else 0.0
 
     def mean(self, histogram: Metric, **labels: str) -> float | None:
-        """Mean of what a histogram observed; None where it observed nothing."""
+        """Mean of a histogram's observations; None if there was none."""
         count = self.grown(histogram, "_count", **labels)
         return self.grown(histogram, "_sum", **labels) / count if count else None
 
     def now(self, metric: Metric, **labels: str) -> float:
-        """A gauge's value, summed over all label sets that have these values."""
-        found = self.newest.of(metric)
-        return sum(found[values] for values in _matching(metric, found, labels))
+        """A gauge's value, summed over all label sets with these values."""
+        samples = self.newest.of(metric)
+        return sum(samples[values] for values in _matching(metric, samples, labels))
 
 
 def _matching(
-    metric: Metric, found: Mapping[tuple[str, ...], float], labels: Mapping[str, str]
+    metric: Metric, samples: Mapping[tuple[str, ...], float], labels: Mapping[str, str]
 ) -> list[tuple[str, ...]]:
     wanted = [(metric.label_names.index(name), value) for name, value in labels.items()]
-    return [values for values in found if all(values[place] == value for place, value in wanted)]
+    return [values for values in samples if all(values[index] == value for index, value in wanted)]
 
 
 def _interpolated(times: Sequence[float], values: Sequence[float], at: float) -> float:
-    """The value at a time between two points; that of the nearest end outside."""
+    """The value at a time, linear between two points; before the first and after the last, the value of that point."""
     if at <= times[0]:
         return values[0]
-    for place in range(len(times) - 1, 0, -1):
-        if times[place - 1] <= at:
-            span = times[place] - times[place - 1]
-            share = min(1.0, (at - times[place - 1]) / span) if span > 0 else 1.0
-            return values[place - 1] + share * (values[place] - values[place - 1])
+    for index in range(len(times) - 1, 0, -1):
+        if times[index - 1] <= at:
+            duration = times[index] - times[index - 1]
+            share = min(1.0, (at - times[index - 1]) / duration) if duration > 0 else 1.0
+            return values[index - 1] + share * (values[index] - values[index - 1])
     return values[0]

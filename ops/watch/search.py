@@ -1,4 +1,4 @@
-"""Where is …: a record id, a coordinate, an object's key or a bare offset, whatever a person has at hand."""
+"""Search for a record or an object by its record id, coordinate, URL or key, or by a bare offset."""
 
 from __future__ import annotations
 
@@ -11,41 +11,42 @@ from stream_infer import config
 from stream_infer.errors import ConfigError
 from stream_infer.ledger import Ledger
 from stream_infer.maintenance.where import Whereabouts, where
-from stream_infer.ops.watch.assembly import place_of
+from stream_infer.ops.watch.assembly import location_of
 
-_MOST_DIGITS = 18  # of an offset; more fit in no database
+_MAX_DIGITS = 18  # of an offset; a database integer has no more
 
 
 def search(settings: config.PipelineSettings, ledger: Ledger, asked: str) -> list[Whereabouts]:
-    """What became of whatever the words may mean; empty when none of it was ever planned.
+    """How every record or object ended that the name may mean; empty if none was ever planned.
 
     Raises:
-        ConfigError: the words can mean nothing here.
+        ConfigError: the name cannot mean anything here.
     """
     name = asked.strip()
     if not name or "\0" in name:
         raise ConfigError("name a record id, s3://bucket/key, a key, topic/partition/offset or an offset")
-    if re.search(rf"\d{{{_MOST_DIGITS + 1}}}$", name) and "://" not in name.removeprefix("kafka://"):
-        raise ConfigError("no offset is that large")
-    found: list[Whereabouts] = []
+    if re.search(rf"\d{{{_MAX_DIGITS + 1}}}$", name) and "://" not in name.removeprefix("kafka://"):
+        raise ConfigError(f"an offset has at most {_MAX_DIGITS} digits")
+    results: list[Whereabouts] = []
     for candidate in _candidates(settings, ledger, name):
-        found += [item for item in where(ledger, candidate) if item not in found]
-    return found
+        results += [item for item in where(ledger, candidate) if item not in results]
+    return results
 
 
 def absent(settings: config.PipelineSettings, ledger: Ledger, asked: str) -> str:
-    """What to say where nothing was found: not yet, or never, and where the sources look."""
+    """A sentence for a search without a result: not planned yet or never planned, and where the sources read."""
     name = asked.strip()
-    place = re.fullmatch(r"(?:kafka://[^/]+/)?(.+/\d+)/(\d+)", name)
-    for source in ledger.status()["sources"].values() if place else ():
-        planned = source["positions"].get(place[1]) if place else None
-        if isinstance(planned, int) and place is not None:
-            so_far = f"{place[1]} is planned up to offset {planned - 1:,}" if planned else f"nothing of {place[1]} is"
-            if int(place[2]) >= planned:
+    message = re.fullmatch(r"(?:kafka://[^/]+/)?(.+/\d+)/(\d+)", name)
+    for source in ledger.status()["sources"].values() if message else ():
+        planned = source["positions"].get(message[1]) if message else None
+        if isinstance(planned, int) and message is not None:
+            partition = message[1]
+            so_far = f"{partition} is planned up to offset {planned - 1:,}" if planned else f"nothing of {partition} is"
+            if int(message[2]) >= planned:
                 return f"{name} is not planned yet: {so_far}"
-            return f"{name} was never planned: {so_far}, and it is older than where the source began"
-    looked = ", ".join(f"{item.name} ({place_of(item)})" for item in settings.sources)
-    return f"{name} was never planned; the sources are {looked}"
+            return f"{name} was never planned: {so_far}, and it is older than the offset where the source began"
+    sources = ", ".join(f"{item.name} ({location_of(item)})" for item in settings.sources)
+    return f"{name} was never planned; the sources are {sources}"
 
 
 def _candidates(settings: config.PipelineSettings, ledger: Ledger, name: str) -> Iterator[str]:
@@ -62,9 +63,9 @@ def _candidates(settings: config.PipelineSettings, ledger: Ledger, name: str) ->
 
 
 def _objects(url: str, key: str) -> Iterator[str]:
-    """A key as it stands in the bucket or on the disk, and as it stands under the source's own prefix."""
+    """URLs that a key may mean: from the root of the bucket or disk, and from the source's own prefix."""
     scheme, _, rest = url.rpartition("://")
-    if scheme in ("", "file"):  # a folder may be named from where one stands, and so may its files
+    if scheme in ("", "file"):  # a folder and a file may be given relative to the current folder
         folder = Path(unquote(f"/{rest.partition('/')[2]}") if scheme else rest).expanduser().absolute()
         yield f"file://{Path(key).expanduser().absolute()}"
         yield f"file://{folder / key.lstrip('/')}"

@@ -1,6 +1,6 @@
-"""The snapshot: what the page, the API, `top` and the doctor all show. Types only; `watcher` fills them.
+"""The snapshot, which the page, the API, `top` and the doctor all show. Types only; `assembly` fills them.
 
-Times are seconds since the epoch, durations seconds, shares 0 … 1. None stands for what is not known.
+Times are seconds since the epoch, durations seconds, shares 0 … 1. None means unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Stage(Model):
     """One stage over the last minute."""
 
     name: str
-    actors: int = Field(default=0, description="actors that run it; of a fused pool, those of the pool")
+    actors: int = Field(default=0, description="actors that run it; in a fused pool, all actors of the pool")
     max_actors: int = Field(default=0, description="most actors its pool may have")
     busy: float | None = Field(default=None, description="share of actor time at work")
     backpressured: float | None = Field(
@@ -30,11 +30,11 @@ class Stage(Model):
     )
     idle: float | None = Field(default=None, description="share of actor time with nothing to do")
     split_seconds: float | None = Field(default=None, description="mean time of a split")
-    waits: int = Field(default=0, description="splits that wait there for something outside")
-    waits_for: str | None = Field(default=None, description="what that something said last")
-    failed: int = Field(default=0, description="tries that failed for something outside, and were made again")
-    failed_share: float | None = Field(default=None, description="those of all its tries")
-    failed_for: str | None = Field(default=None, description="what failed most: store, kafka, …")
+    stalled: int = Field(default=0, description="splits that wait in this stage for a dependency")
+    stall_reason: str | None = Field(default=None, description="why one of them waits")
+    failed: int = Field(default=0, description="tries that a dependency made fail; each is repeated")
+    failed_share: float | None = Field(default=None, description="share of failed tries of all its tries")
+    failed_dependency: str | None = Field(default=None, description="dependency that failed most: store, kafka, …")
 
 
 class Source(Model):
@@ -42,34 +42,34 @@ class Source(Model):
 
     name: str
     kind: str = ""
-    place: str = Field(default="", description="its URL or topics, without credentials")
+    location: str = Field(default="", description="its URL or topics, without credentials")
     rows: int = 0
     rejected: int = 0
     lost: int = 0
     in_flight: int = Field(default=0, description="records planned and not final")
-    lag: int = Field(default=0, description="records known to wait, not yet planned")
+    lag: int = Field(default=0, description="records that wait and are not planned yet")
     lag_seconds: float | None = Field(
         None, description="age of the oldest record that is not final; 0 where none waits"
     )
     waiting_bytes: int = 0
     waiting_objects: int = 0
-    unsettled: int = Field(default=0, description="inputs seen and not yet whole")
+    unsettled: int = Field(default=0, description="inputs that are not complete yet")
     records_per_second: float = 0.0
     eta_seconds: float | None = Field(
-        default=None, description="until all that waits is final; none where it does not move"
+        default=None, description="until everything that waits is final; null if there is no progress"
     )
     last_commit: float | None = None
-    trouble: str | None = Field(default=None, description="what it waits for at the moment")
+    trouble: str | None = Field(default=None, description="what it waits for now")
     failure: str | None = Field(default=None, description="why it stopped for good")
 
 
 class Split(Model):
-    """A split planned lately."""
+    """A split planned recently."""
 
     split_id: str
     source: str
     state: str
-    what: str = Field(description="offsets or objects, in words")
+    what: str = Field(description="its offsets or objects in words")
     records: int
     rows: int = 0
     rejected: int = 0
@@ -78,7 +78,7 @@ class Split(Model):
     planned_at: float
     committed_at: float | None = None
     file: str | None = None
-    seconds: dict[str, float] = Field(default_factory=dict, description="time by step")
+    seconds: dict[str, float] = Field(default_factory=dict, description="time by stage")
 
 
 class Reject(Model):
@@ -91,13 +91,13 @@ class Reject(Model):
     reason: str
     attempts: int
     rejected_at: float
-    state: str = Field(default="open", description="open, replaying (planned anew) or resolved (its row is committed)")
-    replays: int = Field(default=0, description="how often it was planned anew")
+    state: str = Field(default="open", description="open, replaying (planned again) or resolved (its row is committed)")
+    replays: int = Field(default=0, description="how often it was replayed")
     resolved_at: float | None = None
 
 
 class RejectKind(Model):
-    """Rejects of the last minute by what was raised."""
+    """Rejects of the last minute by error class."""
 
     source: str
     stage: str
@@ -106,7 +106,7 @@ class RejectKind(Model):
 
 
 class DeathKind(Model):
-    """Workers that ended at work within the last minute."""
+    """Workers that ended while working within the last minute."""
 
     stage: str
     cause: str = Field(description="died, hung or memory")
@@ -114,7 +114,7 @@ class DeathKind(Model):
 
 
 class Records(Model):
-    """Records by fate: ``planned = committed + rejected + lost + in_flight``, from the ledger."""
+    """Records by how they ended: ``planned = committed + rejected + lost + in_flight``, from the ledger."""
 
     planned: int = 0
     committed: int = 0
@@ -127,7 +127,7 @@ class Records(Model):
 
 
 class Recent(Model):
-    """What happened within the window."""
+    """The last minute."""
 
     seconds: float = Field(default=0.0, description="length of the window")
     records_per_second: float = 0.0
@@ -157,7 +157,7 @@ class Gpu(Model):
 
 
 class Finding(Model):
-    """One thing the doctor has to say."""
+    """One finding of the doctor."""
 
     rule: str
     severity: Severity
@@ -169,9 +169,9 @@ class Snapshot(Model):
     """The service at one moment."""
 
     pipeline: str
-    state: str = Field(default="starting", description="as `Pipeline.live` says it; or `not running`, or `silent`")
+    state: str = Field(default="starting", description="state of the pipeline; or `not running`, or `silent`")
     ready: bool = False
-    since: float | None = Field(default=None, description="when it came into this state")
+    since: float | None = Field(default=None, description="when this state began")
     at: float
     started_at: float | None = None
     version: str = ""
@@ -182,11 +182,13 @@ class Snapshot(Model):
     owner: str | None = None
     acquired_at: float | None = None
     trouble: str | None = None
-    ledger_trouble: str | None = Field(default=None, description="why the figures of the ledger are old")
-    stalled: list[str] = Field(default_factory=list, description="what splits in flight wait for, by stage")
+    ledger_trouble: str | None = Field(default=None, description="why the ledger's counts are old")
+    stalled: list[str] = Field(
+        default_factory=list, description="what splits in flight wait for, each as `stage: reason`"
+    )
     circuit_breaker: bool = False
     fused: bool = Field(default=False, description="read, infer and write run in one pool of actors")
-    bottleneck: str | None = Field(default=None, description="the stage everything else waits for")
+    bottleneck: str | None = Field(default=None, description="the stage that the others wait for")
     waiting_splits: int = 0
     in_flight_splits: int = 0
     in_flight_bytes: int = 0

@@ -1,4 +1,4 @@
-"""The picture of the status page for a terminal: who works, who waits, what the doctor says."""
+"""The status page's picture for a terminal: stages, sources, rates and the doctor's findings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _COLOURS = {"bad": "red", "warn": "yellow", "info": "blue", "well": "green"}
 _BARS = "▁▂▃▄▅▆▇█"
 _BAR = 20  # columns of a stage's bar
 _SPARK = 30
-_NARROW = 76  # columns below which not every figure has room
+_NARROW = 76  # columns below which some columns of the tables are left out
 
 
 def picture(s: Snapshot, width: int = 120) -> RenderableType:
-    """One screen: verdict, stages, sources, and the rejects of late.
+    """One screen: verdict, stages, sources and recent rejects.
 
     Args:
-        width: columns there are; where they are few, fewer figures are shown.
+        width: columns of the terminal; a narrow one gets fewer columns in the tables.
     """
     narrow = width < _NARROW
     parts: list[RenderableType] = [
@@ -42,14 +42,14 @@ def picture(s: Snapshot, width: int = 120) -> RenderableType:
 
 
 def verdict(findings: list[Finding]) -> RenderableType:
-    """What the doctor says, worst first."""
-    said, advised = Table.grid(padding=(0, 1)), set[str]()
-    for place, finding in enumerate(findings):
-        said.add_row(Text("●", _COLOURS[finding.severity]), Text(finding.sentence, "bold" if place == 0 else ""))
+    """The doctor's findings, worst first; an advice that several share is shown once."""
+    lines, advised = Table.grid(padding=(0, 1)), set[str]()
+    for number, finding in enumerate(findings):
+        lines.add_row(Text("●", _COLOURS[finding.severity]), Text(finding.sentence, "bold" if number == 0 else ""))
         if finding.advice and finding.advice not in advised:
-            said.add_row("", Text(f"→ {finding.advice}", "dim"))
+            lines.add_row("", Text(f"→ {finding.advice}", "dim"))
             advised.add(finding.advice)
-    return Panel(said, border_style=_COLOURS[findings[0].severity], padding=(0, 1))
+    return Panel(lines, border_style=_COLOURS[findings[0].severity], padding=(0, 1))
 
 
 def _head(s: Snapshot) -> RenderableType:
@@ -68,56 +68,56 @@ def _head(s: Snapshot) -> RenderableType:
 def _stages(s: Snapshot, narrow: bool) -> RenderableType:
     bar = _BAR // 2 if narrow else _BAR
     table = Table(box=None, expand=not narrow, padding=(0, 1), header_style="dim")
-    table.add_column("stage", min_width=9)
-    table.add_column("█ busy ▒ held" if narrow else "busy █ held ▒ idle ·", min_width=bar)
-    for name in ("busy", "held") if narrow else ("busy", "held", "actors", "a split"):
+    table.add_column("stage", min_width=7 if narrow else 9)
+    table.add_column("█ ▒" if narrow else "busy █ blocked ▒ idle ·", min_width=bar)
+    for name in ("busy", "blocked") if narrow else ("busy", "blocked", "actors", "per split"):
         table.add_column(name, justify="right")
     if not narrow:
         table.add_column("", ratio=1, no_wrap=True)
     for stage in s.stages:
         note = _note(s, stage)
         named = Text.assemble((stage.name, "bold"), (" ◀", note.style) if narrow and note else "")
-        record_metrics: list[RenderableType] = [formatting.percent(stage.busy), formatting.percent(stage.backpressured)]
+        cells: list[RenderableType] = [formatting.percent(stage.busy), formatting.percent(stage.backpressured)]
         if not narrow:
-            record_metrics += [f"{stage.actors} of {stage.max_actors}", formatting.seconds(stage.split_seconds), note]
-        table.add_row(named, _bar(stage, bar), *record_metrics)
+            cells += [f"{stage.actors} of {stage.max_actors}", formatting.seconds(stage.split_seconds), note]
+        table.add_row(named, _bar(stage, bar), *cells)
     return table
 
 
 def _bar(stage: Stage, width: int) -> Text:
     if stage.busy is None:
-        return Text("no figures yet", "dim")
+        return Text("no data yet", "dim")
     busy = round(stage.busy * width)
-    held = min(width - busy, round((stage.backpressured or 0.0) * width))
-    return Text.assemble(("█" * busy, "blue"), ("▒" * held, "yellow"), ("·" * (width - busy - held), "dim"))
+    blocked = min(width - busy, round((stage.backpressured or 0.0) * width))
+    return Text.assemble(("█" * busy, "blue"), ("▒" * blocked, "yellow"), ("·" * (width - busy - blocked), "dim"))
 
 
 def _note(s: Snapshot, stage: Stage) -> Text:
-    if stage.waits:
-        return Text(f"waits for {outside(stage.waits_for or '')}", "red")
+    if stage.stalled:
+        return Text(f"waits for {outside(stage.stall_reason or '')}", "red")
     return Text("◀ bottleneck", "yellow") if stage.name == s.bottleneck else Text()
 
 
 def _sources(s: Snapshot, narrow: bool) -> RenderableType:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
     table.add_column("source", ratio=1, min_width=14)
-    shown = ("waiting", "to go", "rejects") if narrow else tuple(_FIGURES)
-    for name in shown:
+    columns = ("waiting", "to go", "rejects") if narrow else tuple(_SOURCE_COLUMNS)
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for source in s.sources:
-        place = "" if narrow else f"  {formatting.clipped(source.place, 40)}"
-        named = Text.assemble((source.name, "bold"), (place, "dim"))
-        if source.failure or source.trouble:  # the doctor has the whole sentence
+        location = "" if narrow else f"  {formatting.clipped(source.location, 40)}"
+        named = Text.assemble((source.name, "bold"), (location, "dim"))
+        if source.failure or source.trouble:  # the doctor shows the whole sentence
             named.append("\nstopped" if source.failure else f"\nwaits for {outside(source.trouble or '')}", "red")
-        table.add_row(named, *(_FIGURES[name](source) for name in shown))
+        table.add_row(named, *(_SOURCE_COLUMNS[name](source) for name in columns))
     return table
 
 
 def to_go(source: Source) -> str:
-    """How long until nothing waits."""
+    """Time until nothing waits."""
     if not source.lag + source.in_flight:
         return "done"
-    return "it stands" if source.eta_seconds is None else formatting.seconds(source.eta_seconds)
+    return "no progress" if source.eta_seconds is None else formatting.seconds(source.eta_seconds)
 
 
 def _flow(s: Snapshot) -> RenderableType:
@@ -140,7 +140,7 @@ def _flow(s: Snapshot) -> RenderableType:
 
 
 def spark(history: list[float]) -> str:
-    """The last half minute in eight heights."""
+    """The last half minute as bars of eight heights."""
     last = history[-_SPARK:]
     top = max(last, default=0.0)
     return "".join(_BARS[min(7, int(value / top * 7.99))] if top else _BARS[0] for value in last)
@@ -161,7 +161,7 @@ def _rejects(s: Snapshot, width: int) -> RenderableType:
     return table
 
 
-_FIGURES: dict[str, Callable[[Source], Text]] = {
+_SOURCE_COLUMNS: dict[str, Callable[[Source], Text]] = {
     "records/s": lambda source: Text(formatting.number(source.records_per_second)),
     "waiting": lambda source: Text(formatting.number(source.lag + source.in_flight)),
     "oldest": lambda source: Text(formatting.seconds(source.lag_seconds)),

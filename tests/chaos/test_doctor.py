@@ -186,8 +186,8 @@ def test_a_store_that_is_away_is_named(ward: Ward, browser: Browser) -> None:
     ward.put("far", 1500)  # more splits than are read ahead, so that some are still to be read when the store goes
     ward.service.until(lambda: ward.service.status()["sources"][1]["in_flight"] > 0, "planned")
     ward.proxy.cut()
-    ward.says("source waits", "source inbox", "S3")
-    ward.says("stage waits", "read waits for S3")
+    ward.says("source stalled", "source inbox", "S3")
+    ward.says("stage stalled", "read waits for S3")
     ward.photograph(browser, "page-trouble", "bad", "low")
     ward.proxy.mend()
     ward.pace.write_text("0")

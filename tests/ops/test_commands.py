@@ -67,7 +67,7 @@ def test_the_doctor_asks_the_service_and_without_one_the_ledger(
         assert "asked: the service at http://127.0.0.1:" in said
     assert _call(monkeypatch, "doctor", str(file)) == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "no service runs" in said
+    assert "no service is running" in said
     assert "stream-infer run FILE" in said
     assert "asked: the ledger" in said
     assert _call(monkeypatch, "doctor", str(file), "--json") == 1
@@ -179,7 +179,7 @@ def test_hosts_become_urls_that_this_machine_reaches(tmp_path: Path) -> None:
 def test_the_terminals_picture_names_the_bottleneck_and_fits() -> None:
     troubled = well(
         bottleneck="infer",
-        stages=[stage("read", 0.2, 0.7, waits=1, waits_for="s3://in/a: 503"), stage("infer", 0.98)],
+        stages=[stage("read", 0.2, 0.7, stalled=1, stall_reason="s3://in/a: 503"), stage("infer", 0.98)],
         sources=[source("stream", failure="topic was made again"), source("inbox", trouble="s3://in: 503")],
     )
     troubled = troubled.model_copy(update={"findings": examine(troubled)})
@@ -198,7 +198,7 @@ def test_the_terminals_picture_names_the_bottleneck_and_fits() -> None:
 def test_an_advice_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
     away = well(sources=[source("a", trouble="s3://in: 503"), source("b", trouble="s3://in: 503")])
     Console(width=200).print(picture(away.model_copy(update={"findings": examine(away)})))
-    assert capsys.readouterr().out.count("look after S3") == 1
+    assert capsys.readouterr().out.count("check S3") == 1
 
 
 def test_a_sparkline_is_as_high_as_its_greatest() -> None:

@@ -1,10 +1,10 @@
-// The server renders every part of the page; this only puts fresh parts in place, so that there is one way to show a figure.
+// The server renders every part of the page; this script only replaces changed parts, so that values are formatted in one place.
 "use strict";
-const AGAIN_MS = 3000;
-const lost = document.getElementById("lost");
+const RETRY_MS = 3000;
+const disconnected = document.getElementById("disconnected");
 document.documentElement.classList.add("live");
 
-// Changes what differs and leaves the rest alone: focus, selection and running animations survive.
+// Changes only the nodes that differ: focus, selection and running animations survive.
 function morph(old, fresh) {
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh.cloneNode(true)); return; }
   if (old.nodeType === Node.TEXT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
@@ -16,53 +16,53 @@ function morph(old, fresh) {
   before.slice(after.length).forEach(node => node.remove());
 }
 
-const replaying = new Map();  // a reject as it was when its button was pressed -> [what the button says, whether it may be pressed]
-const which = button => `${button.dataset.record || ""} ${button.dataset.replays || ""}`;
-function mark(root) {
+const replaying = new Map();  // key of a pressed button -> [its text, whether it may be pressed again]
+const keyOf = button => `${button.dataset.record || ""} ${button.dataset.replays || ""}`;
+function updateButtons(root) {
   for (const button of root.querySelectorAll("button.replay")) {
-    if (!replaying.has(which(button))) continue;
-    const [said, again] = replaying.get(which(button));
-    button.textContent = said;
-    button.toggleAttribute("disabled", !again);
+    if (!replaying.has(keyOf(button))) continue;
+    const [text, enabled] = replaying.get(keyOf(button));
+    button.textContent = text;
+    button.toggleAttribute("disabled", !enabled);
   }
 }
 
-// The browser comes back by itself when a connection breaks, but gives up on an answer that is no stream: a proxy whose
-// service is being restarted, a token that is no longer the one.
+// The browser reconnects by itself when a connection breaks, but gives up when the answer is no stream: from a proxy whose
+// service is being restarted, or because the token is no longer valid.
 function listen() {
   const events = new EventSource("/events");
   events.addEventListener("parts", event => {
-    tell(true);
-    for (const [name, html] of Object.entries(JSON.parse(event.data))) put(name, html);
+    showConnection(true);
+    for (const [name, html] of Object.entries(JSON.parse(event.data))) replacePart(name, html);
     document.title = document.querySelector("[data-title]").dataset.title;
   });
   events.onerror = () => {
-    tell(false);
-    if (events.readyState === EventSource.CLOSED) setTimeout(again, AGAIN_MS);
+    showConnection(false);
+    if (events.readyState === EventSource.CLOSED) setTimeout(reconnect, RETRY_MS);
   };
 }
 
-async function again() {
+async function reconnect() {
   try {
     const answer = await fetch("/api/v1/doctor");
     if (answer.status === 401) { location.assign("/login"); return; }
-  } catch { /* not yet: the next try tells */ }
+  } catch { /* not yet: the next try decides */ }
   listen();
 }
 
-function tell(answers) {
-  lost.hidden = answers;
+function showConnection(answers) {
+  disconnected.hidden = answers;
   if (!answers) document.title = `? ${document.title.replace(/^[?✗!] /, "")}`;
-  document.documentElement.classList.toggle("old", !answers);
+  document.documentElement.classList.toggle("outdated", !answers);
 }
 
-function put(name, html) {
-  const place = document.querySelector(`[data-part="${name}"]`);
-  if (!place) return;
-  const fresh = place.cloneNode(false);
+function replacePart(name, html) {
+  const part = document.querySelector(`[data-part="${name}"]`);
+  if (!part) return;
+  const fresh = part.cloneNode(false);
   fresh.innerHTML = html;
-  mark(fresh);
-  morph(place, fresh);
+  updateButtons(fresh);
+  morph(part, fresh);
 }
 
 listen();
@@ -70,18 +70,18 @@ listen();
 document.addEventListener("click", async event => {
   const button = event.target.closest("button.replay");
   if (!button || (button.dataset.sure && !confirm(button.dataset.sure))) return;
-  const pressed = which(button), { record, source } = button.dataset;
-  const say = (text, again) => { replaying.set(pressed, [text, again]); mark(document); };
-  say("Replaying …", false);
+  const pressed = keyOf(button), { record, source } = button.dataset;
+  const show = (text, enabled) => { replaying.set(pressed, [text, enabled]); updateButtons(document); };
+  show("Replaying …", false);
   try {
     const answer = await fetch("/api/v1/rejects/replay", {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-Stream-Infer": "page" },
       body: JSON.stringify(record ? { records: [record], source } : {}),
     });
-    const said = await answer.json();
-    if (!answer.ok) say(said.error || "Failed", true);
-    else if (record) say("On its way", false);
-    else say(`${said.asked} on their way`, true);
-  } catch (error) { say("No answer", true); }
+    const reply = await answer.json();
+    if (!answer.ok) show(reply.error || "Failed", true);
+    else if (record) show("Requested", false);
+    else show(`${reply.asked} requested`, true);
+  } catch (error) { show("No answer", true); }
 });

@@ -133,7 +133,7 @@ def test_rejects_are_listed_shown_and_replayed(url: str) -> None:
 
 def test_the_doctor_answers_in_words(url: str) -> None:
     verdict = ask(f"{url}/api/v1/doctor").json
-    assert verdict["verdict"] == "the service is starting: no record moves yet"
+    assert verdict["verdict"] == "the service is starting and processes no record yet"
     assert verdict["severity"] == "warn"
 
 

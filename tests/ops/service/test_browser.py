@@ -19,9 +19,9 @@ Visit = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pipeline]]:
-    with standing(settings(tmp_path_factory.mktemp("page"))) as found:
-        yield found
+def served_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pipeline]]:
+    with standing(settings(tmp_path_factory.mktemp("page"))) as served:
+        yield served
 
 
 def _commit(pipeline: Pipeline, start: int, stop: int) -> None:
@@ -34,10 +34,10 @@ def _commit(pipeline: Pipeline, start: int, stop: int) -> None:
     pipeline.metrics.add(m.RECORDS_COMMITTED, stop - start, "stream")
 
 
-def test_the_first_view_has_everything_without_a_script(place: tuple[str, Pipeline], visit: Visit) -> None:
-    page = visit(place[0], java_script_enabled=False)
+def test_the_first_view_has_everything_without_a_script(served_page: tuple[str, Pipeline], visit: Visit) -> None:
+    page = visit(served_page[0], java_script_enabled=False)
     expect(page).to_have_title("! tickets · stream-infer")
-    expect(page.locator(".verdict .said")).to_have_text("The service is starting: no record moves yet.")
+    expect(page.locator(".verdict .sentence")).to_have_text("The service is starting and processes no record yet.")
     expect(page.locator("svg.wide")).to_be_visible()
     expect(page.locator("svg.wide .box")).to_have_count(6)  # two sources, three stages, the sink
     expect(page.locator("section", has_text="Sources").last).to_contain_text("tickets at 127.0.0.1:1")
@@ -45,21 +45,21 @@ def test_the_first_view_has_everything_without_a_script(place: tuple[str, Pipeli
     expect(page.locator(".replay")).to_be_hidden()
     page.fill("#where", "docs/a.txt")
     page.click("text=Find")
-    expect(page.locator(".found")).to_contain_text("docs/a.txt was never planned; the sources are stream (tickets at")
+    expect(page.locator(".where")).to_contain_text("docs/a.txt was never planned; the sources are stream (tickets at")
     page.fill("#where", "tickets/0/7")
     page.click("text=Find")
-    expect(page.locator(".fates")).to_contain_text("rejected")
+    expect(page.locator(".endings")).to_contain_text("rejected")
 
 
-def test_what_a_record_says_is_text_and_never_markup(place: tuple[str, Pipeline], visit: Visit) -> None:
-    page = visit(f"{place[0]}/?where=<b>bold</b>")
-    expect(page.locator(".found h2")).to_have_text("<b>bold</b>")
+def test_what_a_record_says_is_text_and_never_markup(served_page: tuple[str, Pipeline], visit: Visit) -> None:
+    page = visit(f"{served_page[0]}/?where=<b>bold</b>")
+    expect(page.locator(".where h2")).to_have_text("<b>bold</b>")
     expect(page.locator(".rejects p").first).to_contain_text("<b>is no text</b>")
-    assert page.locator("main b b, .found b, .rejects p b:has-text('no text')").count() == 0
+    assert page.locator("main b b, .where b, .rejects p b:has-text('no text')").count() == 0
 
 
-def test_numbers_change_while_one_looks(place: tuple[str, Pipeline], visit: Visit) -> None:
-    url, pipeline = place
+def test_numbers_change_while_one_looks(served_page: tuple[str, Pipeline], visit: Visit) -> None:
+    url, pipeline = served_page
     page = visit(url)
     field = page.locator("#where")
     field.fill("half a word")
@@ -73,27 +73,27 @@ def test_numbers_change_while_one_looks(place: tuple[str, Pipeline], visit: Visi
     expect(field).to_have_value("half a word")
 
 
-def test_nothing_is_loaded_from_elsewhere(place: tuple[str, Pipeline], visit: Visit) -> None:
+def test_nothing_is_loaded_from_elsewhere(served_page: tuple[str, Pipeline], visit: Visit) -> None:
     page = visit("about:blank")
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-    page.goto(place[0])
-    page.goto(f"{place[0]}/api/docs")
+    page.goto(served_page[0])
+    page.goto(f"{served_page[0]}/api/docs")
     expect(page.locator("table")).to_contain_text("POST /api/v1/rejects/replay")
-    assert hosts == {urlsplit(place[0]).netloc}
+    assert hosts == {urlsplit(served_page[0]).netloc}
 
 
-def test_light_and_dark(place: tuple[str, Pipeline], visit: Visit) -> None:
+def test_light_and_dark(served_page: tuple[str, Pipeline], visit: Visit) -> None:
     seen = {
-        scheme: visit(place[0], color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        scheme: visit(served_page[0], color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
         for scheme in ("light", "dark")
     }
     assert seen == {"light": "rgb(245, 246, 248)", "dark": "rgb(14, 18, 23)"}
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_no_screen_scrolls_sideways(place: tuple[str, Pipeline], visit: Visit, width: int) -> None:
-    page = visit(f"{place[0]}/?where=tickets/0/7", viewport={"width": width, "height": 800})
+def test_no_screen_scrolls_sideways(served_page: tuple[str, Pipeline], visit: Visit, width: int) -> None:
+    page = visit(f"{served_page[0]}/?where=tickets/0/7", viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     expect(page.locator("svg.tall" if width < 896 else "svg.wide")).to_be_visible()
 
@@ -103,7 +103,7 @@ def test_a_button_replays_a_reject_and_again_when_it_fails_again(tmp_path: Path,
         page = visit(url)
         button = page.locator(".replay")
         button.click()
-        expect(button).to_have_text("On its way")
+        expect(button).to_have_text("Requested")
         expect(button).to_be_disabled()
         ledger = pipeline.ledger()
         ((asked, split),) = ledger.replayable("stream", 10)
@@ -133,7 +133,7 @@ def test_all_rejects_are_replayed_at_once_by_who_means_it(tmp_path: Path, visit:
         assert ledger.replayable("stream", 10) == []
         page.once("dialog", lambda dialog: dialog.accept())
         every.click()
-        expect(page.locator(".over .replay")).to_have_text("3 on their way")
+        expect(page.locator(".over .replay")).to_have_text("3 requested")
         assert len(ledger.replayable("stream", 10)) == 3
 
 
@@ -141,19 +141,19 @@ def test_a_service_that_ends_is_told(tmp_path: Path, visit: Visit) -> None:
     with standing(settings(tmp_path)) as (url, _):
         page = visit(url)
         expect(page.locator("html.live")).to_be_attached()
-        expect(page.locator("#lost")).to_be_hidden()
-    expect(page.locator("#lost")).to_be_visible()
-    expect(page.locator("html.old")).to_be_attached()  # no green sentence of then
+        expect(page.locator("#disconnected")).to_be_hidden()
+    expect(page.locator("#disconnected")).to_be_visible()
+    expect(page.locator("html.outdated")).to_be_attached()  # no green sentence of the past
     expect(page).to_have_title("? tickets · stream-infer")
 
 
-def test_an_answer_that_is_no_stream_is_not_the_end(place: tuple[str, Pipeline], visit: Visit) -> None:
+def test_an_answer_that_is_no_stream_is_not_the_end(served_page: tuple[str, Pipeline], visit: Visit) -> None:
     page = visit("about:blank")
     page.route("**/events", lambda route: route.fulfill(status=502))  # a proxy whose service is being restarted
-    page.goto(place[0])
-    expect(page.locator("#lost")).to_be_visible()
+    page.goto(served_page[0])
+    expect(page.locator("#disconnected")).to_be_visible()
     page.unroute("**/events")
-    expect(page.locator("#lost")).to_be_hidden()
+    expect(page.locator("#disconnected")).to_be_hidden()
     expect(page).to_have_title("! tickets · stream-infer")
 
 
@@ -168,7 +168,7 @@ def test_one_logs_in_with_the_token(tmp_path: Path, visit: Visit) -> None:
         page.click("button")
         expect(page.locator(".verdict")).to_be_visible()
         page.locator(".replay").click()
-        expect(page.locator(".replay")).to_have_text("On its way")
+        expect(page.locator(".replay")).to_have_text("Requested")
         page.click("text=Log out")
         expect(page.locator("#token")).to_be_visible()
 
@@ -180,6 +180,6 @@ def test_a_pass_that_has_ended_leads_to_the_form(tmp_path: Path, visit: Visit) -
         page.route("**/events", lambda route: route.fulfill(status=401))
         page.fill("#token", token)
         page.click("button")
-        expect(page.locator("#lost")).to_be_visible()
+        expect(page.locator("#disconnected")).to_be_visible()
         page.context.clear_cookies()
         expect(page.locator("#token")).to_be_visible()

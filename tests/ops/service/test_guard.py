@@ -11,7 +11,7 @@ from page_kit import BAD, ask, served, settings
 
 from stream_infer import config
 from stream_infer.errors import ConfigError
-from stream_infer.ops.service.guard import host_name, made_here
+from stream_infer.ops.service.guard import host_name, is_same_site
 
 TOKEN = "a-token-of-the-tests-0123456789"
 EVERY = ("/", "/metrics", "/events", "/api/docs", "/api/openapi.json", "/static/page.js")
@@ -146,9 +146,9 @@ def test_no_credential_reaches_page_or_api(url: str) -> None:
 def test_host_names() -> None:
     cases = {"a:80": "a", "A": "a", "[::1]:80": "::1", "[::1]": "::1", "1.2.3.4:5": "1.2.3.4", "": "", "::1": "::1"}
     assert {header: host_name(header) for header in cases} == cases
-    assert not made_here({"host": "a", "origin": "http://b", "x-stream-infer": "1"}, "/x")
-    assert made_here({"host": "a", "origin": "http://a"}, "/login")
-    assert not made_here({"host": "a"}, "/login")
+    assert not is_same_site({"host": "a", "origin": "http://b", "x-stream-infer": "1"}, "/x")
+    assert is_same_site({"host": "a", "origin": "http://a"}, "/login")
+    assert not is_same_site({"host": "a"}, "/login")
 
 
 def test_every_setting_of_serve_is_in_the_schema() -> None:

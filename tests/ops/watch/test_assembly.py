@@ -8,7 +8,7 @@ import pytest
 
 from stream_infer import config
 from stream_infer.ops.watch.assembly import Stored, assemble
-from stream_infer.ops.watch.samples import Sample, Window, taken
+from stream_infer.ops.watch.samples import Sample, Window, sample_now
 from stream_infer.ops.watch.snapshot import Stage
 from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
@@ -32,9 +32,9 @@ LIVE: dict[str, Any] = {
 
 def _read(before: Metrics, grown: Any) -> Stage:
     """The stage `read` after what happened within ten seconds."""
-    oldest = Sample(0.0, taken(before).values)
+    oldest = Sample(0.0, sample_now(before).values)
     grown(before)
-    window = Window(oldest, Sample(10.0, taken(before).values))
+    window = Window(oldest, Sample(10.0, sample_now(before).values))
     stage = assemble(SETTINGS, LIVE, Stored(), window, [], 10.0).stage("read")
     assert stage is not None
     return stage
@@ -52,20 +52,20 @@ def test_tries_that_failed_are_a_share_of_all_tries_of_the_window() -> None:
             metrics.observe(m.SPLIT_SECONDS, 0.1, "read")
 
     stage = _read(metrics, grown)
-    assert (stage.failed, stage.failed_for) == (41, "store")
+    assert (stage.failed, stage.failed_dependency) == (41, "store")
     assert stage.failed_share == pytest.approx(0.41)
 
 
 def test_a_stage_whose_tries_all_succeed_has_no_share() -> None:
     stage = _read(Metrics(["inbox"], "Model"), lambda metrics: metrics.observe(m.SPLIT_SECONDS, 0.1, "read"))
-    assert (stage.failed, stage.failed_share, stage.failed_for) == (0, None, None)
+    assert (stage.failed, stage.failed_share, stage.failed_dependency) == (0, None, None)
 
 
 def test_workers_that_ended_within_the_window_are_told_by_stage_and_cause() -> None:
     metrics = Metrics(["inbox"], "Model")
     metrics.add(m.WORKER_DEATHS, 7, "infer", "hung")  # long ago
-    oldest = Sample(0.0, taken(metrics).values)
+    oldest = Sample(0.0, sample_now(metrics).values)
     metrics.add(m.WORKER_DEATHS, 2, "infer", "died")
-    window = Window(oldest, Sample(10.0, taken(metrics).values))
+    window = Window(oldest, Sample(10.0, sample_now(metrics).values))
     (kind,) = assemble(SETTINGS, LIVE, Stored(), window, [], 10.0).recent.deaths
     assert (kind.stage, kind.cause, kind.workers) == ("infer", "died", 2)

@@ -29,7 +29,7 @@ def _rejecting(share: float) -> Recent:
 
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "not running": ({"state": "not running"}, ["no service runs", "last taken at"]),
+    "not running": ({"state": "not running"}, ["no service is running", "last acquired at"]),
     "silent": (
         {"state": "silent", "trouble": "the service of tickets at http://b:1 did not answer within 10 s"},
         ["the service of tickets at http://b:1 did not answer within 10 s", "overloaded"],
@@ -44,19 +44,19 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["source inbox stopped: topic 'x' was made again"],
     ),
     "conservation": ({"records": Records(unaccounted=3)}, ["3 records were read", "audit"]),
-    "ledger away": (
+    "ledger unavailable": (
         {"ledger_trouble": "the ledger's database did not answer: locked"},
         ["commits wait for the ledger", "locked"],
     ),
-    "execution fell": ({"state": "waiting", "trouble": "OutOfMemoryError"}, ["OutOfMemoryError", "started again"]),
-    "stage waits": (
-        {"stages": [stage("read", 0.1, waits=2, waits_for="s3://in/a.txt: the store failed: 503")]},
-        ["read waits for S3: s3://in/a.txt: the store failed: 503", "look after S3"],
+    "execution failed": ({"state": "waiting", "trouble": "OutOfMemoryError"}, ["OutOfMemoryError", "started again"]),
+    "stage stalled": (
+        {"stages": [stage("read", 0.1, stalled=2, stall_reason="s3://in/a.txt: the store failed: 503")]},
+        ["read waits for S3: s3://in/a.txt: the store failed: 503", "check S3"],
     ),
-    "commit waits": ({"trouble": "Kafka at b:9092 did not answer"}, ["commits wait for Kafka"]),
-    "source waits": (
+    "commits stalled": ({"trouble": "Kafka at b:9092 did not answer"}, ["commits wait for Kafka"]),
+    "source stalled": (
         {"sources": [source("stream", trouble="Kafka at b:9092 did not answer: timed out")]},
-        ["source stream finds no new work, it waits for Kafka"],
+        ["source stream finds no new work because it waits for Kafka"],
     ),
     "stuck": (
         {"started_at": NOW - 9000, "sources": [source("stream", last_commit=NOW - 400)], "bottleneck": "infer"},
@@ -68,16 +68,16 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "losses": (
         {"recent": Recent(lost=7), "sources": [source("stream", lost=7)]},
-        ["7 records of stream were gone", "retention"],
+        ["7 records of stream expired or were deleted", "retention"],
     ),
     "stage fails": (
         {
-            "stages": [stage("read", 0.6, failed=41, failed_share=0.41, failed_for="store")],
-            "sources": [source("inbox", kind="files", place="s3://in/docs/")],
+            "stages": [stage("read", 0.6, failed=41, failed_share=0.41, failed_dependency="store")],
+            "sources": [source("inbox", kind="files", location="s3://in/docs/")],
         },
-        ["read waits for S3 at times: 41 % of its tries", "look after S3"],
+        ["read waits for S3 at times: 41 % of its tries", "check S3"],
     ),
-    "workers die": (
+    "workers ended": (
         {
             "recent": Recent(
                 deaths=[
@@ -86,25 +86,25 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
                 ]
             )
         },
-        ["5 workers ended at work within the last minute: in infer one crashed", "memory of the nodes"],
+        ["5 workers ended while working within the last minute: in infer one crashed", "memory of the nodes"],
     ),
     "slow ledger": ({"recent": Recent(commit_seconds=2.1)}, ["ledger commits take 2.1 s"]),
     "read is slow for the gpu": (
         {**FAR, "bottleneck": "read", "stages": [stage("read", 0.97)], "gpus": [Gpu(name="0", utilization=0.12)]},
-        ["the GPU is 12 % busy because read is the bottleneck (97 % busy)", "more CPUs"],
+        ["the GPU is only 12 % busy because read is the bottleneck (97 % busy)", "more CPUs"],
     ),
     "infer is slow": (
         {**FAR, "bottleneck": "infer", "stages": [stage("read", 0.2, 0.75), stage("infer", 0.98)]},
-        ["infer is busy 98 %, read is blocked, 90,050 records wait (10 min to go)", "model.replicas.max"],
+        ["infer is 98 % busy, read is blocked, 90,050 records wait (10 min to go)", "model.replicas.max"],
     ),
-    "read is slow": ({**FAR, "bottleneck": "read", "stages": [stage("read", 0.9)]}, ["read is busy 90 %", "CPUs"]),
-    "write is slow": ({**FAR, "bottleneck": "write", "stages": [stage("write", 0.9)]}, ["write is busy 90 %", "sink"]),
-    "pool is full": (
+    "read is slow": ({**FAR, "bottleneck": "read", "stages": [stage("read", 0.9)]}, ["read is 90 % busy", "CPUs"]),
+    "write is slow": ({**FAR, "bottleneck": "write", "stages": [stage("write", 0.9)]}, ["write is 90 % busy", "sink"]),
+    "pool is busy": (
         {**FAR, "fused": True, "bottleneck": "infer", "stages": [stage("read", 0.3), stage("infer", 0.65)]},
-        ["all actors are busy 95 %, most of all with infer", "cheaper"],
+        ["all actors are 95 % busy, mostly with infer", "cheaper"],
     ),
     "some rejects": ({"recent": _rejecting(0.05)}, ["50 records were rejected within the last minute, 5 % of all"]),
-    "standby": ({"state": "standby"}, ["stands by: host:1 has the ledger"]),
+    "standby": ({"state": "standby"}, ["is on standby: host:1 owns the ledger"]),
     "starting": ({"state": "warming", "since": NOW - 20}, ["the service is warming"]),
     "slow start": (
         {"state": "warming", "since": NOW - 600},
@@ -135,7 +135,7 @@ def test_no_case_is_left_of_a_rule_that_is_gone() -> None:
 def test_a_service_that_is_well_is_told_so_in_one_sentence() -> None:
     findings = examine(well())
     assert [finding.rule for finding in findings] == ["well"]
-    assert findings[0].sentence == "all is well: 120 records/s; the oldest that waits is 800 ms old"
+    assert findings[0].sentence == "all is well: 120 records/s; the oldest waiting record is 800 ms old"
 
 
 def test_quiet_is_no_trouble() -> None:
@@ -147,8 +147,10 @@ def test_quiet_is_no_trouble() -> None:
 
 def test_only_what_stands_before_a_busy_stage_is_blocked_by_it() -> None:
     stages = [stage("read", 0.2, 0.75), stage("infer", 0.98), stage("write", 0.1, 0.6)]
-    (finding,) = [found for found in examine(well(**FAR, bottleneck="infer", stages=stages)) if "infer" in found.rule]
-    assert "infer is busy 98 %, read is blocked, 90,050" in finding.sentence
+    (finding,) = [
+        finding for finding in examine(well(**FAR, bottleneck="infer", stages=stages)) if "infer" in finding.rule
+    ]
+    assert "infer is 98 % busy, read is blocked, 90,050" in finding.sentence
 
 
 def test_a_busy_stage_without_a_backlog_is_no_news() -> None:
@@ -167,31 +169,31 @@ def test_a_pool_that_may_still_grow_is_not_told_to_grow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failed_for", "named"),
-    [("kafka", "Kafka"), ("store", "the store"), ("queue", "the event queue"), ("other", "something outside")],
+    ("failed_dependency", "named"),
+    [("kafka", "Kafka"), ("store", "the store"), ("queue", "the event queue"), ("other", "a dependency")],
 )
-def test_what_failed_is_named(failed_for: str, named: str) -> None:
-    failing = stage("read", 0.6, failed=10, failed_share=0.2, failed_for=failed_for)
-    (finding,) = [found for found in examine(well(stages=[failing])) if found.rule == "stage fails"]
+def test_what_failed_is_named(failed_dependency: str, named: str) -> None:
+    failing = stage("read", 0.6, failed=10, failed_share=0.2, failed_dependency=failed_dependency)
+    (finding,) = [finding for finding in examine(well(stages=[failing])) if finding.rule == "stage fails"]
     assert f"read waits for {named} at times" in finding.sentence
 
 
 def test_a_try_that_fails_now_and_then_is_no_news() -> None:
     for failed, share in ((4, 0.5), (50, 0.05)):
-        rare = stage("read", 0.6, failed=failed, failed_share=share, failed_for="store")
+        rare = stage("read", 0.6, failed=failed, failed_share=share, failed_dependency="store")
         assert [finding.rule for finding in examine(well(stages=[rare]))] == ["well"]
 
 
-def test_a_service_that_a_circuit_breaker_open_is_not_just_started_again() -> None:
-    stood = well(state="stopped", circuit_breaker=True, trouble="1,000 of 1,000 fail")
-    assert [finding.rule for finding in examine(stood)] == ["circuit breaker"]
+def test_a_service_whose_circuit_breaker_is_open_is_not_just_started_again() -> None:
+    stopped = well(state="stopped", circuit_breaker=True, trouble="1,000 of 1,000 fail")
+    assert [finding.rule for finding in examine(stopped)] == ["circuit breaker"]
 
 
 def test_a_service_that_never_ran_has_no_past() -> None:
-    assert "its ledger was never taken" in examine(well(state="not running", acquired_at=None))[0].sentence
+    assert "its ledger was never acquired" in examine(well(state="not running", acquired_at=None))[0].sentence
 
 
-@pytest.mark.parametrize(("cause", "fate"), [("hung", "one hung and was ended"), ("memory", "no memory left")])
+@pytest.mark.parametrize(("cause", "fate"), [("hung", "one hung and was killed"), ("memory", "ran out of memory")])
 def test_why_workers_end_is_told(cause: str, fate: str) -> None:
     recent = Recent(deaths=[DeathKind(stage="infer", cause=cause, workers=1)])
     (finding,) = examine(well(recent=recent))
@@ -207,7 +209,7 @@ def test_the_worst_is_told_first() -> None:
 def test_every_sentence_is_filled_with_facts_of_its_own_rule() -> None:
     fields = string.Formatter()
     for rule in RULES:
-        facts = next(iter(rule.sees(well(**CASES[rule.name][0]))))
+        facts = next(iter(rule.detect(well(**CASES[rule.name][0]))))
         for text in (rule.sentence, rule.advice):
             assert {name for _, name, _, _ in fields.parse(text) if name} <= facts.keys()
 

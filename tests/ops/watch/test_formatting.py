@@ -35,8 +35,8 @@ def test_every_float_has_words(value: float) -> None:
 
 
 def test_a_url_is_shown_without_what_must_not_be() -> None:
-    assert formatting.place("s3://id:secret@bucket/in/?sig=secret#secret") == "s3://bucket/in/"
-    assert formatting.place("/data/in") == "/data/in"
+    assert formatting.without_credentials("s3://id:secret@bucket/in/?sig=secret#secret") == "s3://bucket/in/"
+    assert formatting.without_credentials("/data/in") == "/data/in"
 
 
 def test_what_a_split_reads_in_words() -> None:

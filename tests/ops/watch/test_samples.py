@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from stream_infer.ops.watch.samples import Sample, Samples, taken
+from stream_infer.ops.watch.samples import Sample, Samples, sample_now
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 
 def _at(metrics: Metrics, at: float) -> Sample:
-    return Sample(at, taken(metrics).values)
+    return Sample(at, sample_now(metrics).values)
 
 
 def test_growth_is_counted_by_label_and_per_second() -> None:
@@ -31,7 +31,7 @@ def test_growth_is_counted_by_label_and_per_second() -> None:
 
 def test_a_window_of_one_sample_has_no_rate_and_no_mean() -> None:
     samples = Samples()
-    samples.add(taken(Metrics(["a"], "model")))
+    samples.add(sample_now(Metrics(["a"], "model")))
     assert samples.window().rate(m.RECORDS_COMMITTED) == 0.0
     assert samples.window().mean(m.LEDGER_COMMIT_SECONDS) is None
     assert samples.history() == [0.0]

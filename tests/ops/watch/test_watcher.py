@@ -112,7 +112,7 @@ def test_a_silent_ledger_makes_figures_old_and_never_the_answer_late(tmp_path: P
             snapshot = watcher.now()
             assert snapshot.records.committed == 9
             assert snapshot.ledger_trouble == "the ledger's database did not answer yet"
-            assert snapshot.findings[0].rule == "ledger away"
+            assert snapshot.findings[0].rule == "ledger unavailable"
             assert watcher.now().ledger_trouble
         finally:
             pipeline.answers.set()
