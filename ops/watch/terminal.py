@@ -69,8 +69,8 @@ def _stages(s: Snapshot, narrow: bool) -> RenderableType:
     bar = _BAR // 2 if narrow else _BAR
     table = Table(box=None, expand=not narrow, padding=(0, 1), header_style="dim")
     table.add_column("stage", min_width=7 if narrow else 9)
-    table.add_column("█ ▒" if narrow else "busy █ blocked ▒ idle ·", min_width=bar)
-    for name in ("busy", "blocked") if narrow else ("busy", "blocked", "actors", "per split"):
+    table.add_column("█ ▒" if narrow else "█ busy ▒ blocked", min_width=bar)
+    for name in ("busy", "blocked") if narrow else ("busy", "blocked", "actors", "split"):
         table.add_column(name, justify="right")
     if not narrow:
         table.add_column("", ratio=1, no_wrap=True)
