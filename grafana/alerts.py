@@ -1,4 +1,4 @@
-"""Alerts: what is wrong in the summary, what to do in the alert's section of docs/runbook.md."""
+"""Alerts. The summary names the problem; the alert's section of docs/runbook.md says what to do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from grafana.records import BALANCE, LATE, LEDGER, NOW, REJECTED, SOURCE
 from grafana.slo import FRESH_SECONDS, OBJECTIVE
 from stream_infer.telemetry import metrics as m
 
-# Google's SRE workbook, chapter 5: budget burned at this many times its rate, seen over a long and a short window
+# Google's SRE workbook, chapter 5: multiples of the budget's rate, over a long and a short window
 _PAGE: Final = ((14.4, "1h", "5m"), (6.0, "6h", "30m"))
 _TICKET: Final = ((3.0, "1d", "2h"), (1.0, "3d", "6h"))
 _LEDGER_SECONDS: Final = 1.0
 _REJECTED_SHARE: Final = 0.01
-_DEATHS: Final = 10  # to find one record that kills takes fewer
+_DEATHS: Final = 10  # more than it takes to find one record that kills
 _WHO: Final = "{{ $labels.source }} of {{ $labels.instance }}"
 _WHERE: Final = "{{ $labels.source }} {{ $labels.topic }}/{{ $labels.partition }} of {{ $labels.instance }}"
 
@@ -26,9 +26,10 @@ class Alert:
     """An alert.
 
     Attributes:
-        lasts: for how long the expression must hold.
-        severity: ``critical`` wakes somebody; ``warning`` can wait until the morning.
-        summary, description: templates of Prometheus.
+        lasts: how long the expression must be true.
+        severity: ``critical`` pages a person; ``warning`` can wait until the morning.
+        summary: template of Prometheus.
+        description: template of Prometheus.
         needs: the fault without which the expression returns nothing.
     """
 
@@ -41,7 +42,7 @@ class Alert:
     needs: str
 
     def rule(self, runbook: str) -> dict[str, Any]:
-        """As the rules file has it."""
+        """The alert in the form of the rules file."""
         return {
             "alert": self.name,
             "expr": self.expr,
@@ -65,20 +66,20 @@ def _burning(pairs: Sequence[tuple[float, str, str]]) -> str:
 
 
 def _stalled() -> str:
-    """No commit moves the partition's position, work waits, and the wait is not getting shorter."""
+    """The partition's position does not move, work waits, and it does not get less."""
     lag, position = NOW.of(m.LAG_RECORDS), NOW.of(m.POSITION_OFFSET)
     return f"{lag} > 0 and {lag} >= {lag} offset 10m and {position} == {position} offset 10m"
 
 
-def _standing() -> str:
-    """The same of a source whose places have no position: work waits and no split of it becomes final."""
+def _source_stalled() -> str:
+    """The same for a source without positions: work waits and no split becomes final."""
     oldest, final = m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, NOW.of(m.SPLITS_COMMITTED)
     now, before = (total(m.SPLITS_COMMITTED, asked, *SOURCE) for asked in (final, f"{final} offset 15m"))
     return f"{total(oldest, NOW.of(oldest), *SOURCE, how='max')} > 0 and {now} == {before}"
 
 
 def _lost() -> str:
-    """Growth, and what an instance lost before it was first scraped: offsets expire while nothing runs."""
+    """Growth, and the losses before an instance was first scraped: offsets expire while nothing runs."""
     by = (*SOURCE, "reason")
     lost = total(m.RECORDS_LOST, NOW.of(m.RECORDS_LOST), *by)
     young = f"{NOW.of(m.START_TIME_SECONDS)} > time() - 900"
@@ -91,9 +92,9 @@ ALERTS: Final = (
         _burning(_PAGE),
         "2m",
         "critical",
-        "{{ $labels.source }}: results come late, the month's error budget is gone within days",
+        "{{ $labels.source }}: results are late, the month's error budget is used up within days",
         f"{{{{ $value | humanizePercentage }}}} of splits took longer than {FRESH_SECONDS:g} s from event to file; "
-        f"{1 - OBJECTIVE:.0%} may.",
+        f"the objective allows {1 - OBJECTIVE:.0%}.",
         "events older than the objective",
     ),
     Alert(
@@ -101,9 +102,9 @@ ALERTS: Final = (
         _burning(_TICKET),
         "15m",
         "warning",
-        "{{ $labels.source }}: results come late more often than the objective allows",
+        "{{ $labels.source }}: results are late more often than the objective allows",
         f"{{{{ $value | humanizePercentage }}}} of splits took longer than {FRESH_SECONDS:g} s from event to file; "
-        f"{1 - OBJECTIVE:.0%} may.",
+        f"the objective allows {1 - OBJECTIVE:.0%}.",
         "events older than the objective",
     ),
     Alert(
@@ -111,16 +112,16 @@ ALERTS: Final = (
         _stalled(),
         "5m",
         "critical",
-        f"{_WHERE} stands",
-        "Its committed position has not moved for 10 minutes, {{ $value | humanize }} records wait and they do not get fewer.",
+        f"{_WHERE} is stalled",
+        "Its committed position has not moved for 10 minutes, {{ $value | humanize }} records wait and do not get fewer.",
         "a partition whose work cannot be committed",
     ),
     Alert(
         "StreamInferSourceStalled",
-        _standing(),
+        _source_stalled(),
         "5m",
         "critical",
-        f"{_WHO} stands",
+        f"{_WHO} is stalled",
         "Work waits and none of it became final in 15 minutes.",
         "a source whose work cannot be committed",
     ),
@@ -140,7 +141,7 @@ ALERTS: Final = (
         "0m",
         "critical",
         f"{_WHO} lost records: {{{{ $labels.reason }}}}",
-        "About {{ $value | humanize }} records were gone before they could be read.",
+        "About {{ $value | humanize }} records expired or were deleted before they could be read.",
         "offsets that expire or objects that vanish before they are read",
     ),
     Alert(
@@ -158,7 +159,7 @@ ALERTS: Final = (
         f"{total(m.START_TIME_SECONDS, f'changes({NOW.of(m.START_TIME_SECONDS)}[30m])', *TARGET)} > 2",
         "0m",
         "warning",
-        "{{ $labels.instance }} keeps starting anew",
+        "{{ $labels.instance }} restarts again and again",
         "{{ $value }} starts within 30 minutes.",
         "a service that ends again and again",
     ),
@@ -173,12 +174,12 @@ ALERTS: Final = (
     ),
     Alert(
         "StreamInferCircuitBreakerOpen",
-        # the service ends soon after it says so
+        # the service ends soon after it sets this metric
         f"{total(m.CIRCUIT_BREAKER_OPEN, f'max_over_time({NOW.of(m.CIRCUIT_BREAKER_OPEN)}[10m])', *TARGET, how='max')} > 0",
         "0m",
         "critical",
-        "{{ $labels.instance }}: the line stands because everything fails",
-        "Record after record failed, so the fault is hardly theirs. The rest is held back until a person has looked.",
+        "{{ $labels.instance }}: the circuit breaker is open because everything fails",
+        "Record after record failed, so the records are probably not the cause. The rest stays planned until the service is started again.",
         "a model or preprocessor that fails on everything",
     ),
     Alert(
@@ -187,7 +188,7 @@ ALERTS: Final = (
         "5m",
         "critical",
         f"{_WHO} is down",
-        "It waits for something outside, or has stopped; the status page says for what. Nothing is lost meanwhile.",
+        "It waits for a dependency, or has stopped; the status page says why. Nothing is lost meanwhile.",
         "a broker or store that cannot be reached",
     ),
     Alert(
@@ -196,7 +197,7 @@ ALERTS: Final = (
         "15m",
         "warning",
         "{{ $labels.instance }}: {{ $labels.stage }} keeps waiting for {{ $labels.error_type }}",
-        "{{ $value | humanize }} failures were waited out in 15 minutes.",
+        "{{ $value | humanize }} tries failed in 15 minutes and were repeated.",
         "a broker, store or database that fails again and again",
     ),
     Alert(
@@ -205,7 +206,7 @@ ALERTS: Final = (
         "0m",
         "warning",
         "{{ $labels.instance }}: workers end in {{ $labels.stage }} ({{ $labels.cause }})",
-        "About {{ $value | humanize }} worker processes ended at work in 15 minutes. What they had is tried again.",
+        "About {{ $value | humanize }} worker processes ended while working in 15 minutes. Their splits are tried again.",
         "records or a model that crash, hang or exhaust the memory of workers",
     ),
     Alert(
@@ -214,7 +215,7 @@ ALERTS: Final = (
         f"{total(m.STANDBY, NOW.of(m.STANDBY), *TARGET, how='max')} > 0",
         "15m",
         "critical",
-        "{{ $labels.instance }} does not get ready",
+        "{{ $labels.instance }} does not become ready",
         "No execution is warm and one is needed: its model does not load, or the cluster gives it no actors.",
         "an execution that does not start",
     ),
@@ -233,7 +234,7 @@ ALERTS: Final = (
         "10m",
         "critical",
         "No stream-infer is scraped",
-        "Prometheus knows no instance at all: none runs, or its scrape configuration lost them.",
+        "Prometheus has no instance: none runs, or its scrape configuration does not find them.",
         "no service at all",
     ),
 )

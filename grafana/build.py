@@ -1,4 +1,4 @@
-"""Writes what is committed: `python -m grafana.build`, or `make dashboards`."""
+"""Generator of the committed files: `python -m grafana.build`, or `make dashboards`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BOARDS: Final[Mapping[str, Board]] = {
 
 def files(runbook: str = RUNBOOK) -> dict[Path, str]:
     """Every generated file and its text; alerts link to a runbook at this address."""
-    found = {HERE / "dashboards" / f"{name}.json": board.render() for name, board in BOARDS.items()}
-    return {**found, HERE / "alerts" / "stream-infer.rules.yaml": rendered(runbook)}
+    dashboards = {HERE / "dashboards" / f"{name}.json": board.render() for name, board in BOARDS.items()}
+    return {**dashboards, HERE / "alerts" / "stream-infer.rules.yaml": rendered(runbook)}
 
 
 def main() -> None:

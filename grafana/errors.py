@@ -1,4 +1,4 @@
-"""What went wrong, and what became of it?"""
+"""Dashboard: what went wrong, and how did it end?"""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _TOTALS = (
         "Records that cannot be processed, over the range shown.",
         "short",
         Query(D.increase(m.RECORDS_REJECTED, over=_RANGE), "records"),
-        steps=green_below(1, 1000),
+        colours=green_below(1, 1000),
     ),
     number(
         "Lost",
         "Records that could no longer be read, over the range shown.",
         "short",
         Query(D.increase(m.RECORDS_LOST, over=_RANGE), "records"),
-        steps=green_below(0.001, 0.001),
+        colours=green_below(0.001, 0.001),
     ),
     number(
-        "Line stands",
-        "1 while the line stands because everything fails: nothing is rejected until a person has looked.",
+        "Circuit breaker open",
+        "1 while the circuit breaker is open because everything fails: no more records are rejected, and the service ends.",
         "short",
-        Query(f"max({D.of(m.CIRCUIT_BREAKER_OPEN)})", "stopped"),
-        steps=green_below(1, 1),
-        says={"0": "no", "1": "yes"},
+        Query(f"max({D.of(m.CIRCUIT_BREAKER_OPEN)})", "open"),
+        colours=green_below(1, 1),
+        texts={"0": "no", "1": "yes"},
     ),
     number(
         "Failed executions",
         "Executions that ended in a failure, over the range shown. The next one took over.",
         "short",
         Query(D.increase(m.EXECUTIONS, over=_RANGE, end="failed"), "executions"),
-        steps=green_below(1, 10),
+        colours=green_below(1, 10),
     ),
     number(
         "Standby",
@@ -66,7 +66,7 @@ _REJECTS = (
     ),
     lines(
         "Rejects by stage",
-        "Records rejected, by the stage that found it.",
+        "Records rejected, by the stage that rejected them.",
         "cps",
         Query(D.rate(m.RECORDS_REJECTED, "stage"), "{{stage}}"),
         stacked=True,
@@ -88,7 +88,7 @@ _REJECTS = (
         {"source": "Source", "stage": "Stage", "error_type": "Error", "Value": "Records"},
     ),
     lines(
-        "Rejects handed on",
+        "Rejects published",
         "Rejects written to the ledger, to Parquet and to Kafka.",
         "cps",
         Query(D.rate(m.REJECTS_PUBLISHED, "target"), "{{target}}"),
@@ -120,27 +120,27 @@ _TRIES = (
         Query(D.rate(m.SPLIT_RETRIES, "source"), "{{source}}"),
     ),
     lines(
-        "Splits divided",
-        "Splits divided to find a record that cannot be processed.",
+        "Splits bisected",
+        "Splits bisected to find a record that cannot be processed.",
         "cps",
         Query(D.rate(m.BISECTIONS, "source"), "{{source}}"),
     ),
     lines(
-        "Workers that ended at work",
-        "They crashed, were ended because they hung, or because their node had no memory left. What they had is tried again.",
+        "Workers that ended while working",
+        "They crashed, hung and were killed, or were killed because their node ran out of memory. Their splits are tried again.",
         "cps",
         Query(D.rate(m.WORKER_DEATHS, "stage", "cause"), "{{stage}} {{cause}}"),
     ),
     lines(
         "Dependencies",
-        "Failures of something outside that were waited out, by the stage that met them and what failed.",
+        "Failures of dependencies, by stage and dependency. The failed try is repeated until it succeeds.",
         "cps",
         Query(D.rate(m.DEPENDENCY_ERRORS, "stage", "error_type"), "{{stage}} {{error_type}}"),
         w=12,
     ),
     lines(
         "Executions ended",
-        "Executions by how they ended: rotated (old), idle (nothing to do), failed, drained (stopped).",
+        "Executions by how they ended: rotated (old), idle (no work), failed, drained (stopped).",
         "cps",
         Query(D.rate(m.EXECUTIONS, "end"), "{{end}}"),
         w=12,
@@ -149,7 +149,7 @@ _TRIES = (
 _INSTANCES = (
     lines(
         "Age of instances",
-        "Time since each instance started. A saw-tooth is a service that keeps dying.",
+        "Time since each instance started. A saw-tooth is a service that restarts again and again.",
         "s",
         Query(
             total(m.START_TIME_SECONDS, f"time() - {D.of(m.START_TIME_SECONDS)}", "instance", how="min"), "{{instance}}"
@@ -169,7 +169,7 @@ _INSTANCES = (
 BOARD: Final = Board(
     "stream-infer-errors",
     "Errors and rejects",
-    "Rejects with their errors, named losses, retries, failures of what is outside, restarts.",
+    "Rejects with their errors, named losses, retries, failures of dependencies, restarts.",
     (
         ("In short", _TOTALS),
         ("Rejects", _REJECTS),

@@ -1,4 +1,4 @@
-"""The few kinds of panel that the dashboards are made of, and what every dashboard has."""
+"""The kinds of panel in the dashboards, and the frame of every dashboard."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from stream_infer.telemetry import metrics as m
 TAG: Final = "stream-infer"
 RAY: Final = {"Ray Data": "rayDataDashboard", "Ray cluster": "rayDefaultDashboard"}
 Panel = stat.Panel | timeseries.Panel | table.Panel
-Steps = Sequence[tuple[float | None, str]]
+Colours = Sequence[tuple[float | None, str]]
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression of a panel and what its series are called (Grafana's ``{{label}}``)."""
+    """One expression of a panel, and the legend of its series (Grafana's ``{{label}}``)."""
 
     expr: str
     legend: str
@@ -71,13 +71,13 @@ class Board:
         return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
-def green_below(warn: float, bad: float) -> Steps:
-    """Small is good."""
+def green_below(warn: float, bad: float) -> Colours:
+    """Green for small values."""
     return (None, "green"), (warn, "yellow"), (bad, "red")
 
 
-def green_from(bad: float, good: float) -> Steps:
-    """Large is good."""
+def green_from(bad: float, good: float) -> Colours:
+    """Green for large values."""
     return (None, "red"), (bad, "yellow"), (good, "green")
 
 
@@ -86,22 +86,22 @@ def number(
     description: str,
     unit: str,
     *queries: Query,
-    steps: Steps = (),
+    colours: Colours = (),
     w: int = 4,
-    says: dict[str, str] | None = None,
+    texts: dict[str, str] | None = None,
 ) -> stat.Panel:
-    """The last value, large.
+    """A panel with the last value.
 
     Args:
-        steps: colours from a value on.
-        says: words in place of values.
+        colours: lower bound and colour of each range of values.
+        texts: text shown in place of a value.
     """
     panel = stat.Panel().title(title).description(description).unit(unit).datasource(_SOURCE).span(w).height(4)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    panel.graph_mode(shapes.BigValueGraphMode.AREA).thresholds(_steps(steps or ((None, "text"),)))
-    if says:
-        words = {value: ValueMappingResult(text=text, index=at) for at, (value, text) in enumerate(says.items())}
-        panel.mappings([ValueMap(options=words)])
+    panel.graph_mode(shapes.BigValueGraphMode.AREA).thresholds(_thresholds(colours or ((None, "text"),)))
+    if texts:
+        mapping = {value: ValueMappingResult(text=text, index=at) for at, (value, text) in enumerate(texts.items())}
+        panel.mappings([ValueMap(options=mapping)])
     return panel.targets(_targets(queries))
 
 
@@ -110,12 +110,12 @@ def lines(
     description: str,
     unit: str,
     *queries: Query,
-    steps: Steps = (),
+    colours: Colours = (),
     stacked: bool = False,
     top: float | None = None,
     w: int = 8,
 ) -> timeseries.Panel:
-    """Values over time.
+    """A panel with values over time.
 
     Args:
         top: fixed upper end of the axis.
@@ -129,8 +129,8 @@ def lines(
         panel.max(top)
     if stacked:
         panel.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
-    if steps:
-        panel.thresholds(_steps(steps))
+    if colours:
+        panel.thresholds(_thresholds(colours))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(shapes.GraphThresholdsStyleMode.DASHED))
     return panel.targets(_targets(queries))
 
@@ -138,7 +138,7 @@ def lines(
 def listing(
     title: str, description: str, unit: str, query: Query, columns: dict[str, str], *, w: int = 12
 ) -> table.Panel:
-    """One row for each series.
+    """A table with a row for each series.
 
     Args:
         columns: label (or ``Value``) to heading, in order; the rest is hidden.
@@ -154,15 +154,15 @@ def listing(
 
 
 def _targets(queries: Sequence[Query]) -> list[Any]:
-    found = []
+    targets = []
     for ref, query in zip("ABCDEFGH", queries, strict=False):
         target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).range().ref_id(ref)
-        found.append((target.exemplar(True) if query.exemplars else target).datasource(_SOURCE))
-    return found
+        targets.append((target.exemplar(True) if query.exemplars else target).datasource(_SOURCE))
+    return targets
 
 
-def _steps(steps: Steps) -> dashboard.ThresholdsConfig:
-    built = [Threshold(value=value, color=colour) for value, colour in steps]
+def _thresholds(colours: Colours) -> dashboard.ThresholdsConfig:
+    built = [Threshold(value=value, color=colour) for value, colour in colours]
     return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(built)
 
 

@@ -1,4 +1,4 @@
-"""Where is the time spent, and who is the bottleneck?"""
+"""Dashboard: where is the time spent, and which stage is the bottleneck?"""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _STAGES = tuple(
         ("Busy", "Share of its actors' time at work. The busiest stage is the bottleneck.", m.STAGE_BUSY_SECONDS),
         (
             "Backpressured",
-            "Share of its actors' time without work while a split was ready and held back: the stage behind is full.",
+            "Share of its actors' time without work although a split was ready: the next stage is full.",
             m.STAGE_BACKPRESSURED_SECONDS,
         ),
         (
             "Idle",
-            "Share of its actors' time without work while none was ready. Steps of one pool share their idle time.",
+            "Share of its actors' time without work while no split was ready. Stages of one pool share their idle time.",
             m.STAGE_IDLE_SECONDS,
         ),
     )
@@ -31,19 +31,19 @@ _STAGES = tuple(
 _SPLITS = (
     lines(
         "Actors",
-        "Actors that run a stage. Fused steps share theirs.",
+        "Actors that run a stage. Fused stages share theirs.",
         "short",
         Query(total(m.ACTORS, D.of(m.ACTORS), "stage"), "{{stage}}"),
     ),
     lines(
         "Time of a split, p95",
-        "Time of one split in one step.",
+        "Time of one split in one stage.",
         "s",
         Query(D.quantile(m.SPLIT_SECONDS, 0.95, "stage"), "{{stage}}"),
     ),
     lines(
-        "Actor-seconds at work",
-        "How many actors' worth of work each step does.",
+        "Busy actors",
+        "Actor-seconds of work per second, by stage.",
         "short",
         Query(D.rate(m.STAGE_BUSY_SECONDS, "stage"), "{{stage}}"),
         stacked=True,
@@ -108,7 +108,7 @@ _BATCHING = (
 _EXECUTION = (
     lines(
         "In flight",
-        "Estimated input bytes in the execution, and the most it takes (limits.in_flight): at the limit, work waits outside.",
+        "Estimated input bytes in the execution, and the most it takes (limits.in_flight): at the limit, work waits for admission.",
         "bytes",
         Query(f"sum({D.of(m.IN_FLIGHT_BYTES)})", "in flight"),
         Query(f"sum({D.of(m.IN_FLIGHT_LIMIT_BYTES)})", "limit"),
@@ -124,14 +124,14 @@ _EXECUTION = (
     ),
     lines(
         "Ledger commits",
-        "Transactions that commit receipts. Slow ones hold back everything: look at the ledger's disk or database.",
+        "Transactions that commit receipts. Slow ones delay everything: look at the ledger's disk or database.",
         "s",
         *(Query(D.quantile(m.LEDGER_COMMIT_SECONDS, q), f"p{q * 100:g}") for q in (0.5, 0.99)),
         w=6,
     ),
     lines(
         "Execution",
-        "Number of the running execution; 0 while none runs (nothing to do, or backing off).",
+        "Number of the running execution; 0 while none runs (no work, or waiting after a failure).",
         "short",
         Query(total(m.EXECUTION, D.of(m.EXECUTION), "instance", how="max"), "{{instance}}"),
         w=6,
@@ -164,7 +164,7 @@ _DRIVER = (
 )
 _GPUS = (
     lines(
-        "GPU at work",
+        "GPU busy",
         "Share of the last second in which the GPU worked. Of the driver's machine: Ray's own dashboard has those of other nodes.",
         "percentunit",
         Query(
@@ -176,7 +176,7 @@ _GPUS = (
     ),
     lines(
         "GPU memory",
-        "GPU memory in use, and what there is.",
+        "GPU memory in use, and in total.",
         "bytes",
         *(
             Query(total(metric, D.of(metric), "instance", "gpu", how="max"), f"{{{{instance}}}} {{{{gpu}}}} {what}")
@@ -185,10 +185,10 @@ _GPUS = (
         w=12,
     ),
 )
-_WHAT = (
+_VERSIONS = (
     listing(
         "Versions",
-        "What runs.",
+        "Versions of the running instances.",
         "short",
         Query(D.of(m.BUILD_INFO), "{{instance}}"),
         {"instance": "Instance", "version": "stream-infer", "ray": "Ray", "python": "Python"},
@@ -196,7 +196,7 @@ _WHAT = (
     ),
     listing(
         "Models",
-        "What made the rows, by digest of weights or code. Known with the first receipt.",
+        "Models that made the rows, by digest of weights or code. Shown from the first receipt on.",
         "short",
         Query(D.of(m.MODEL_INFO), "{{model}}"),
         {"instance": "Instance", "model": "Model", "digest": "Digest"},
@@ -215,12 +215,12 @@ BOARD: Final = Board(
     "Pipeline",
     "Stages busy, backpressured and idle; throughput, batching, padding, GPUs, the ledger.",
     (
-        ("Stages: who is the bottleneck?", (*_STAGES, *_SPLITS)),
+        ("Stages: which one is the bottleneck?", (*_STAGES, *_SPLITS)),
         ("Throughput", _THROUGHPUT),
         ("Batching", _BATCHING),
         ("Execution and ledger", _EXECUTION),
         ("The driver's process", _DRIVER),
         ("GPU (empty without one)", _GPUS),
-        ("What runs", _WHAT),
+        ("Versions and models", _VERSIONS),
     ),
 )

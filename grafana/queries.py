@@ -1,4 +1,4 @@
-"""PromQL from the one list of metrics: a metric, label or label value that is not declared is an error here."""
+"""PromQL from the one list of metrics: an unknown metric, label or label value is an error."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from prometheus_client.utils import floatToGoString
 from stream_infer.telemetry.metric_spec import Metric
 
 Part = Literal["", "bucket", "sum", "count"]
-# what the scraper adds to every series
+# labels that the scraper adds to every series
 TARGET: Final = ("job", "instance")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where expressions look.
+    """The series and the time range of expressions.
 
     Attributes:
-        matchers: what every selector carries.
+        matchers: matchers in every selector.
         window: range of a rate.
     """
 
@@ -29,9 +29,11 @@ class Scope:
     def of(self, metric: Metric, part: Part = "", /, **labels: str) -> str:
         """The selector of a metric; a label's value with ``$``, ``|`` or ``.+`` is a regular expression."""
         if (metric.kind == "histogram") != bool(part):
-            raise ValueError(f"{metric.full_name}: a histogram is asked for its bucket, sum or count, others have none")
+            raise ValueError(
+                f"{metric.full_name}: name the part bucket, sum or count of a histogram, and no part of another metric"
+            )
         for name, value in labels.items():
-            _known(metric, name, value)
+            _check_label(metric, name, value)
         own = (f'{name}{"=~" if _is_pattern(value) else "="}"{value}"' for name, value in labels.items())
         matchers = ", ".join(filter(None, (self.matchers, *own)))
         name = f"{metric.full_name}_{part}" if part else metric.full_name
@@ -73,19 +75,19 @@ def total(metric: Metric, expression: str, *by: str, how: str = "sum") -> str:
     return f"{how} by ({', '.join(by)}) ({expression})" if by else f"{how}({expression})"
 
 
-def _known(metric: Metric, name: str, value: str) -> None:
-    declared = {label.name: label.values for label in metric.labels} | dict.fromkeys(TARGET, ())
+def _check_label(metric: Metric, name: str, value: str) -> None:
+    values_by_label = {label.name: label.values for label in metric.labels} | dict.fromkeys(TARGET, ())
     if metric.kind == "histogram":
-        declared["le"] = tuple(map(floatToGoString, metric.buckets))
-    if name not in declared:
+        values_by_label["le"] = tuple(map(floatToGoString, metric.buckets))
+    if name not in values_by_label:
         raise ValueError(f"{metric.full_name} has no label {name}")
-    values = declared[name]
+    values = values_by_label[name]
     if values and "$" not in value and not set(value.split("|")) <= set(values):
         raise ValueError(f"{metric.full_name}: {name} is never {value}")
 
 
 def _is_pattern(value: str) -> bool:
-    return any(mark in value for mark in ("$", "|", ".+"))
+    return any(sign in value for sign in ("$", "|", ".+"))
 
 
 DASHBOARD: Final = Scope('job=~"$job", instance=~"$instance"', "$__rate_interval")

@@ -1,4 +1,4 @@
-"""Recording rules: figures that alerts ask for, and that are dear to compute over days."""
+"""Recording rules: series that alerts need and that are expensive to compute over days."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules file of Prometheus, and the same rules hastened for tests."""
+"""The rules file of Prometheus, and the same rules with shorter times for tests."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def rendered(runbook: str = RUNBOOK) -> str:
     return _HEADER + yaml.safe_dump({"groups": groups(runbook)}, sort_keys=False, width=120, allow_unicode=True)
 
 
-def hastened(times: int, least: int = 5, apart: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """The same rules with every window and wait divided, for a test that cannot wait for hours.
+def accelerated(times: int, least: int = 5, divisors: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """The same rules with all windows and waits divided by a factor, for a test that cannot wait for hours.
 
     Args:
-        least: seconds that no window goes below; a rate needs some scrapes in it.
-        apart: alerts that wait for what cannot be hastened so much, with the divisor of each.
+        least: shortest window in seconds; a rate needs some scrapes in it.
+        divisors: smaller divisors of alerts that need more time.
     """
 
-    def rule(found: Mapping[str, Any]) -> dict[str, Any]:
-        by = (apart or {}).get(found.get("alert", ""), times)
+    def rule(original: Mapping[str, Any]) -> dict[str, Any]:
+        by = (divisors or {}).get(original.get("alert", ""), times)
 
         def seconds(match: re.Match[str]) -> int:
             return int(match[1]) * _SECONDS[match[2]] // by
 
-        expr = re.sub(r"\[(\d+)([smhd])\]", lambda match: f"[{max(least, seconds(match))}s]", found["expr"])
+        expr = re.sub(r"\[(\d+)([smhd])\]", lambda match: f"[{max(least, seconds(match))}s]", original["expr"])
         expr = re.sub(r"offset (\d+)([smhd])", lambda match: f"offset {seconds(match)}s", expr)
         expr = re.sub(r"time\(\) - (\d+)", lambda match: f"time() - {int(match[1]) // by}", expr)
-        waits = re.fullmatch(r"(\d+)([smhd])", found.get("for", ""))
-        return {**found, "expr": expr, **({"for": f"{seconds(waits)}s"} if waits else {})}
+        wait = re.fullmatch(r"(\d+)([smhd])", original.get("for", ""))
+        return {**original, "expr": expr, **({"for": f"{seconds(wait)}s"} if wait else {})}
 
     return {"groups": [{**group, "interval": "1s", "rules": [*map(rule, group["rules"])]} for group in groups()]}

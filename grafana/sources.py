@@ -1,4 +1,4 @@
-"""Does work arrive, and how far behind are we?"""
+"""Dashboard: does work arrive, and how far behind is the service?"""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def _of(metric: Metric, *by: str, how: str = "sum") -> str:
 _STATE = (
     number(
         "Up",
-        "0 while the source waits for something outside, or has stopped. The status page says what it waits for.",
+        "0 while the source waits for a dependency, or has stopped. The status page says why.",
         "short",
         Query(_of(m.SOURCE_UP, "source", how="max"), "{{source}}"),
-        steps=green_from(1, 1),
-        says={"0": "down", "1": "up"},
+        colours=green_from(1, 1),
+        texts={"0": "down", "1": "up"},
         w=8,
     ),
     number(
-        "Known to wait",
-        "Records known to wait, not yet planned.",
+        "Waiting",
+        "Records that wait and are not planned yet.",
         "short",
         Query(_of(m.WAITING_RECORDS, "source"), "{{source}}"),
         w=8,
     ),
     number(
         "Drained in",
-        "Time until all that waits is final at the rate of the last minutes.",
+        "Time until everything that waits is final at the rate of the last minutes.",
         "s",
         Query(_of(m.DRAIN_ETA_SECONDS, "source", how="max"), "{{source}}"),
-        steps=green_below(600, 3600),
+        colours=green_below(600, 3600),
         w=8,
     ),
 )
@@ -60,7 +60,7 @@ _KAFKA = (
     ),
     lines(
         "Position",
-        "How fast the contiguous committed prefix of each partition grows. 0 with lag above 0: it stands.",
+        "How fast the committed offset of each partition grows. 0 with lag above 0: the partition is stalled.",
         "cps",
         Query(
             total(
@@ -76,7 +76,7 @@ _KAFKA = (
 _FILES = (
     lines(
         "Objects",
-        "Objects known to wait, not yet planned.",
+        "Objects that wait and are not planned yet.",
         "short",
         Query(_of(m.WAITING_OBJECTS, "source"), "{{source}}"),
         stacked=True,
@@ -84,7 +84,7 @@ _FILES = (
     ),
     lines(
         "Bytes",
-        "Bytes known to wait, not yet planned.",
+        "Bytes that wait and are not planned yet.",
         "bytes",
         Query(_of(m.WAITING_BYTES, "source"), "{{source}}"),
         stacked=True,
@@ -120,7 +120,7 @@ _DISCOVERY = (
     ),
     lines(
         "Trouble while planning and reading",
-        "Failures of brokers and stores that were waited out.",
+        "Failures of brokers and stores. The failed try is repeated until it succeeds.",
         "cps",
         Query(D.rate(m.DEPENDENCY_ERRORS, "stage", "error_type", stage="plan|read"), "{{stage}} {{error_type}}"),
         w=6,

@@ -19,7 +19,7 @@ from stream_infer.telemetry.refreshing import Refreshing
 RECORDS_RECEIVED = Metric(
     "counter",
     "records_received",
-    "Records that read took in, of splits that are final, and records lost before they could be read. "
+    "Records received by the read stage, of splits that are final, and records lost before they could be read. "
     "Each is committed, rejected, lost or unaccounted.",
     (by.SOURCE,),
     "records",
@@ -28,7 +28,7 @@ RECORDS_COMMITTED = Metric("counter", "records_committed", "Records that became 
 RECORDS_REJECTED = Metric(
     "counter",
     "records_rejected",
-    "Records that cannot be processed, by the stage that found it and the class of the error.",
+    "Records that cannot be processed, by the stage that rejected them and the class of the error.",
     (by.SOURCE, by.STAGE, Label("error_type", by.ERROR_TYPES)),
     "records",
 )
@@ -42,21 +42,21 @@ RECORDS_LOST = Metric(
 RECORDS_UNACCOUNTED = Metric(
     "counter",
     "records_unaccounted",
-    "Records that read took in and that are neither row, reject nor loss at commit. Must stay 0.",
+    "Records received by the read stage that are neither row, reject nor loss at commit. Must stay 0.",
     (by.SOURCE,),
     "records",
 )
 SPLITS_COMMITTED = Metric("counter", "splits_committed", "Splits made final by their receipt.", (by.SOURCE,), "splits")
 SPLIT_RETRIES = Metric(
-    "counter", "split_retries", "Splits dispatched again after an attempt that came to no end.", (by.SOURCE,)
+    "counter", "split_retries", "Splits dispatched again after an attempt without an outcome.", (by.SOURCE,)
 )
 BISECTIONS = Metric(
-    "counter", "bisections", "Splits divided to find a record that cannot be processed.", (by.SOURCE,), "splits"
+    "counter", "bisections", "Splits bisected to find a record that cannot be processed.", (by.SOURCE,), "splits"
 )
 WORKER_DEATHS = Metric(
     "counter",
     "worker_deaths",
-    "Worker processes that ended while they worked on a split: they crashed (died), were ended because they hung, or because "
+    "Worker processes that ended while they worked on a split: they crashed (died), hung and were killed, or were killed because "
     "their node ran out of memory. The split is tried again.",
     (by.STAGE, Label("cause", ("died", "hung", "memory"))),
 )
@@ -76,26 +76,26 @@ PADDING_UNITS = Metric(
     (by.MODEL,),
 )
 STAGE_BUSY_SECONDS = Metric(
-    "counter", "stage_busy_seconds", "Actor-seconds at work on a split, by step.", (by.STAGE,), "seconds"
+    "counter", "stage_busy_seconds", "Actor-seconds of work on splits, by stage.", (by.STAGE,), "seconds"
 )
 STAGE_BACKPRESSURED_SECONDS = Metric(
     "counter",
     "stage_backpressured_seconds",
-    "Actor-seconds without work while a split was ready for the stage and held back: the stage behind it is full.",
+    "Actor-seconds without work although a split was ready for the stage: the next stage is full.",
     (by.STAGE,),
     "seconds",
 )
 STAGE_IDLE_SECONDS = Metric(
     "counter",
     "stage_idle_seconds",
-    "Actor-seconds without work while no split was ready for the stage. The steps of one pool share its idle time.",
+    "Actor-seconds without work while no split was ready for the stage. The stages of one pool share its idle time.",
     (by.STAGE,),
     "seconds",
 )
 DEPENDENCY_ERRORS = Metric(
     "counter",
     "dependency_errors",
-    "Failures of something outside that were waited out, by the stage that met them and what failed.",
+    "Failures of dependencies, by stage and dependency; the failed try is repeated.",
     (by.ANY_STAGE, Label("error_type", by.DEPENDENCIES)),
 )
 EXECUTIONS = Metric(
@@ -107,7 +107,7 @@ EXECUTIONS = Metric(
 REJECTS_PUBLISHED = Metric(
     "counter",
     "rejects_published",
-    "Rejects handed on, by where to.",
+    "Rejects published, by target.",
     (Label("target", by.REJECT_TARGETS),),
     "records",
 )
@@ -115,7 +115,7 @@ SPANS_DROPPED = Metric(
     "counter", "spans_dropped", "Spans that were not sent: the receiver was down or slow, or the queue was full."
 )
 
-SPLIT_SECONDS = Metric("histogram", "split_seconds", "Time of one split in one step.", (by.STAGE,), "seconds", by.WORK)
+SPLIT_SECONDS = Metric("histogram", "split_seconds", "Time of one split in one stage.", (by.STAGE,), "seconds", by.WORK)
 END_TO_END_SECONDS = Metric(
     "histogram", "end_to_end_seconds", "Oldest event of a split to its visible file.", (by.SOURCE,), "seconds", by.WAIT
 )
@@ -128,7 +128,9 @@ LEDGER_COMMIT_SECONDS = Metric(
 
 READY = Metric("gauge", "ready", "1 while a warm execution takes work, or none is needed.")
 STANDBY = Metric("gauge", "standby", "1 while another instance owns the ledger and this one waits for it.")
-CIRCUIT_BREAKER_OPEN = Metric("gauge", "circuit_breaker_open", "1 while the line stands because everything fails.")
+CIRCUIT_BREAKER_OPEN = Metric(
+    "gauge", "circuit_breaker_open", "1 while the circuit breaker is open because everything fails."
+)
 EXECUTION = Metric("gauge", "execution", "Number of the running execution, 0 while none runs.")
 LEDGER_EPOCH = Metric("gauge", "ledger_epoch", "Fencing number of this instance, 0 before it owns the ledger.")
 START_TIME_SECONDS = Metric(
@@ -154,11 +156,13 @@ LAG_SECONDS = Metric(
     "seconds",
 )
 POSITION_OFFSET = Metric(
-    "gauge", "position_offset", "End of the contiguous committed prefix of a partition.", by.PLACE, "records"
+    "gauge", "position_offset", "Committed offset of a partition: all records before it are final.", by.PLACE, "records"
 )
-WAITING_RECORDS = Metric("gauge", "waiting_records", "Records known to wait, not yet planned.", (by.SOURCE,), "records")
-WAITING_BYTES = Metric("gauge", "waiting_bytes", "Bytes known to wait, not yet planned.", (by.SOURCE,), "bytes")
-WAITING_OBJECTS = Metric("gauge", "waiting_objects", "Objects known to wait, not yet planned (files).", (by.SOURCE,))
+WAITING_RECORDS = Metric(
+    "gauge", "waiting_records", "Records that wait and are not planned yet.", (by.SOURCE,), "records"
+)
+WAITING_BYTES = Metric("gauge", "waiting_bytes", "Bytes that wait and are not planned yet.", (by.SOURCE,), "bytes")
+WAITING_OBJECTS = Metric("gauge", "waiting_objects", "Objects that wait and are not planned yet (files).", (by.SOURCE,))
 OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS = Metric(
     "gauge",
     "oldest_uncommitted_timestamp_seconds",
@@ -173,13 +177,11 @@ LAST_COMMIT_TIMESTAMP_SECONDS = Metric(
     (by.SOURCE,),
     "seconds",
 )
-SOURCE_UP = Metric(
-    "gauge", "source_up", "0 while the source waits for something outside, or has stopped.", (by.SOURCE,)
-)
+SOURCE_UP = Metric("gauge", "source_up", "0 while the source waits for a dependency, or has stopped.", (by.SOURCE,))
 DRAIN_ETA_SECONDS = Metric(
     "gauge",
     "drain_eta_seconds",
-    "Time until all that waits is final at the rate of the last minutes; +Inf where work waits and nothing moves.",
+    "Time until everything that waits is final at the rate of the last minutes; +Inf where work waits without progress.",
     (by.SOURCE,),
     "seconds",
 )
@@ -191,10 +193,14 @@ GPU_UTILIZATION_RATIO = Metric(
     "ratio",
 )
 GPU_MEMORY_USED_BYTES = Metric("gauge", "gpu_memory_used_bytes", "GPU memory in use.", (by.GPU,), "bytes")
-GPU_MEMORY_TOTAL_BYTES = Metric("gauge", "gpu_memory_total_bytes", "GPU memory there is.", (by.GPU,), "bytes")
+GPU_MEMORY_TOTAL_BYTES = Metric("gauge", "gpu_memory_total_bytes", "Total GPU memory.", (by.GPU,), "bytes")
 
-BUILD_INFO = Metric("info", "build", "What runs.", (Label("version"), Label("python"), Label("ray")))
-MODEL_INFO = Metric("info", "model", "What made the rows, known with the first receipt.", (by.MODEL, Label("digest")))
+BUILD_INFO = Metric(
+    "info", "build", "Versions of the running service.", (Label("version"), Label("python"), Label("ray"))
+)
+MODEL_INFO = Metric(
+    "info", "model", "Model that made the rows, from the first receipt on.", (by.MODEL, Label("digest"))
+)
 
 # by the convention that every Prometheus client keeps; exported by its library
 PROCESS_MEMORY_BYTES = Metric(

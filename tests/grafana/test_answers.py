@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 TIMES = 20
 # how long a start of the service or of a worker takes is the machine's affair
 APART = {"StreamInferRestarts": 3, "StreamInferWorkersDie": 3}
-RULES = rules.hastened(TIMES, apart=APART)
+RULES = rules.accelerated(TIMES, divisors=APART)
 EVERYTHING = [*proof_kit.of_panels(), *proof_kit.of_records(), *proof_kit.of_alerts()]
 
 

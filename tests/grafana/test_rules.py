@@ -77,9 +77,9 @@ def test_names_in_the_runbook_exist() -> None:
     assert named <= kit.known_names()
 
 
-def test_hastened_rules_are_the_same_rules() -> None:
-    hastened = rules.hastened(60)
-    for group, same in zip(rules.groups(), hastened["groups"], strict=True):
+def test_accelerated_rules_are_the_same_rules() -> None:
+    accelerated = rules.accelerated(60)
+    for group, same in zip(rules.groups(), accelerated["groups"], strict=True):
         assert same["interval"] == "1s"
         for rule, quick in zip(group["rules"], same["rules"], strict=True):
             assert {key: rule.get(key) for key in ("alert", "record", "labels", "annotations")} == {
@@ -92,9 +92,9 @@ def test_hastened_rules_are_the_same_rules() -> None:
                 assert int(shorter[0]) == max(5, long // 60)
 
 
-def test_an_alert_may_be_hastened_less_than_the_others() -> None:
+def test_an_alert_may_be_accelerated_less_than_the_others() -> None:
     by_name = {
-        rule["alert"]: rule for rule in rules.hastened(60, apart={"StreamInferRestarts": 2})["groups"][1]["rules"]
+        rule["alert"]: rule for rule in rules.accelerated(60, divisors={"StreamInferRestarts": 2})["groups"][1]["rules"]
     }
     assert "[900s]" in by_name["StreamInferRestarts"]["expr"]
     assert "[15s]" in by_name["StreamInferRecordsLost"]["expr"]
