@@ -19,6 +19,7 @@ underscore are private everywhere. This page is made from the docstrings by `mak
 MODULES: Final = (
     "stream_infer",
     "stream_infer.contracts",
+    "stream_infer.catalogs",
     "stream_infer.plugins",
     "stream_infer.bounds",
     "stream_infer.splits",

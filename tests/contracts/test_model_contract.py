@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stream_infer.config import PythonModel, TorchModel, TransformersModel
-from stream_infer.models import build_model
+from stream_infer.builders import build_model
 from stream_infer.models.base import Deferred
+from stream_infer.models.settings import PythonModel, TorchModel, TransformersModel
 from stream_infer.ops.demo.run import model_folder
 from stream_infer.records import RECORD_FIELDS
 from stream_infer.testing import check_model

@@ -12,8 +12,10 @@ import pytest
 from confluent_kafka import Producer
 
 from stream_infer import config
-from stream_infer.connectors.files import FilesSource
-from stream_infer.connectors.kafka import KafkaSource
+from stream_infer.connectors.files.settings import FilesSettings
+from stream_infer.connectors.files.source import FilesSource
+from stream_infer.connectors.kafka.settings import KafkaSettings
+from stream_infer.connectors.kafka.source import KafkaSource
 from stream_infer.contracts import Piece, PlanBudget, Source
 from stream_infer.splits import Split
 from stream_infer.testing import CheckedSplit, MemoryPosition, NumbersReader, NumbersSource, check_reader
@@ -29,9 +31,9 @@ def case_of(source: Source, record_ids: list[str] | None = None) -> CheckedSplit
     return CheckedSplit(source.reader(), split, record_ids or [], source.bisect(split) or ())
 
 
-def of_folder(folder: Path, kind: config.sources.Format = "auto") -> FilesSource:
+def of_folder(folder: Path, kind: str = "auto") -> FilesSource:
     """A source of the files of a folder that nobody touches any more."""
-    settings = config.FilesSource(name="s", kind="files", url=f"file://{folder}/", format=kind)
+    settings = FilesSettings(name="s", kind="files", url=f"file://{folder}/", format=kind)
     return FilesSource.from_config(settings, pipeline="p", limits=config.Limits())
 
 
@@ -63,7 +65,7 @@ def test_messages_pass_the_suite_of_readers(kafka: str, kafka_topic: Callable[..
     for number in range(10):
         producer.produce(topic, b"\xff\xfe" if number == 3 else f"message {number}".encode(), partition=0)
     assert producer.flush(30) == 0
-    settings = config.KafkaSource(name="s", kind="kafka", servers=kafka, topics=[topic])
+    settings = KafkaSettings(name="s", kind="kafka", servers=kafka, topics=[topic])
 
     def make() -> CheckedSplit:
         source = KafkaSource.from_config(settings, pipeline="p", limits=config.Limits())

@@ -11,7 +11,10 @@ from confluent_kafka import Producer
 from test_reader_contract import NOW, of_folder, put
 
 from stream_infer import config
-from stream_infer.connectors.kafka import KafkaSource
+from stream_infer.connectors.files.settings import FilesSettings
+from stream_infer.connectors.files.source import FilesSource
+from stream_infer.connectors.kafka.settings import KafkaSettings
+from stream_infer.connectors.kafka.source import KafkaSource
 from stream_infer.contracts import Lag, PlanBudget, Planned, Position
 from stream_infer.errors import Retryable
 from stream_infer.splits import Split
@@ -28,13 +31,11 @@ def test_a_folder_passes_the_suite_of_sources(tmp_path: Path) -> None:
 def test_objects_of_a_bucket_pass_the_suite_of_sources(
     s3: config.Storage, s3_client: object, s3_bucket: Callable[[], str]
 ) -> None:
-    from stream_infer.connectors.files import FilesSource
-
     bucket, ids = s3_bucket(), []
     for number in range(9):
         answer = s3_client.put_object(Bucket=bucket, Key=f"in/{number}", Body=f"text {number}".encode())  # type: ignore[attr-defined]
         ids.append(f"s3://{bucket}/in/{number}?version={answer['ETag'].strip(chr(34))}#0")
-    settings = config.FilesSource(name="s", kind="files", url=f"s3://{bucket}/in/", storage=s3, format="text")
+    settings = FilesSettings(name="s", kind="files", url=f"s3://{bucket}/in/", storage=s3, format="text")
     check_source(
         lambda: CheckedSource(lambda: FilesSource.from_config(settings, pipeline="p", limits=config.Limits()), ids, NOW)
     )
@@ -46,7 +47,7 @@ def test_a_topic_passes_the_suite_of_sources(kafka: str, kafka_topic: Callable[.
     for number in range(20):
         producer.produce(topic, f"message {number}".encode(), partition=number % 2)
     assert producer.flush(30) == 0
-    settings = config.KafkaSource(name="s", kind="kafka", servers=kafka, topics=[topic])
+    settings = KafkaSettings(name="s", kind="kafka", servers=kafka, topics=[topic])
 
     def open_source() -> KafkaSource:
         return KafkaSource.from_config(settings, pipeline="p", limits=config.Limits())
