@@ -19,6 +19,8 @@ from stream_infer.plugins import MODELS, SINKS, SOURCES, plugin, unknown_kind
 
 _MOST_VALUES = 100_000
 _DEEPEST = 40
+_RENAMED = {"limits.storm": "limits.circuit_breaker", "limits.generation_splits": "limits.execution_splits"}
+_REMOVED = {"model.batch.wait": "micro-batches never wait for more rows"}
 
 
 def load(path: str | Path) -> PipelineSettings:
@@ -105,6 +107,10 @@ def _sentence(problem: Any, document: Any) -> str:
         return f"{setting}.kind: {unknown_kind(context['tag'], context['expected_tags'].replace(chr(39), ''))}"
     if kind == "union_tag_not_found":
         return f"{setting}.kind: is missing; write the kind that the other settings are for"
+    if kind == "extra_forbidden" and setting in _RENAMED:
+        return f"{setting}: is now named {_RENAMED[setting]}; write that name"
+    if kind == "extra_forbidden" and setting in _REMOVED:
+        return f"{setting}: was removed, because {_REMOVED[setting]}; delete the line"
     if kind == "extra_forbidden":
         close = difflib.get_close_matches(str(location[-1]), _known_keys(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "remove it, or see `stream-infer schema`"

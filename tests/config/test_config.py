@@ -73,3 +73,23 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path: Any) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(ConfigError, match=r"not YAML at line"):
         load(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "sentence"),
+    [
+        (("limits",), "storm", "limits.storm: is now named limits.circuit_breaker"),
+        (("limits",), "generation_splits", "limits.generation_splits: is now named limits.execution_splits"),
+        (("model", "batch"), "wait", "model.batch.wait: was removed"),
+    ],
+)
+def test_an_old_name_of_a_setting_is_refused_with_its_new_one(
+    section: tuple[str, ...], old: str, sentence: str
+) -> None:
+    document: Any = copy.deepcopy(GOOD)
+    inner = document
+    for name in section:
+        inner = inner.setdefault(name, {})
+    inner[old] = 1
+    with pytest.raises(ConfigError, match=sentence):
+        parse(document)
