@@ -112,7 +112,7 @@ def require(modules: Sequence[str], extra: str, what: str) -> None:
 
 def unknown_kind(kind: str, offered: str) -> str:
     """A sentence for a kind that no installed package offers."""
-    return f"no installed package offers {kind!r}; write one of {offered}, or install the package that offers it"
+    return f"there is no {kind!r} here; write one of {offered}, or install the package that offers it"
 
 
 def reject_plugins() -> Iterator[RejectPlugin]:

@@ -16,10 +16,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stream_infer import config
 from stream_infer.connectors.storage.store import Store, url_of
 from stream_infer.contracts import NO_ROWS, Piece
-from stream_infer.decode import Decoded, decode, one_record
+from stream_infer.decode.base import Decoded
+from stream_infer.decode.decoder import Decoder
 from stream_infer.errors import Lost, RejectRecord, Retryable
 from stream_infer.records import RECORD_COLUMNS, RECORD_FIELDS, Content, ObjectCoordinate
 from stream_infer.rejects import Original
@@ -38,10 +38,9 @@ _Fetched = Content | Lost | RejectRecord
 class FilesReader:
     """Implements `contracts.Reader`. Reads are pinned to the version that was planned."""
 
-    def __init__(self, store: Store, kind: str, limits: config.Limits) -> None:
+    def __init__(self, store: Store, decoder: Decoder) -> None:
         self._store = store
-        self._kind = kind
-        self._limits = limits
+        self._decoder = decoder
 
     def read(self, split: Split) -> Iterator[Piece]:
         """See `contracts.Reader.read`."""
@@ -70,7 +69,7 @@ class FilesReader:
         item = next(it for it in split.bounds["objects"] if self.record_id(it, row) == reject.record_id)
         key = item["key"].encode()
         try:
-            if reject.whole or one_record(self._kind, item["key"]):
+            if reject.whole or self._decoder.one_record(item["key"]):
                 value = self._store.get_range(item["key"], 0, min(most, item["size"]), item["version"])
                 return Original(key, value, missing="too_large" if item["size"] > most else None)
         except Lost as error:
@@ -85,6 +84,10 @@ class FilesReader:
                 return Original(key, missing=piece.losses[0].reason)
         return Original(key, missing="undecodable")
 
+    def one_record(self, key: str) -> bool:
+        """Whether the object of a key is exactly one record."""
+        return self._decoder.one_record(key)
+
     def record_id(self, item: Described, row: int) -> str:
         """The coordinate of one row of an object."""
         return str(ObjectCoordinate(self._store.scheme, self._store.bucket, item["key"], item["version"], row))
@@ -96,7 +99,7 @@ class FilesReader:
             return 1
         last = 0
         try:
-            for piece in decode(self._kind, content, item["key"], self._limits):
+            for piece in self._decoder.decode(content, item["key"]):
                 last = max([last, *piece.rows, *(reject.row for reject in piece.rejects)])
         except RejectRecord:
             return 1
@@ -122,7 +125,7 @@ class FilesReader:
                 content.cancel()
 
     def _fetch(self, item: Described) -> _Fetched:
-        if item["size"] > self._limits.record_bytes:
+        if item["size"] > self._decoder.most_bytes:
             return RejectRecord(f"{item['size']} bytes are more than limits.record_bytes", reason="too_large")
         try:
             content = self._store.get(item["key"], item["version"], item["size"])
@@ -135,7 +138,7 @@ class FilesReader:
     def _decode_into(self, run: _Run, item: Described, content: Content, rows: Sequence[int] | None) -> None:
         split = run.split
         try:
-            for decoded in decode(self._kind, content, item["key"], self._limits):
+            for decoded in self._decoder.decode(content, item["key"]):
                 if rows is not None:
                     if decoded.rows and min([decoded.rows[0], *(it.row for it in decoded.rejects)]) >= rows[1]:
                         return

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_infer.config import Seconds, Settings, SourceSettings, Storage
-
-Format = Literal["text", "binary", "jsonl", "csv", "parquet", "image", "auto"]
+from stream_infer.config import AutoFormat, FormatSettings, OneFormat, Seconds, Settings, SourceSettings, Storage
 
 
 class KafkaEvents(Settings):
@@ -63,7 +61,11 @@ class FilesSettings(SourceSettings):
     kind: Literal["files"] = Field(description="objects of a bucket or files of a folder")
     url: str = Field(description="folder to read: s3://, gs://, az://, file:// or any fsspec URL")
     storage: Storage = Field(default=Storage(), description="how to reach the store of url")
-    format: Format = Field(default="auto", description="format of the objects; auto: by the suffix of the name")
+    format: Annotated[FormatSettings, OneFormat()] = Field(
+        default=AutoFormat(),
+        json_schema_extra={"default": "auto"},
+        description="format of the objects, by its name or with its options; auto: by the suffix of the name",
+    )
     glob: str | None = Field(default=None, description="only keys that match, such as **/*.txt")
     discover: Discover = Field(default=Discover(), description="how new objects are discovered")
     after: Literal["keep", "delete"] | Move = Field(
@@ -77,4 +79,4 @@ class FilesSettings(SourceSettings):
 
     def fingerprint(self) -> Mapping[str, str]:
         """See `config.SourceSettings.fingerprint`."""
-        return {**super().fingerprint(), "format": self.format, "url": self.url}
+        return {**super().fingerprint(), "format": self.format.fingerprint(), "url": self.url}

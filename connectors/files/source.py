@@ -20,7 +20,7 @@ from stream_infer.connectors.files.settings import FilesSettings
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Item, Store, possible
 from stream_infer.contracts import Lag, ObjectVersion, PartitionStatus, PlanBudget, Planned, Position
-from stream_infer.decode import one_record
+from stream_infer.decode.decoder import Decoder
 from stream_infer.intervals import END, Intervals, IntervalSet, cut
 from stream_infer.splits import Reject, Split
 
@@ -49,7 +49,7 @@ class FilesSource:
         store = open_store(settings.url, settings.storage)
         events = settings.discover.events
         queue = open_queue(events, pipeline, settings.storage) if events is not None else None
-        return cls(settings, store, FilesReader(store, settings.format, limits), queue)
+        return cls(settings, store, FilesReader(store, Decoder(settings.format, limits)), queue)
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         """See `contracts.Source.plan`."""
@@ -112,7 +112,7 @@ class FilesSource:
         if len(objects) > 1:
             middle = len(objects) // 2
             return self._part(split, objects[:middle]), self._part(split, objects[middle:])
-        if one_record(self._settings.format, objects[0]["key"]):
+        if self._reader.one_record(objects[0]["key"]):
             return None
         start, stop = split.bounds.get("rows") or (0, count_apart(self._reader, objects[0]))
         if stop - start < 2:
@@ -135,7 +135,7 @@ class FilesSource:
         row = int(reject.record_id.rpartition("#")[2])
         item = next(it for it in split.bounds["objects"] if self._reader.record_id(it, row) == reject.record_id)
         bounds: dict[str, Any] = {"objects": [item], "replay": number}
-        if not reject.whole and not one_record(self._settings.format, item["key"]):
+        if not reject.whole and not self._reader.one_record(item["key"]):
             bounds["rows"] = [row, row + 1]
         elif "rows" in split.bounds:
             bounds["rows"] = split.bounds["rows"]
@@ -207,7 +207,7 @@ class FilesSource:
         group: list[Item] = []
         size, first_seen, given = 0, budget.now, 0
         for item, since in waiting:
-            single = one_record(self._settings.format, item.key)
+            single = self._reader.one_record(item.key)
             full = len(group) >= budget.records or size + item.size > (budget.bytes if single else most_bytes)
             apart = budget.date_by == "event" and group and _date(group[0].modified) != _date(item.modified)
             if group and (full or apart):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -12,46 +12,42 @@ from stream_infer import config
 from stream_infer.connectors.kafka.settings import KafkaSettings, Pointer
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Store, possible
-from stream_infer.decode import decode
+from stream_infer.decode.decoder import Decoder
 from stream_infer.decode.jsonl import parse_object, to_table
 from stream_infer.errors import Lost, RejectRecord
 from stream_infer.records import Content
 
 Failures = list[tuple[int, RejectRecord]]
-Decoded = tuple[pa.Table, Sequence[int], Failures]
+DecodedValues = tuple[pa.Table, Sequence[int], Failures]
 
 
 class Contents(Protocol):
     """Decodes many values at once."""
 
-    def decode(self, values: Sequence[bytes]) -> Decoded:
+    def decode(self, values: Sequence[bytes]) -> DecodedValues:
         """Content columns, the indices of the values they came from, and the values that are no record."""
         ...
 
 
 def build_contents(settings: KafkaSettings, limits: config.Limits) -> Contents:
     """The decoder of a source's format."""
-    if settings.format == "text":
-        return _Text()
-    if settings.format == "binary":
-        return _Binary()
-    if settings.format == "jsonl":
-        return _Json()
-    if settings.format == "pointer" and settings.pointer is not None:
+    if settings.format.kind == "pointer" and settings.pointer is not None:
         return _Each(_Pointers(settings.pointer, limits))
-    image = settings.format
-    return _Each(lambda value: _one_row(image, value, "message", limits))
+    if settings.format.kind in _TOGETHER:
+        return _TOGETHER[settings.format.kind]()
+    decoder = Decoder(settings.format, limits)
+    return _Each(lambda value: _one_row(decoder, value, "message"))
 
 
 class _Text:
-    def decode(self, values: Sequence[bytes]) -> Decoded:
+    def decode(self, values: Sequence[bytes]) -> DecodedValues:
         try:
             column = pa.array(values, pa.binary()).cast(pa.string())
         except pa.ArrowInvalid:
             return self._one_by_one(values)
         return pa.table({"text": column}), range(len(values)), []
 
-    def _one_by_one(self, values: Sequence[bytes]) -> Decoded:
+    def _one_by_one(self, values: Sequence[bytes]) -> DecodedValues:
         texts, rows, failures = [], [], []
         for row, value in enumerate(values):
             try:
@@ -63,12 +59,12 @@ class _Text:
 
 
 class _Binary:
-    def decode(self, values: Sequence[bytes]) -> Decoded:
+    def decode(self, values: Sequence[bytes]) -> DecodedValues:
         return pa.table({"bytes": pa.array(values, pa.large_binary())}), range(len(values)), []
 
 
 class _Json:
-    def decode(self, values: Sequence[bytes]) -> Decoded:
+    def decode(self, values: Sequence[bytes]) -> DecodedValues:
         documents, rows, failures = [], [], []
         for row, value in enumerate(values):
             try:
@@ -79,13 +75,17 @@ class _Json:
         return to_table(documents), rows, failures
 
 
+# Formats whose values are decoded faster together than one by one.
+_TOGETHER: Final[Mapping[str, type[Contents]]] = {"text": _Text, "binary": _Binary, "jsonl": _Json}
+
+
 class _Each:
     """One value after the other, for formats whose decoding costs more than the call."""
 
     def __init__(self, one: Callable[[bytes], pa.Table]) -> None:
         self._one = one
 
-    def decode(self, values: Sequence[bytes]) -> Decoded:
+    def decode(self, values: Sequence[bytes]) -> DecodedValues:
         tables, rows, failures = [], [], []
         for row, value in enumerate(values):
             try:
@@ -102,7 +102,8 @@ class _Pointers:
 
     def __init__(self, settings: Pointer, limits: config.Limits) -> None:
         self._settings = settings
-        self._limits = limits
+        self._most_bytes = limits.record_bytes
+        self._decoder = Decoder(settings.format, limits)
         self._stores: dict[str, Store] = {}
         # "in" must not allow "inner": what is allowed is a folder
         self._allowed_folders = tuple(f"{prefix.rstrip('/')}/" for prefix in settings.prefixes)
@@ -119,12 +120,12 @@ class _Pointers:
             store = self._stores[root] = open_store(root, self._settings.storage)
         try:
             item = store.head(key)
-            if item is not None and item.size > self._limits.record_bytes:
+            if item is not None and item.size > self._most_bytes:
                 raise RejectRecord(f"{url}: {item.size} bytes are more than limits.record_bytes", reason="too_large")
             content = store.get(key)
         except Lost as error:
             raise RejectRecord(str(error), reason="pointer") from None
-        return _one_row(self._settings.format, content, key, self._limits)
+        return _one_row(self._decoder, content, key)
 
     def _allowed(self, value: bytes) -> str:
         try:
@@ -137,9 +138,9 @@ class _Pointers:
         return url
 
 
-def _one_row(kind: str, content: Content, name: str, limits: config.Limits) -> pa.Table:
+def _one_row(decoder: Decoder, content: Content, name: str) -> pa.Table:
     tables = []
-    for decoded in decode(kind, content, name, limits):
+    for decoded in decoder.decode(content, name):
         if decoded.rejects:
             raise RejectRecord(decoded.rejects[0].reason, reason="decode")
         tables.append(decoded.table)

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from stream_infer.config import Rejects, Settings, SourceSettings, Storage
+from stream_infer.config import AutoFormat, FormatSettings, OneFormat, Rejects, Settings, SourceSettings, Storage
+from stream_infer.decode.format import Format
+from stream_infer.decode.formats import TextOptions
 
-Format = Literal["text", "binary", "jsonl", "csv", "parquet", "image", "auto"]
+
+def _fits_a_message(offered: Format) -> bool:
+    return offered.one_record or offered.name == "jsonl"
+
+
+class PointerFormat(FormatSettings):
+    """The value names an object to read (a claim check)."""
+
+    kind: Literal["pointer"] = Field(default="pointer", description="the value names an object to read")
 
 
 class Pointer(Settings):
     """Kafka values that name an object (a claim check)."""
 
+    model_config = ConfigDict(defer_build=True)
+
     prefixes: list[str] = Field(min_length=1, description="only objects under these URLs are read")
     storage: Storage = Field(default=Storage(), description="how to reach the store of those objects")
-    format: Format = Field(default="auto", description="format of those objects; auto: by the suffix of the name")
+    format: Annotated[FormatSettings, OneFormat()] = Field(
+        default=AutoFormat(),
+        json_schema_extra={"default": "auto"},
+        description="format of those objects, by its name or with its options; auto: by the suffix of the name",
+    )
 
 
 class KafkaSettings(SourceSettings):
@@ -30,8 +46,11 @@ class KafkaSettings(SourceSettings):
     start: str = Field(
         default="earliest", description="where a new partition is begun: earliest, latest or an ISO 8601 timestamp"
     )
-    format: Literal["text", "binary", "jsonl", "image", "pointer"] = Field(
-        default="text", description="format of a message's value; pointer: the value names an object to read"
+    format: Annotated[FormatSettings, OneFormat(_fits_a_message, (PointerFormat,))] = Field(
+        default=TextOptions(),
+        json_schema_extra={"default": "text"},
+        description="format of a message's value, by its name or with its options; pointer: the value names an object "
+        "to read",
     )
     pointer: Pointer | None = Field(
         default=None, description="which objects a value may name; needed by format: pointer"
@@ -63,7 +82,7 @@ class KafkaSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _pointer_is_allow_listed(self) -> KafkaSettings:
-        if self.format == "pointer" and self.pointer is None:
+        if self.format.kind == "pointer" and self.pointer is None:
             raise ValueError("format: pointer needs pointer.prefixes, the URLs that values may name")
         return self
 
@@ -74,7 +93,7 @@ class KafkaSettings(SourceSettings):
 
     def fingerprint(self) -> Mapping[str, str]:
         """See `config.SourceSettings.fingerprint`."""
-        return {**super().fingerprint(), "format": self.format}
+        return {**super().fingerprint(), "format": self.format.fingerprint()}
 
 
 class TopicRejects(Rejects):

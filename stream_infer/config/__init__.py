@@ -5,6 +5,7 @@ The settings of a source, a sink or a model live with its code; here are their b
 
 from __future__ import annotations
 
+from stream_infer.config.formats import AutoFormat, FormatSettings, OneFormat
 from stream_infer.config.loading import load, parse
 from stream_infer.config.models import Batch, ModelSettings, Replicas
 from stream_infer.config.pipeline import CircuitBreakerLimits, Limits, PipelineSettings, Serve, Telemetry
@@ -14,11 +15,14 @@ from stream_infer.config.sources import SourceSettings
 from stream_infer.config.values import Bytes, Seconds, Settings, SizeOrNone, Storage
 
 __all__ = [
+    "AutoFormat",
     "Batch",
     "Bytes",
     "CircuitBreakerLimits",
+    "FormatSettings",
     "Limits",
     "ModelSettings",
+    "OneFormat",
     "PipelineSettings",
     "Redactor",
     "Rejects",

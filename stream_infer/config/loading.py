@@ -104,7 +104,9 @@ def _sentence(problem: Any, document: Any) -> str:
     setting = ".".join(_keys(location, document, missing=kind == "missing"))
     context = problem.get("ctx", {})
     if kind == "union_tag_invalid":
-        return f"{setting}.kind: {unknown_kind(context['tag'], context['expected_tags'].replace(chr(39), ''))}"
+        tag = f"{setting}.kind" if isinstance(_at(location, document), Mapping) else setting
+        offered = context["expected_tags"].replace("'", "")
+        return f"{tag}: {unknown_kind(context['tag'], offered)}"
     if kind == "union_tag_not_found":
         return f"{setting}.kind: is missing; write the kind that the other settings are for"
     if kind == "extra_forbidden" and setting in _RENAMED:
@@ -136,6 +138,13 @@ def _keys(location: Sequence[str | int], document: Any, *, missing: bool) -> lis
                 continue
         keys.append(str(part))
     return keys
+
+
+def _at(location: Sequence[str | int], document: Any) -> Any:
+    """The value at the location, None where a part of the location is no key of the file."""
+    for key in _keys(location, document, missing=False):
+        document = document[int(key) if isinstance(document, list) else key]
+    return document
 
 
 def _known_keys() -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from stream_infer.config.values import Settings
 
 
 class SourceSettings(Settings):
     """Base of the settings of a source. A subclass gives ``kind`` one literal and adds its own fields."""
+
+    model_config = ConfigDict(defer_build=True)  # formats are loaded with the first file, not with the class
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$", description="name of the source in metrics, logs and the ledger"

@@ -9,14 +9,13 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.types as types
 
-from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded, RowReject, named, rows_a_piece
 from stream_infer.decode.text import unmarked
 from stream_infer.errors import RejectRecord
 from stream_infer.records import Content
 
 
-def decode(content: Content, _limits: Limits) -> Iterator[Decoded]:
+def decode(content: Content) -> Iterator[Decoded]:
     """The header's names as columns, types inferred from the whole object. A row with too few or many fields, or that
     is not UTF-8, is rejected. ``rows`` count data rows from 0, rejected ones included, blank lines not."""
     content = unmarked(content)

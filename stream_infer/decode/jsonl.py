@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from stream_infer.config import Limits
 from stream_infer.decode.base import MOST_BYTES, MOST_ROWS, Decoded, RowReject
 from stream_infer.decode.text import unmarked
 from stream_infer.records import RESERVED, Content, content_name
@@ -16,7 +15,7 @@ from stream_infer.records import RESERVED, Content, content_name
 _DEPTH = 64  # levels of nesting: Arrow's and Parquet's readers recurse, and take memory by the square of it
 
 
-def decode(content: Content, _limits: Limits) -> Iterator[Decoded]:
+def decode(content: Content) -> Iterator[Decoded]:
     """The object's own keys as columns. ``rows`` are line numbers from 0."""
     documents: list[dict[str, Any]] = []
     rows: list[int] = []

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stream_infer.config import Limits
 from stream_infer.decode.base import MOST_BYTES, MOST_ROWS, Decoded, RowReject, named
 from stream_infer.errors import RejectRecord
 from stream_infer.records import Content
@@ -17,7 +16,7 @@ _FEWEST_ROWS = 16
 _BATCH_BYTES = 2**30  # what a batch may take if every row repeats its column's longest value
 
 
-def decode(content: Content, _limits: Limits) -> Iterator[Decoded]:
+def decode(content: Content) -> Iterator[Decoded]:
     """The file's own columns. ``rows`` count from 0 through all row groups.
 
     A damaged row group is one reject, at its first row that cannot be read; the other row groups are delivered.

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from stream_infer.config import Limits
 from stream_infer.decode.base import Decoded, one_cell
 from stream_infer.errors import RejectRecord
 from stream_infer.records import Content
@@ -27,11 +26,11 @@ def to_text(content: Content) -> str:
         raise RejectRecord(f"not UTF-8 text at byte {error.start}", reason="decode") from None
 
 
-def decode_text(content: Content, _limits: Limits) -> Iterator[Decoded]:
+def decode_text(content: Content) -> Iterator[Decoded]:
     """One record with column ``text``."""
     yield Decoded(pa.table({"text": pa.array([to_text(content)], pa.string())}), range(1))
 
 
-def decode_binary(content: Content, _limits: Limits) -> Iterator[Decoded]:
+def decode_binary(content: Content) -> Iterator[Decoded]:
     """One record with column ``bytes``, in the memory that it came in."""
     yield Decoded(pa.table({"bytes": one_cell(pa.py_buffer(content))}), range(1))

@@ -21,6 +21,7 @@ from stream_infer.connectors.files.reader import FilesReader
 from stream_infer.connectors.files.settings import FilesSettings, SqsEvents
 from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.storage.store import Item
+from stream_infer.decode.decoder import Decoder
 from stream_infer.errors import Retryable
 
 
@@ -69,7 +70,12 @@ class Queue:
 def _source(store: Any, queue: EventQueue | None = None, **more: Any) -> FilesSource:
     discover = more.pop("discover", {"poll": 0})
     chosen = FilesSettings(name="inbox", kind="files", url="s3://b/in/", discover=discover, **more)
-    return FilesSource(chosen, store, FilesReader(store, "auto", config.Limits()), queue)
+    return FilesSource(
+        chosen,
+        store,
+        FilesReader(store, Decoder(config.AutoFormat(), config.Limits())),
+        queue,
+    )
 
 
 writes = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 3)), max_size=6)

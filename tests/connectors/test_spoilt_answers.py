@@ -11,6 +11,8 @@ from stream_infer import config
 from stream_infer.connectors.files.reader import FilesReader
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Store
+from stream_infer.decode.decoder import Decoder
+from stream_infer.decode.formats import TextOptions
 from stream_infer.errors import Retryable
 from stream_infer.splits import Split
 
@@ -62,7 +64,7 @@ def test_another_version_s_content_is_not_taken(proxy: FaultProxy, store: Store)
 
 
 def test_half_of_an_object_is_not_the_object(proxy: FaultProxy, store: Store) -> None:
-    reader = FilesReader(store, "text", config.Limits())
+    reader = FilesReader(store, Decoder(TextOptions(), config.Limits()))
     item = {"key": "in/a", "version": "v", "size": len(BODY), "modified": 0.0}
     split = Split.of("s", {"objects": [item]}, folder="", records=1, bytes=1)
     with proxy.fault("GET", "", instead=_found):

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stream_infer.config import Limits
-from stream_infer.decode import Decoded, decode
+from stream_infer.config import FormatSettings, Limits
+from stream_infer.decode.base import Decoded
+from stream_infer.decode.decoder import Decoder
 from stream_infer.decode.image import to_array, to_pixels
 from stream_infer.errors import RejectRecord
 
@@ -23,7 +24,7 @@ FORMATS = ("text", "binary", "jsonl", "csv", "parquet", "image")
 
 
 def _pieces(kind: str, content: bytes, name: str = "x", limits: Limits = LIMITS) -> list[Decoded]:
-    return list(decode(kind, content, name, limits))
+    return list(Decoder(FormatSettings(kind=kind), limits).decode(content, name))
 
 
 def _fates(pieces: list[Decoded]) -> tuple[list[int], list[int]]:

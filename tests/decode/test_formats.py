@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stream_infer.config import Limits
-from stream_infer.decode import decode, resolve_format
+from stream_infer.config import AutoFormat, FormatSettings, Limits
+from stream_infer.decode.decoder import Decoder
 from stream_infer.decode.image import to_array
 from stream_infer.errors import RejectRecord
 
@@ -29,7 +29,7 @@ def _rows(kind: str, content: bytes, name: str = "x") -> tuple[list[dict[str, ob
     records: list[dict[str, object]] = []
     rows: list[int] = []
     bad: list[int] = []
-    for piece in decode(kind, content, name, LIMITS):
+    for piece in Decoder(FormatSettings(kind=kind), LIMITS).decode(content, name):
         records += piece.table.to_pylist()
         rows += piece.rows
         bad += [reject.row for reject in piece.rejects]
@@ -84,7 +84,7 @@ def test_an_image_becomes_a_tensor() -> None:
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "PNG")
-    (piece,) = decode("image", sink.getvalue(), "a.png", Limits())
+    (piece,) = Decoder(FormatSettings(kind="image"), Limits()).decode(sink.getvalue(), "a.png")
     assert (to_array(piece.table.column("image")[0]) == pixels).all()
 
 
@@ -115,4 +115,5 @@ def test_auto_goes_by_suffix() -> None:
         "README": "text",
         "x.gz": "text",
     }
-    assert {name: resolve_format("auto", name) for name in names} == names
+    decoder = Decoder(AutoFormat(), LIMITS)
+    assert {name: decoder.format_of(name).name for name in names} == names

@@ -14,9 +14,9 @@ import corpus
 import pytest
 from corpus import RECORD_BYTES, Case
 
-from stream_infer.config import Limits
+from stream_infer.config import AutoFormat, Limits
 from stream_infer.connectors.kafka.settings import KafkaSettings, Pointer
-from stream_infer.decode import decode
+from stream_infer.decode.decoder import Decoder
 from stream_infer.errors import RejectRecord
 
 MEMORY = 700_000_000  # bytes that decoding one file may add: the limit of a record many times, a bomb never
@@ -65,7 +65,7 @@ def _answer(case: Case, limits: Limits) -> dict[str, object]:
     try:
         if len(case.content) > limits.record_bytes:
             raise RejectRecord("larger than limits.record_bytes", reason="too_large")  # the reader's word
-        for piece in decode("auto", case.content, case.name, limits):
+        for piece in Decoder(AutoFormat(), limits).decode(case.content, case.name):
             rows += piece.table.num_rows
             rejects += len(piece.rejects)
     except RejectRecord as error:

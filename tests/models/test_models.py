@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from stream_infer.builders import build_model
-from stream_infer.config import Batch, Limits
-from stream_infer.decode import decode
+from stream_infer.config import Batch, FormatSettings, Limits
+from stream_infer.decode.decoder import Decoder
 from stream_infer.models.batching import run_batched
 from stream_infer.models.settings import PythonModel, TorchModel, TransformersModel
 from stream_infer.ops.demo.run import model_folder
@@ -123,9 +123,8 @@ def test_a_digit_classifier_keeps_its_accuracy(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(processor)
     model = build_model(TransformersModel(kind="transformers", task="image-classification", path=str(tmp_path)))
     model.load("cpu")
-    records = pa.concat_tables(
-        [next(iter(decode("image", _png(image), "x.png", Limits()))).table for image in images[1500:]]
-    )
+    decoder = Decoder(FormatSettings(kind="image"), Limits())
+    records = pa.concat_tables([next(iter(decoder.decode(_png(image), "x.png"))).table for image in images[1500:]])
     inferred = run_batched(model, model.prepare(records), Batch())
     right = [
         label == f"digit {n}"
