@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from stream_infer.decode import Decoded
-from stream_infer.decode.base import MOST_ROWS
+from stream_infer.decode.base import MOST_ROWS, Decoded
 from stream_infer.errors import RejectRecord
 from stream_infer.records import RESERVED, Content
 from stream_infer.testing.checks import require
@@ -18,7 +17,7 @@ _DAMAGES = 60
 
 
 def check_format(make: Callable[[], Callable[[Content], Iterator[Decoded]]], content: bytes, records: int) -> None:
-    """Hold a format against what readers expect of `decode.decode`.
+    """Hold a format against what readers expect of `decode.format.Format.decode`.
 
     Args:
         make: gives the function that decodes one object's content.

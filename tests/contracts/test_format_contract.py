@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stream_infer.config import Limits
-from stream_infer.decode import Decoded, RowReject, decode
+from stream_infer.config import AutoFormat, FormatSettings, Limits
+from stream_infer.decode.base import Decoded, RowReject
+from stream_infer.decode.decoder import Decoder
 from stream_infer.records import Content
 from stream_infer.testing import check_format
 
@@ -49,17 +50,19 @@ def _image() -> bytes:
 )
 def test_every_format_passes_the_suite_of_formats(name: str, content: bytes, records: int) -> None:
     def make() -> Callable[[Content], Iterator[Decoded]]:
-        return lambda given: decode("auto", given, name, Limits(record_bytes=2**20))
+        return lambda given: Decoder(AutoFormat(), Limits(record_bytes=2**20)).decode(given, name)
 
     check_format(make, content, records)
 
 
 def test_binary_passes_the_suite_of_formats() -> None:
-    check_format(lambda: lambda given: decode("binary", given, "a", Limits()), b"\x00\xff" * 10, 1)
+    check_format(
+        lambda: lambda given: Decoder(FormatSettings(kind="binary"), Limits()).decode(given, "a"), b"\x00\xff" * 10, 1
+    )
 
 
 def _good(content: Content) -> Iterator[Decoded]:
-    yield from decode("jsonl", content, "a.jsonl", Limits())
+    yield from Decoder(FormatSettings(kind="jsonl"), Limits()).decode(content, "a.jsonl")
 
 
 def _shifted(content: Content) -> Iterator[Decoded]:
