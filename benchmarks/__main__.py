@@ -27,7 +27,7 @@ ROWS = {
 
 
 def main() -> None:
-    """Rows that are not asked for, or that this machine cannot measure, keep their figures of the last full run."""
+    """Measure the chosen rows. Other rows, and those that this machine cannot measure, keep the results of the last full run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, no report")
@@ -37,28 +37,28 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"no row {min(unknown)!r}; there are {', '.join(ROWS)}")
-    chosen = arguments.rows or list(ROWS)
+    names = arguments.rows or list(ROWS)
     results = {} if arguments.quick else {result.name: result for result in report.load()}
-    taken = {result.name: result for result in report.load(arguments.take)} if arguments.take else {}
-    for name in chosen:
-        found = taken[name] if arguments.take else _measured(name, arguments.quick)
-        if not found.elsewhere or name not in results:
-            results[name] = found
+    imported = {result.name: result for result in report.load(arguments.take)} if arguments.take else {}
+    for name in names:
+        result = imported[name] if arguments.take else _measure(name, arguments.quick)
+        if not result.elsewhere or name not in results:
+            results[name] = result
         print(report.table([results[name]]), *results[name].notes, sep="\n", flush=True)
         report.write([results[row] for row in ROWS if row in results], arguments.quick)
 
 
-def _measured(name: str, quick: bool) -> Result:
+def _measure(name: str, quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         try:
-            when = report.here()
-            found = ROWS[name](Kit(Path(folder), stack, quick))
-            found.measured = when
-            return found
-        except Exception as error:  # a row that fails is shown as such; the others are still measured
+            machine = report.describe_machine()
+            result = ROWS[name](Kit(Path(folder), stack, quick))
+            result.measured = machine
+            return result
+        except Exception as error:  # the report shows that a row failed; the others are still measured
             reason = " ".join((getattr(error, "stderr", None) or str(error) or type(error).__name__).split())
             failed = Result(name, name, "")
-            failed.stated("the whole row", "failed", reason[-200:].replace("|", "/"))
+            failed.add_statement("the whole row", "failed", reason[-200:].replace("|", "/"))
             return failed
 
 

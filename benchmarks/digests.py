@@ -1,4 +1,4 @@
-"""The cheap model of the benchmarks."""
+"""The cheap models of the benchmarks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Length:
 
 
 class Counted(Digest):
-    """Slow enough to be killed in the midst of it; notes how many records each call had."""
+    """A model that is slow enough to be killed at work; it writes down how many records each call had."""
 
     def infer(self, batch: pa.Table) -> dict[str, list[str]]:
-        with open(os.environ["STREAM_INFER_BENCH_CALLS"], "a") as file:  # a line this short is appended whole
+        with open(os.environ["STREAM_INFER_BENCH_CALLS"], "a") as file:  # so short a line is appended atomically
             file.write(f"{batch.num_rows}\n")
         time.sleep(0.1)
         return super().infer(batch)

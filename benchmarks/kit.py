@@ -1,4 +1,4 @@
-"""What every row needs: real parts, a pipeline file, the service as its users start it."""
+"""The kit of every row: real servers, a pipeline file, the service as its users start it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIGEST = {"kind": "python", "python": "benchmarks.digests:Digest"}
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class Run:
     """One ``run --until-idle``: seconds of the whole command, and from ready to the last commit; the CPU-seconds of all its
     processes from ready on, and the most memory that they had at once."""
 
@@ -43,7 +43,7 @@ class Ran:
 
 @dataclass(slots=True)
 class _Sample:
-    """Of a process and its children: the most memory that they held together, and the CPU-seconds of each when last seen."""
+    """Most memory of a process and its children together, and the last CPU-seconds of each."""
 
     peak: int = 0
     cpu: dict[int, float] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class _Sample:
 
 @dataclass
 class Kit:
-    """Parts are started when first asked for and stopped with the stack."""
+    """Servers for the rows: started at their first use, stopped with the stack."""
 
     folder: Path
     stack: contextlib.ExitStack
@@ -66,7 +66,7 @@ class Kit:
         return self.stack.enter_context(start_s3(self.folder / "s3"))
 
     def topic(self, name: str, partitions: int, values: Iterable[bytes]) -> None:
-        """A new topic that holds the values, spread evenly."""
+        """A new topic with the values, spread evenly over its partitions."""
         admin = AdminClient({"bootstrap.servers": self.broker.servers})
         admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
         produce(self.broker, name, values, partitions)
@@ -92,7 +92,7 @@ class Kit:
         (folder / "pipeline.yaml").write_text(yaml.safe_dump(settings))
         return folder / "pipeline.yaml"
 
-    def run_to_end(self, file: Path, tree: Path = ROOT) -> Ran:
+    def run_to_end(self, file: Path, tree: Path = ROOT) -> Run:
         """The service over all that is there; raises CalledProcessError with its log when it fails.
 
         Args:
@@ -112,7 +112,7 @@ class Kit:
         with contextlib.closing(sqlite3.connect(file.parent / "ledger.db")) as ledger:
             (done,) = ledger.execute("select max(finished_at) from ledger_splits").fetchone()
         spent = sum(sample.cpu.values()) - before
-        return Ran(time.perf_counter() - started, done - ready, spent, sample.peak)
+        return Run(time.perf_counter() - started, done - ready, spent, sample.peak)
 
 
 def start(file: Path, *arguments: str, tree: Path = ROOT, **options: Any) -> subprocess.Popen[Any]:
@@ -128,7 +128,7 @@ def start(file: Path, *arguments: str, tree: Path = ROOT, **options: Any) -> sub
 
 @contextlib.contextmanager
 def service(file: Path, tree: Path = ROOT) -> Iterator[subprocess.Popen[bytes]]:
-    """The service while the block runs; its log lies beside the file."""
+    """Run the service while the block runs; its log is beside the file."""
     with file.with_suffix(".log").open("ab") as log:
         process = start(file, tree=tree, stdout=log, stderr=log)
     try:
@@ -138,7 +138,7 @@ def service(file: Path, tree: Path = ROOT) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def produce(broker: Broker, topic: str, values: Iterable[bytes], partitions: int = 1) -> None:
-    """Send the values, partition by turns."""
+    """Send the values to the partitions by turns."""
     options = {"bootstrap.servers": broker.servers, "queue.buffering.max.messages": 500_000, "linger.ms": 20}
     producer = Producer({**options, "batch.size": 500_000})
     for number, value in enumerate(values):
@@ -155,14 +155,14 @@ def status(port: int) -> dict[str, Any]:
     """The service's own status; empty while it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/status", timeout=5) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+            document: dict[str, Any] = json.load(answer)
+            return document
     except OSError:
         return {}
 
 
 def ready(port: int) -> bool:
-    """Whether the service says that it is ready; costs it next to nothing to be asked."""
+    """True if the service is ready; the cheapest question to it."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)
@@ -175,7 +175,7 @@ def committed(port: int) -> int:
 
 
 def until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> float:
-    """Seconds until the condition held; raises TimeoutError."""
+    """Seconds until the condition is true; raises TimeoutError."""
     started = time.perf_counter()
     while not condition():
         if time.perf_counter() - started > seconds:
@@ -185,13 +185,13 @@ def until(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> 
 
 
 @contextlib.contextmanager
-def every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
-    """Look so often while the block runs, in a thread beside it."""
+def every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Call a function at this interval while the block runs, in another thread."""
     ended = threading.Event()
 
     def run() -> None:
         while not ended.wait(seconds):
-            look()
+            call()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -204,23 +204,23 @@ def every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sampling(pid: int) -> Iterator[_Sample]:
-    """A process and its children, looked at four times a second."""
+    """Sample a process and its children four times a second."""
     sample = _Sample()
 
-    def look() -> None:
+    def take() -> None:
         with contextlib.suppress(psutil.Error):
             tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-            sample.peak = max(sample.peak, _together([process.memory_info() for process in tree]))
+            sample.peak = max(sample.peak, _memory([process.memory_info() for process in tree]))
             sample.cpu |= {process.pid: sum(process.cpu_times()[:2]) for process in tree}
 
-    with every(0.25, look):
+    with every(0.25, take):
         yield sample
 
 
-def _together(each: Sequence[Any]) -> int:
-    """Bytes that the processes hold: what is each one's own, and once the largest part that one of them shares.
+def _memory(processes: Sequence[Any]) -> int:
+    """Bytes of memory of the processes: each one's own, and once the largest shared part.
 
-    The kernel's proportional set size would be exact, and takes a tenth of a core to be asked: it walks all pages, and
-    who needs a new one waits meanwhile.
+    The kernel's proportional set size would be exact, but it costs a tenth of a core: the kernel walks all pages, and a
+    process that needs a new one waits meanwhile.
     """
-    return sum(one.rss - one.shared for one in each) + max(one.shared for one in each)
+    return sum(one.rss - one.shared for one in processes) + max(one.shared for one in processes)

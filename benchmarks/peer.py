@@ -1,4 +1,4 @@
-"""Peers run in environments of their own, pinned under ``peers/NAME``, and print one line of JSON."""
+"""Peers: jobs of other systems, in environments of their own pinned under ``peers/NAME``; each prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = 240
 
 
 def rate(result: Result, name: str, *arguments: str) -> float | None:
-    """Records per second of a peer's job; None, with the reason in the row, where it could not be had."""
+    """Records per second of a peer's job; None, with the reason in the row, if it could not be measured."""
     try:
         python = _environment(name)
         job = [str(python), str(HERE / "peers" / name / "job.py"), *arguments]
@@ -24,20 +24,20 @@ def rate(result: Result, name: str, *arguments: str) -> float | None:
         answer = json.loads(next(line for line in reversed(ran.stdout.splitlines()) if line.startswith("{")))
         return float(answer["records"]) / float(answer["seconds"])
     except subprocess.TimeoutExpired:
-        result.stated(f"peer {name}", "no figure", f"not done after {_SECONDS} s")
+        result.add_statement(f"peer {name}", "no figure", f"not done after {_SECONDS} s")
     except (subprocess.CalledProcessError, ValueError, KeyError, StopIteration, OSError) as error:
         tail = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-        result.stated(f"peer {name}", "no figure", _told(tail[-1] if tail else "it failed"))
+        result.add_statement(f"peer {name}", "no figure", _cell(tail[-1] if tail else "it failed"))
     return None
 
 
 def _environment(name: str) -> Path:
-    """The peer's Python, its environment made when it is not there."""
+    """The peer's Python; makes its environment if there is none."""
     folder = HERE / ".envs" / name
     python = folder / "bin" / "python"
-    wanted = (HERE / "peers" / name / "requirements.txt").read_text()
+    requirements = (HERE / "peers" / name / "requirements.txt").read_text()
     made = folder / "made-from.txt"
-    if not made.exists() or made.read_text() != wanted:
+    if not made.exists() or made.read_text() != requirements:
         uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
         subprocess.run(
             [uv, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True, capture_output=True
@@ -47,10 +47,10 @@ def _environment(name: str) -> Path:
         subprocess.run(
             install, check=True, capture_output=True, text=True, env={**os.environ, "VIRTUAL_ENV": str(folder)}
         )
-        made.write_text(wanted)
+        made.write_text(requirements)
     return python
 
 
-def _told(reason: str) -> str:
-    """A reason that fits a cell of the table and names no folder of this machine."""
+def _cell(reason: str) -> str:
+    """The reason as a cell of the table, without folders of this machine."""
     return reason.replace(f"{HERE.parent}/", "").replace("|", "/")[:160]

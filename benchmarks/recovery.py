@@ -1,13 +1,13 @@
-"""``python -m benchmarks.recovery``: SIGKILL the service again and again; how soon it commits again and what it did twice.
+"""``python -m benchmarks.recovery``: SIGKILL the service many times: how soon does it commit again, and how much is repeated?
 
-The ledger has seen 1,000,000 objects before. Prints one JSON document:
+The ledger has 1,000,000 objects from before. Prints one JSON document:
 
-- ``first_commit``: seconds from SIGKILL to the first split that the next start commits, a file found standing included;
+- ``first_commit``: seconds from SIGKILL to the first split that the next start commits, an existing file included;
 - ``first_new_file``: to the first committed file that was written after the kill;
-- ``repeated``: records that went through the model more than once, by kill, beside what the kills found in flight.
+- ``repeated``: records that went through the model more than once, by kill, beside the records in flight at the kills.
 
-The next start begins at once, as a supervisor of processes would have it. With ``--standing`` the starts join a Ray cluster
-that stands, as they would in Kubernetes; otherwise each brings its own.
+The next start begins at once, as under a process supervisor. With ``--cluster`` the starts join an existing Ray cluster,
+as in Kubernetes; otherwise each starts its own.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _PATIENCE = 300.0
 
 
 @dataclass
-class Found:
-    """What the kills showed, one value each."""
+class Measurements:
+    """The measurements, one value for each kill."""
 
     first_commit: list[float] = field(default_factory=list)
     first_new_file: list[float] = field(default_factory=list)
@@ -53,22 +53,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recovery", description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--objects", type=int, default=1_000_000, help="in the ledger before the first start")
-    parser.add_argument("--standing", action="store_true", help="join a Ray cluster that stands")
+    parser.add_argument("--cluster", action="store_true", help="join an existing Ray cluster")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         kit = Kit(Path(folder), stack, quick=True)
         environment = {"STREAM_INFER_BENCH_CALLS": str(kit.folder / "calls")}
-        if given.standing:
-            # said aloud, for the cluster and for all that joins it
+        if given.cluster:
+            # in the environment of the cluster and of all that join it
             environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
             environment["RAY_ADDRESS"] = stack.enter_context(_cluster(kit.folder, environment))
         document = measure(kit, given.kills, given.objects, given.seed, environment)
-    print(json.dumps({"standing_cluster": given.standing, "cpus": os.cpu_count(), **document}))
+    print(json.dumps({"existing_cluster": given.cluster, "cpus": os.cpu_count(), **document}))
 
 
 def measure(kit: Kit, kills: int, objects: int, seed: int, environment: dict[str, str]) -> dict[str, object]:
-    """The figures of so many kills, each at a random moment up to two seconds after the first commit of its start."""
+    """Measure so many kills, each at a random moment up to two seconds after the first commit of its start."""
     kit.topic(_TOPIC, 4, [])
     file = kit.pipeline(
         "recovery",
@@ -79,7 +79,7 @@ def measure(kit: Kit, kills: int, objects: int, seed: int, environment: dict[str
     database = file.parent / "ledger.db"
     Ledger.open(f"sqlite:///{database}", {}).close()
     fill(database, objects)
-    choose, found = random.Random(seed), Found()
+    choose, measured = random.Random(seed), Measurements()
     with file.with_suffix(".log").open("wb") as log, contextlib.closing(_reading(database)) as ledger:
 
         def begin() -> subprocess.Popen[bytes]:
@@ -94,30 +94,30 @@ def measure(kit: Kit, kills: int, objects: int, seed: int, environment: dict[str
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             killed = time.time()
-            found.in_flight.append(_in_flight(ledger))
+            measured.in_flight.append(_in_flight(ledger))
             process = begin()
             produce(kit.broker, _TOPIC, _texts(_FEED), 4)
-            found.first_commit.append(_await_commit(ledger, killed) - killed)
-            found.first_new_file.append(_await_file(ledger, file.parent / "out", killed) - killed)
-            _tell(found)
+            measured.first_commit.append(_await_commit(ledger, killed) - killed)
+            measured.first_new_file.append(_await_file(ledger, file.parent / "out", killed) - killed)
+            _report(measured)
         until(lambda: _waiting(ledger) == 0 and _rows(ledger) == _FEED * (kills + 1), _PATIENCE)
         stop(process, 60)
         worked = sum(int(line) for line in (kit.folder / "calls").read_text().split())
-        return _document(found, worked - _rows(ledger), objects, seed)
+        return _document(measured, worked - _rows(ledger), objects, seed)
 
 
-def _document(found: Found, repeated: int, objects: int, seed: int) -> dict[str, object]:
-    kills = len(found.first_commit)
+def _document(measured: Measurements, repeated: int, objects: int, seed: int) -> dict[str, object]:
+    kills = len(measured.first_commit)
     return {
         "kills": kills,
         "seed": seed,
         "objects_in_ledger": objects,
-        "first_commit_s": _quantiles(found.first_commit),
-        "first_new_file_s": _quantiles(found.first_new_file),
+        "first_commit_s": _quantiles(measured.first_commit),
+        "first_new_file_s": _quantiles(measured.first_new_file),
         "repeated_records": repeated,
         "repeated_records_per_kill": round(repeated / kills, 1),
-        "in_flight_records": sum(found.in_flight),
-        "in_flight_records_per_kill": round(sum(found.in_flight) / kills, 1),
+        "in_flight_records": sum(measured.in_flight),
+        "in_flight_records_per_kill": round(sum(measured.in_flight) / kills, 1),
     }
 
 
@@ -126,9 +126,9 @@ def _quantiles(values: list[float]) -> dict[str, float]:
     return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2), "least": round(min(values), 2)}
 
 
-def _tell(found: Found) -> None:
-    commit, file = found.first_commit[-1], found.first_new_file[-1]
-    print(f"kill {len(found.first_commit)}: {commit:.1f} s, {file:.1f} s", file=sys.stderr, flush=True)
+def _report(measured: Measurements) -> None:
+    commit, file = measured.first_commit[-1], measured.first_new_file[-1]
+    print(f"kill {len(measured.first_commit)}: {commit:.1f} s, {file:.1f} s", file=sys.stderr, flush=True)
 
 
 def _texts(count: int) -> Iterator[bytes]:
@@ -161,20 +161,20 @@ def _await_file(ledger: sqlite3.Connection, out: Path, since: float) -> float:
 
 
 def _first(look: Callable[[], float | None]) -> float:
-    found: list[float] = []
+    values: list[float] = []
 
-    def there() -> bool:
+    def has_value() -> bool:
         value = look()
         if value is not None:
-            found.append(value)
-        return bool(found)
+            values.append(value)
+        return bool(values)
 
-    until(there, _PATIENCE, 0.05)
-    return found[0]
+    until(has_value, _PATIENCE, 0.05)
+    return values[0]
 
 
 def _in_flight(ledger: sqlite3.Connection) -> int:
-    """Records of splits that were planned and not final: what a crash may repeat, and what only waited."""
+    """Records of splits that are planned and not final: those that a crash may repeat, and those that only wait."""
     return int(
         ledger.execute("select coalesce(sum(records), 0) from ledger_splits where finished_at is null").fetchone()[0]
     )

@@ -1,4 +1,4 @@
-"""The table, as Markdown, and the files it is kept in."""
+"""The report: the table as Markdown, and the files with the results."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PACKAGES = ("ray", "confluent-kafka", "pyarrow", "obstore", "torch", "transform
 
 
 def table(results: Sequence[Result]) -> str:
-    """One line a check; a missed target says so, and what holds it back."""
-    lines = ["| row | work | measured | target | | held back by |", "| --- | --- | --- | --- | --- | --- |"]
-    words = {True: "met", False: "**missed**", None: ""}
+    """One line for each check; a missed target shows its limit."""
+    lines = ["| row | work | measured | target | | limited by |", "| --- | --- | --- | --- | --- | --- |"]
+    outcomes = {True: "met", False: "**missed**", None: ""}
     for result in results:
         for check in result.checks:
-            cells = (result.name, check.work, check.measured, check.target, words[check.met], check.held_back_by)
+            cells = (result.name, check.work, check.measured, check.target, outcomes[check.passed], check.limited_by)
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -58,8 +58,8 @@ def load(path: Path | None = None) -> list[Result]:
     return [Result(**{**row, "checks": [Check(**check) for check in row["checks"]]}) for row in rows]
 
 
-def here() -> str:
-    """What a reader must know of this machine at this moment, to compare a row with another one."""
+def describe_machine() -> str:
+    """Commit, date and speed of this machine now, to compare a row with another one."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     return (
         f"at commit {commit.stdout.strip() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPUs; just before, two "
@@ -68,7 +68,7 @@ def here() -> str:
 
 
 def _side_by_side() -> float:
-    """How much more two busy processes do than one: 2 on two idle cores, little over 1 on two threads of one core."""
+    """Speed of two busy processes relative to one: 2 on two idle cores, little over 1 on two threads of one core."""
     with ProcessPoolExecutor(2) as pool:
         list(pool.map(_busy, range(2)))
         alone = pool.submit(_busy, 0).result()

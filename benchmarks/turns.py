@@ -1,4 +1,4 @@
-"""Competitors by turns: a machine that slows down for a minute slows all of a turn down."""
+"""Measurements by turns: a machine that is slow for a minute is slow for all jobs of a turn."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ def by_turns(count: int, jobs: Mapping[str, Callable[[int], float | None]]) -> d
     """Each job's rates, one of each turn; the jobs of a turn follow one another.
 
     Args:
-        jobs: what each is called, and what runs it once, given the turn's number. One that answers None could not be run: it is
-            not tried again and has no rates.
+        jobs: what each is called, and what runs it once, given the turn's number. A job that returns None could not be run:
+            it is not tried again and has no rates.
     """
     rates: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(count):
         for name in list(rates):
-            found = jobs[name](turn)
-            if found is None:
+            rate = jobs[name](turn)
+            if rate is None:
                 del rates[name]
             else:
-                rates[name].append(found)
+                rates[name].append(rate)
     return rates

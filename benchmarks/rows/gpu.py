@@ -57,15 +57,15 @@ SHAPES = {
 
 
 @dataclass(slots=True)
-class Seen:
-    """What was seen of the GPU: (seconds since the epoch, share busy), and the service's own gauges, highest value."""
+class Observed:
+    """The GPU's (seconds since the epoch, busy share), and the highest values of the service's own gauges."""
 
     busy: list[tuple[float, float]] = field(default_factory=list)
     gauges: dict[str, float] = field(default_factory=dict)
 
 
 class Spent(NamedTuple):
-    """What the ledger says of a run."""
+    """The ledger's totals of a run."""
 
     rows: int
     infer: float
@@ -77,7 +77,7 @@ def measure(kit: Kit) -> Result:
     result = Result("gpu", "Embeddings on a GPU", "texts/s")
     if not Gpus().read():
         result.elsewhere = True
-        result.stated("infer stage ÷ model-only forward", "no GPU here", "unproven on this machine")
+        result.add_statement("infer stage ÷ model-only forward", "no GPU here", "unproven on this machine")
         return result
     texts = _texts(2048 if kit.quick else _DISTINCT)
     for name, shape in SHAPES.items():
@@ -106,13 +106,13 @@ def _measure_shape(kit: Kit, result: Result, name: str, shape: Shape, texts: lis
     alone = statistics.mean([before, after])
     stage, whole = spent.rows / spent.infer, spent.rows / ran.working
     result.bars |= {f"stream-infer {name}, infer": stage, f"stream-infer {name}, all": whole, f"{name} alone": alone}
-    held = "what a split has before its first and after its last micro-batch, on cores that the readers keep busy"
-    result.ratio(f"{name}: infer stage ÷ model-only forward", stage, alone, 0.95, held)
-    held = "copies, sorting and putting back in order are not hidden behind the kernels"
-    result.ratio(f"{name}: its micro-batches without a service ÷ model-only forward", batched, alone, 0.95, held)
+    limit = "what a split has before its first and after its last micro-batch, on cores that the readers keep busy"
+    result.add_ratio(f"{name}: infer stage ÷ model-only forward", stage, alone, 0.95, limit)
+    limit = "copies, sorting and putting back in order are not hidden behind the kernels"
+    result.add_ratio(f"{name}: its micro-batches without a service ÷ model-only forward", batched, alone, 0.95, limit)
     busy = [share for moment, share in seen.busy if spent.done - ran.working <= moment <= spent.done]
-    result.stated(f"{name}: whole service ÷ model-only forward", f"{whole / alone:.2f}")
-    result.stated(f"{name}: GPU busy from ready to the last commit", f"{statistics.mean(busy or [0.0]):.0%}")
+    result.add_statement(f"{name}: whole service ÷ model-only forward", f"{whole / alone:.2f}")
+    result.add_statement(f"{name}: GPU busy from ready to the last commit", f"{statistics.mean(busy or [0.0]):.0%}")
     result.notes.append(
         f"{name} ({shape.layers} layers of width {shape.width}): {spent.rows:,} rows in {ran.working:.1f} s from ready, "
         f"{spent.infer:.1f} s of them in the infer stage; the forward alone {before:,.0f}/s before and {after:,.0f}/s after; "
@@ -137,13 +137,13 @@ def _model(folder: Path, shape: Shape) -> Path:
 
 def _texts(count: int) -> list[str]:
     """Different docstrings of at least 40 characters, mixed; `documents` would read all that is installed."""
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for _name, text in docstrings():
         if len(text) >= 40:
-            found[text] = None
-        if len(found) == count:
+            unique[text] = None
+        if len(unique) == count:
             break
-    texts = list(found)
+    texts = list(unique)
     random.Random(0).shuffle(texts)
     return texts
 
@@ -183,7 +183,7 @@ def _batched(settings: dict[str, Any], prepared: pa.Table) -> float:
 
 
 def _forward(folder: Path, prepared: pa.Table) -> float:
-    """Texts per second of nothing but forward, pooling and normalising: the inputs lie on the GPU, padded; the answers
+    """Texts per second of forward, pooling and normalising alone: the padded inputs are on the GPU, and the answers
     stay there. The same dtype and the same micro-batches as the service's."""
     import torch
     from transformers import AutoModel
@@ -230,9 +230,9 @@ def _embedded(network: Any, batch: dict[str, Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _watched(port: int) -> Iterator[Seen]:
+def _watched(port: int) -> Iterator[Observed]:
     """The GPU looked at five times a second, the service's gauges every second."""
-    seen, gpus = Seen(), Gpus()
+    seen, gpus = Observed(), Gpus()
 
     def look() -> None:
         seen.busy += [(time.time(), gpu.utilization) for gpu in gpus.read()[:1]]
@@ -256,11 +256,11 @@ def _take_gauges(port: int, highest: dict[str, float]) -> None:
 
 def _spent(file: Path) -> Spent:
     with contextlib.closing(sqlite3.connect(file.parent / "ledger.db")) as ledger:
-        found = ledger.execute(
+        rows = ledger.execute(
             "select rows, seconds, finished_at from ledger_splits where seconds is not null"
         ).fetchall()
-    infer = sum(json.loads(seconds).get("infer", 0.0) for _rows, seconds, _finished in found)
-    return Spent(sum(row[0] for row in found), infer, max(row[2] for row in found))
+    infer = sum(json.loads(seconds).get("infer", 0.0) for _rows, seconds, _finished in rows)
+    return Spent(sum(row[0] for row in rows), infer, max(row[2] for row in rows))
 
 
 def _about() -> str:

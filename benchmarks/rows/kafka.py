@@ -39,16 +39,16 @@ def measure(kit: Kit) -> Result:
     peers = {name: partial(theirs, name) for name in ({} if kit.quick else _PEERS)}
     own = {_FUSED: partial(ours, "fused"), _THREE: partial(ours, "three"), _LOOP: lambda _: plain_loop(kit, count)}
     rates = by_turns(turns, {**own, **peers})
-    result.take(rates)
-    held = (
+    result.add_rates(rates)
+    limit = (
         "the first splits are small probes, and the second worker still starts while the first has begun: that weighs much in two "
         "seconds (row telemetry has four times as many texts and a higher rate)"
     )
-    result.ratio_by_turns("fused ÷ loop", rates[_FUSED], rates[_LOOP], 1.3, held)
-    result.ratio_by_turns("three stages ÷ loop", rates[_THREE], rates[_LOOP], 0.85, "two hand-overs a split")
+    result.add_ratio_by_turns("fused ÷ loop", rates[_FUSED], rates[_LOOP], 1.3, limit)
+    result.add_ratio_by_turns("three stages ÷ loop", rates[_THREE], rates[_LOOP], 0.85, "two hand-overs a split")
     for name in peers:
         if name in rates:
-            result.ratio_by_turns(f"fused ÷ {name}", rates[_FUSED], rates[name], _PEERS[name], held)
+            result.add_ratio_by_turns(f"fused ÷ {name}", rates[_FUSED], rates[name], _PEERS[name], limit)
     result.notes.append(f"{count:,} texts of at most 2,000 bytes in {PARTITIONS} partitions")
     return result
 

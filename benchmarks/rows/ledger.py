@@ -1,4 +1,4 @@
-"""The ledger beside ten million objects costs what it costs beside ten thousand."""
+"""The cost of the ledger with ten million objects and with ten thousand: it must be the same."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ def measure(kit: Kit) -> Result:
     for number in range(_ROUNDS):
         for count in (few, many):
             times[count].append(_round(ledgers[count], number))
-    costs = {count: statistics.median(found) for count, found in times.items()}
+    costs = {count: statistics.median(seconds) for count, seconds in times.items()}
     result = Result(
         "ledger", f"Ledger: plan, commit and lookup of a split, {few:,} and {many:,} objects", "µs per split"
     )
     result.bars = {f"stream-infer, {count:,} objects": cost * 1e6 / _SPLITS for count, cost in costs.items()}
-    held = "B-tree depth and pages that are not in the page cache"
-    result.at_most(f"cost beside {many:,} ÷ beside {few:,} objects", costs[many] / costs[few], 1.10, "x", held)
-    result.stated("bytes per object", f"{sizes[many]:.0f}")
-    result.at_most("open to unfinished work known", opened, 5, "s")
+    limit = "B-tree depth and pages that are not in the page cache"
+    result.add_at_most(f"cost beside {many:,} ÷ beside {few:,} objects", costs[many] / costs[few], 1.10, "x", limit)
+    result.add_statement("bytes per object", f"{sizes[many]:.0f}")
+    result.add_at_most("open to unfinished work known", opened, 5, "s")
     result.notes.append(f"SQLite, {_SPLITS} splits of {_OBJECTS} objects a transaction, median of {_ROUNDS} rounds")
     return result
 
 
 def _round(ledger: Ledger, number: int) -> float:
-    steps = list(_steps(number))
-    names = [item.object_id for step in steps for item in step.objects]
+    plans = list(_plans(number))
+    names = [item.object_id for planned in plans for item in planned.objects]
     started = time.perf_counter()
     assert len(ledger.position("inbox").unseen(names)) == len(names)
-    splits = ledger.plan("inbox", steps)
+    splits = ledger.plan("inbox", plans)
     ledger.commit([Receipt(split.split_id, "inbox", 1, split.bounds, rows=_OBJECTS) for split in splits])
     ledger.acknowledge([split.split_id for split in splits])
     return time.perf_counter() - started
 
 
-def _steps(number: int) -> Iterator[Planned]:
+def _plans(number: int) -> Iterator[Planned]:
     for part in range(_SPLITS):
         keys = [f"round-{number}/{part}/{item}" for item in range(_OBJECTS)]
         split = Split.of("inbox", {"objects": [{"key": key} for key in keys]}, folder="f", records=_OBJECTS, bytes=0)
@@ -72,7 +72,7 @@ def _steps(number: int) -> Iterator[Planned]:
 
 
 def fill(path: Path, count: int) -> None:
-    """So many object claims, as a listing of a large bucket leaves them."""
+    """Insert so many object claims, as a listing of a large bucket does."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         for start in range(0, count, 50_000):

@@ -37,10 +37,12 @@ def measure(kit: Kit) -> Result:
     loops = {by_length: lambda _: _loop(texts, by_length=True), as_they_come: lambda _: _loop(texts, by_length=False)}
     rates = by_turns(turns, {OURS: ours, **loops})
     result = Result("minilm", "MiniLM embeddings of texts of varied length", "texts/s")
-    result.take(rates)
-    held = "splits of some dozen texts pad more than batches out of all texts; the driver takes a twentieth of the CPU"
-    result.ratio_by_turns("÷ torch loop over length-sorted batches", rates[OURS], rates[by_length], 0.95, held)
-    result.ratio_by_turns("÷ torch loop over batches of 32 as they come", rates[OURS], rates[as_they_come], 2.3, held)
+    result.add_rates(rates)
+    limit = "splits of some dozen texts pad more than batches out of all texts; the driver takes a twentieth of the CPU"
+    result.add_ratio_by_turns("÷ torch loop over length-sorted batches", rates[OURS], rates[by_length], 0.95, limit)
+    result.add_ratio_by_turns(
+        "÷ torch loop over batches of 32 as they come", rates[OURS], rates[as_they_come], 2.3, limit
+    )
     result.notes.append(
         f"{count} docstrings, at most {_LONGEST} tokens, {torch.get_num_threads()} threads in the loops"
     )

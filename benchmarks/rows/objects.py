@@ -43,12 +43,12 @@ def small(kit: Kit) -> Result:
     loop = "asyncio + obstore loop"
     own = {OURS: ours, loop: lambda _: count / asyncio.run(_loop(kit, "small", kit.folder / "small.parquet"))}
     rates = by_turns(turns, {**own, **peers})
-    result.take(rates)
-    held = "the S3 server takes about half of the CPU of each object and obstore most of the rest: no client gains much here"
-    result.ratio_by_turns(f"÷ {loop}", rates[OURS], rates[loop], 0.80, held)
+    result.add_rates(rates)
+    limit = "the S3 server takes about half of the CPU of each object and obstore most of the rest: no client gains much here"
+    result.add_ratio_by_turns(f"÷ {loop}", rates[OURS], rates[loop], 0.80, limit)
     for name in peers:
         if name in rates:
-            result.ratio_by_turns(f"÷ {name}", rates[OURS], rates[name], _PEERS[name], held)
+            result.add_ratio_by_turns(f"÷ {name}", rates[OURS], rates[name], _PEERS[name], limit)
     result.notes.append(f"{count:,} objects of 500 bytes")
     return result
 
@@ -59,28 +59,28 @@ def large(kit: Kit) -> Result:
     body = os.urandom(100 * 10**6)
     fill(kit, "large", [body[: size * 10**6] for size in sizes], workers=2)
     total = sum(sizes)
-    limit = 512 * 2**20
+    memory_limit = 512 * 2**20
     result = Result("large", "Large S3 objects through format: binary", "MB/s")
     peaks = []
 
     def ours(turn: int) -> float:
         model = {"kind": "python", "python": "benchmarks.digests:Length"}
         ran = kit.run_to_end(
-            kit.pipeline(f"large-{turn}", source(kit, "large", "binary"), model, limits={"in_flight": limit})
+            kit.pipeline(f"large-{turn}", source(kit, "large", "binary"), model, limits={"in_flight": memory_limit})
         )
         peaks.append(ran.peak_bytes / 2**30)
         return total / ran.working
 
     gets = "obstore GET, 16 at once"
     rates = by_turns(1 if kit.quick else 3, {OURS: ours, gets: lambda _: total / asyncio.run(_gets(kit, "large"))})
-    result.take(rates)
-    held = (
-        "the loop only counts bytes; driver, gate and Ray's own processes take a sixth of the CPU, and the second worker still starts "
-        "while the first has begun: both weigh much in two seconds"
+    result.add_rates(rates)
+    limit = (
+        "the loop only counts bytes; driver, attempt tracker and Ray's own processes take a sixth of the CPU, and the second worker still "
+        "starts while the first has begun: both weigh much in two seconds"
     )
-    result.ratio_by_turns("÷ obstore GET at full concurrency", rates[OURS], rates[gets], 0.85, held)
-    held = "a split of large objects is held whole"
-    result.at_most("peak memory of all processes", max(peaks), limit / 2**30 + 1, "GiB", held)
+    result.add_ratio_by_turns("÷ obstore GET at full concurrency", rates[OURS], rates[gets], 0.85, limit)
+    limit = "a split of large objects is in memory as a whole"
+    result.add_at_most("peak memory of all processes", max(peaks), memory_limit / 2**30 + 1, "GiB", limit)
     result.notes.append(f"{len(sizes)} objects, {total / 1e3:.1f} GB, limits.in_flight 512 MiB")
     return result
 

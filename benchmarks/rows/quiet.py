@@ -32,26 +32,26 @@ def measure(kit: Kit) -> Result:
         driver = psutil.Process(process.pid)
         produce(kit.broker, "one", [b"first"] * 5)
         until(lambda: committed(port) >= 5, 60)
-        waits = [visible_after(kit.broker, "one", file.parent / "out") for _ in range(events)]
+        latencies = [visible_after(kit.broker, "one", file.parent / "out") for _ in range(events)]
         idle = _idle(driver, rest)
         woken = visible_after(kit.broker, "one", file.parent / "out")
         memory, rates = _many(kit, port, driver, splits)
-    p50, p99 = (float(np.percentile(waits, share)) for share in (50, 99))
+    p50, p99 = (float(np.percentile(latencies, share)) for share in (50, 99))
     result.bars = {"stream-infer p50": 1000 * p50, "stream-infer p99": 1000 * p99}
-    result.at_most(
+    result.add_at_most(
         "event → visible file, p50", p50, 0.10, "s", "Ray Data looks for finished tasks in steps of 10 to 100 ms"
     )
-    result.at_most("event → visible file, p99", p99, 0.40, "s")
-    result.at_most("driver while idle", 100 * idle, 3, "% of a core")
-    result.stated(f"first event after {rest} s of nothing → visible file", f"{1000 * woken:.0f} ms")
+    result.add_at_most("event → visible file, p99", p99, 0.40, "s")
+    result.add_at_most("driver while idle", 100 * idle, 3, "% of a core")
+    result.add_statement(f"first event after {rest} s of nothing → visible file", f"{1000 * woken:.0f} ms")
     half = len(memory) // 2
     slope = float(np.polyfit([at / 1000 for at, _ in memory[half:]], [size / 1024 for _, size in memory[half:]], 1)[0])
-    held = "no Python object grows in number; malloc's arenas do, in steps of a megabyte; what fills them is not found"
-    result.at_most(
-        f"driver memory over {splits:,} splits, slope of the second half", slope, 20, "KiB per 1,000 splits", held
+    limit = "no Python object grows in number; malloc's arenas do, in steps of a megabyte; the cause is unknown"
+    result.add_at_most(
+        f"driver memory over {splits:,} splits, slope of the second half", slope, 20, "KiB per 1,000 splits", limit
     )
     shown = ", ".join(f"{rate:.0f}" for rate in rates)
-    result.ratio("splits/s, last quarter ÷ first", rates[-1], rates[0], 0.95)
+    result.add_ratio("splits/s, last quarter ÷ first", rates[-1], rates[0], 0.95)
     result.notes += [
         f"splits/s by quarter: {shown}; memory at the end {memory[-1][1] >> 20} MiB, at the start {memory[0][1] >> 20} MiB",
         "latency: producer.flush() to the file in a listing of the folder, looked at every 2 ms",

@@ -16,26 +16,26 @@ from stream_infer.ops.parts.process import free_port, stop
 
 
 def measure(kit: Kit) -> Result:
-    """Three starts with a local Ray, one kill, and one start on a cluster that stands; the latter in the full run only."""
+    """Three starts with a local Ray, one kill, and one start on an existing cluster; the latter in the full run only."""
     kit.topic("start", 1, [])
     result = Result("start", "Start: command → ready", "s")
     local = [_ready(kit, f"start-{number}", {}) for number in range(1 if kit.quick else 3)]
     best = sorted(local)[len(local) // 2]
-    held = "Ray's own processes, two workers and the imports of all take 8 to 10 CPU-seconds, shared by 2 cores"
-    result.at_most("command → ready, local Ray, median", best, 8, "s", held)
-    result.stated("SIGKILL → first new row", f"{_killed(kit):.1f} s")
+    limit = "Ray's own processes, two workers and the imports of all take 8 to 10 CPU-seconds, shared by 2 cores"
+    result.add_at_most("command → ready, local Ray, median", best, 8, "s", limit)
+    result.add_statement("SIGKILL → first new row", f"{_killed(kit):.1f} s")
     result.bars = {"stream-infer, local Ray": best}
     if kit.quick:
         return result
     try:
-        standing = _standing(kit)
+        existing = _existing_cluster(kit)
     except TimeoutError:
-        result.stated("command → ready, standing cluster", "no figure", "the cluster could not be joined")
+        result.add_statement("command → ready, existing cluster", "no figure", "the cluster could not be joined")
         return result
-    result.at_most(
-        "command → ready, standing cluster", standing, 5, "s", "workers import Ray Data and the readers anew"
+    result.add_at_most(
+        "command → ready, existing cluster", existing, 5, "s", "workers import Ray Data and the readers anew"
     )
-    result.bars["stream-infer, standing cluster"] = standing
+    result.bars["stream-infer, existing cluster"] = existing
     return result
 
 
@@ -72,7 +72,7 @@ def _killed(kit: Kit) -> float:
         stop(again, 60)
 
 
-def _standing(kit: Kit) -> float:
+def _existing_cluster(kit: Kit) -> float:
     """The second start on the cluster counts: the first warms Ray Data's own helpers, which stay."""
     port = free_port()
     ray = str(Path(sys.executable).parent / "ray")
@@ -84,8 +84,8 @@ def _standing(kit: Kit) -> float:
     try:
         env = {"RAY_ADDRESS": f"127.0.0.1:{port}"}
         time.sleep(10)
-        _ready(kit, "standing-1", env)
-        return _ready(kit, "standing-2", env)
+        _ready(kit, "existing-1", env)
+        return _ready(kit, "existing-2", env)
     finally:
         stop(process, 30)
         shutil.rmtree(temp, ignore_errors=True)

@@ -30,9 +30,9 @@ def measure(kit: Kit) -> Result:
 
     rates = by_turns(turns, {OURS: ours, loop: lambda _: _loop(folder, weights)})
     result = Result("vision", "JPEG → resize → small ViT", "images/s")
-    result.take(rates)
-    held = "two replicas and two readers share what the loop has for two processes; the driver takes a twentieth of the CPU"
-    result.ratio_by_turns("÷ hand-written torch loop", rates[OURS], rates[loop], 0.95, held)
+    result.add_rates(rates)
+    limit = "two replicas and two readers share what the loop has for two processes; the driver takes a twentieth of the CPU"
+    result.add_ratio_by_turns("÷ hand-written torch loop", rates[OURS], rates[loop], 0.95, limit)
     result.notes.append(f"{count} JPEGs of 640 x 480; a ViT of 6 layers of width 192 with random weights, 224 x 224")
     return result
 

@@ -1,4 +1,4 @@
-"""The demo: the main job with real parts and real texts, on whatever this machine has."""
+"""The demo: the main job with real servers and real texts, on this machine."""
 
 from stream_infer.ops.demo.run import run_demo
 

@@ -1,4 +1,4 @@
-"""What came out: rows, a search over them, the audit."""
+"""The demo's results: rows, a search over them, the audit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUESTIONS = ("how do I open a network connection", "read a table from a file", 
 
 
 def show_results(console: Console, pipeline_file: Path, s3: S3Server) -> int:
-    """Print some rows, search them, audit them; 0 when nothing is lost and nothing is there twice."""
+    """Print some rows, search them and audit them; returns 0 if no record is lost or there twice."""
     rows = _rows(s3)
     table = Table(title=f"{rows.num_rows:,} rows in s3://results/demo/")
     for name in ("record_id", "text", "embedding"):
@@ -54,15 +54,15 @@ def _rows(s3: S3Server) -> pa.Table:
 
 
 def _search(console: Console, rows: pa.Table, settings: config.PipelineSettings) -> None:
-    """Cosine similarity against the embeddings just made; they have length one."""
+    """Search by cosine similarity; the embeddings have length one."""
     transformers.utils.logging.disable_progress_bar()
     model = build_model(settings.model)
     model.load("cpu")
     embeddings = np.stack(rows.column("embedding").to_numpy(zero_copy_only=False))
     texts = rows.column("text")
-    asked = list(_QUESTIONS)
-    while asked or sys.stdin.isatty():
-        question = asked.pop(0) if asked else console.input("ask it something (empty to go on): ").strip()
+    questions = list(_QUESTIONS)
+    while questions or sys.stdin.isatty():
+        question = questions.pop(0) if questions else console.input("ask a question (empty line to continue): ").strip()
         if not question:
             return
         prepared = model.prepare(pa.table({"text": [question]}))

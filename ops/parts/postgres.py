@@ -1,4 +1,4 @@
-"""A PostgreSQL server from what the machine has installed."""
+"""A PostgreSQL server from the machine's installation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from stream_infer.ops.parts.process import PartMissing, free_port
 
 
 class Postgres:
-    """A server over its own folder.
+    """A server with a folder of its own.
 
     Attributes:
-        port: where it listens on 127.0.0.1; user ``test``, database ``postgres``, no password.
+        port: its port on 127.0.0.1; user ``test``, database ``postgres``, no password.
     """
 
     def __init__(self, control: Path, folder: Path, port: int) -> None:
@@ -29,7 +29,7 @@ class Postgres:
         return self.url_at(self.port)
 
     def url_at(self, port: int) -> str:
-        """As a ledger's setting has it, for a proxy's port."""
+        """The ledger setting for this server at another port, such as a proxy's."""
         return f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
 
     def start(self) -> None:
@@ -37,16 +37,16 @@ class Postgres:
         self.run("pg_ctl", "-w", "-l", f"{self._folder}/log.txt", "-o", options, "start")
 
     def crash(self) -> None:
-        """End it at once; the next start recovers from its log."""
+        """Kill it; the next start recovers from its log."""
         self.run("pg_ctl", "-m", "immediate", "-w", "stop")
 
     def run(self, name: str, *arguments: str) -> None:
-        """One of the server's programs over the data folder. It refuses to run as root, so there it runs as nobody."""
-        given: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
+        """Run one of the server's programs on the data folder: as nobody if we are root, because it refuses to run as root."""
+        user: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
         command = [str(self._control.with_name(name)), "-D", f"{self._folder}/data", *arguments]
         with (self._folder / f"{name}.txt").open("ab") as log:
             environment = {**os.environ, "HOME": str(self._folder)}
-            subprocess.run(command, check=True, stdout=log, stderr=log, cwd="/", env=environment, **given)
+            subprocess.run(command, check=True, stdout=log, stderr=log, cwd="/", env=environment, **user)
 
 
 @contextlib.contextmanager

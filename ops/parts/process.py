@@ -1,4 +1,4 @@
-"""Starting a server process, waiting until it answers, and ending it with everything it started."""
+"""Server processes: start one, wait until it answers, end it with everything that it started."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 class PartMissing(Exception):
-    """This machine has nothing that could provide the part. The message says what to install."""
+    """This machine cannot start the server. The message names the command that installs what is missing."""
 
 
 def cache_folder() -> Path:
-    """Where downloaded and built parts are kept: ``STREAM_INFER_PARTS``, else the user's cache."""
+    """The folder of downloaded and built programs: ``STREAM_INFER_PARTS``, else the user's cache."""
     named = os.environ.get("STREAM_INFER_PARTS")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(named) if named else Path(base) / "stream-infer"
@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One builder at a time, across processes."""
+    """Hold the folder's lock while the block runs, so that one process at a time builds."""
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -42,12 +42,12 @@ def free_port() -> int:
 
 
 def docker_answers() -> bool:
-    """Whether a Docker engine is there and this user may use it."""
+    """True if a Docker engine answers and this user may use it."""
     try:
         import docker  # type: ignore[import-untyped]
 
         docker.from_env(timeout=3).ping()
-    except Exception:  # whatever the client makes of a missing engine, there is none
+    except Exception:  # the client raises many types where no engine answers
         return False
     return True
 
@@ -69,10 +69,10 @@ class Server:
         return self._process
 
     def start(self) -> None:
-        """Start it; returns when it accepts connections.
+        """Start it and return when it accepts connections.
 
         Raises:
-            RuntimeError: it ended, or did not answer in time; with the end of its log.
+            RuntimeError: it ended or did not answer in time; with the end of its log.
         """
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -80,19 +80,19 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; we end it ourselves
+                start_new_session=True,  # Ctrl-C must not reach it; `stop` ends it
                 env={**os.environ, **(self._env or {})},
             )
         _await(self.process, self._log, self._port, self._timeout)
 
     def kill(self) -> None:
-        """End it at once, with everything it started, as a crash of its machine would."""
+        """Kill it with everything that it started, as a crash of its machine would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
-        """Ask it to end. Safe to call when it does not run."""
+        """End it. Safe to call when it does not run."""
         if self._process is not None:
             stop(self._process)
 
@@ -104,7 +104,7 @@ def server(
     """Run a server while the block runs; enters when it accepts connections.
 
     Raises:
-        RuntimeError: it ended, or did not answer within ``timeout`` seconds; with the end of its log.
+        RuntimeError: it ended or did not answer within ``timeout`` seconds; with the end of its log.
     """
     running = Server(command, log, port, timeout, env)
     try:
@@ -115,7 +115,7 @@ def server(
 
 
 def stop(process: subprocess.Popen[bytes], timeout: float = 10.0) -> None:
-    """End a process and its group: asked first, killed after ``timeout`` seconds."""
+    """End a process and its group with SIGTERM, and with SIGKILL after ``timeout`` seconds."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""Prometheus: scrapes what it is told to, records rules, and answers queries. From the machine's packages."""
+"""A Prometheus server from the machine's packages: scrapes, evaluates rules and answers queries."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ class Prometheus:
     url: str
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """What an expression gives now: ``metric`` and ``value`` of each series.
+        """The result of an expression now: ``metric`` and ``value`` of each series.
 
         Raises:
-            HTTPError: Prometheus does not understand it.
+            HTTPError: the expression is wrong.
         """
-        found = self._ask(f"/api/v1/query?{urlencode({'query': expr})}")["result"]
+        result = self._get(f"/api/v1/query?{urlencode({'query': expr})}")["result"]
         # a scalar is (time, value)
-        return [{"metric": {}, "value": found}] if found and not isinstance(found[0], dict) else list(found)
+        return [{"metric": {}, "value": result}] if result and not isinstance(result[0], dict) else list(result)
 
     def firing(self) -> list[dict[str, Any]]:
         """Alerts that fire: ``labels``, ``annotations``."""
-        return [alert for alert in self._ask("/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
+        return [alert for alert in self._get("/api/v1/alerts")["alerts"] if alert["state"] == "firing"]
 
     def rules(self) -> list[dict[str, Any]]:
         """Every rule with its ``health`` and ``lastError``."""
-        return [rule for group in self._ask("/api/v1/rules")["groups"] for rule in group["rules"]]
+        return [rule for group in self._get("/api/v1/rules")["groups"] for rule in group["rules"]]
 
     def exemplars(self, expr: str) -> list[dict[str, Any]]:
         """Exemplars of the series of an expression, of the last hour."""
         now = time.time()
-        asked = urlencode({"query": expr, "start": now - 3600, "end": now})
-        return [example for series in self._ask(f"/api/v1/query_exemplars?{asked}") for example in series["exemplars"]]
+        parameters = urlencode({"query": expr, "start": now - 3600, "end": now})
+        return [
+            example for series in self._get(f"/api/v1/query_exemplars?{parameters}") for example in series["exemplars"]
+        ]
 
-    def _ask(self, path: str) -> Any:
+    def _get(self, path: str) -> Any:
         with build_opener(ProxyHandler({})).open(f"{self.url}{path}", timeout=20) as answer:
             return json.loads(answer.read())["data"]
 
@@ -57,7 +59,7 @@ class Prometheus:
 def start_prometheus(
     folder: Path, jobs: Mapping[str, Sequence[str]], rules: Mapping[str, Any] | None = None, scrape: str = "1s"
 ) -> Iterator[Prometheus]:
-    """Run Prometheus while the block runs; its data lies in ``folder``.
+    """Run Prometheus while the block runs; its data is in ``folder``.
 
     Args:
         jobs: job -> addresses to scrape, ``host:port``.
@@ -65,7 +67,7 @@ def start_prometheus(
         scrape: interval of scrapes and rules.
 
     Raises:
-        PartMissing: there is no Prometheus here.
+        PartMissing: Prometheus is not installed.
     """
     binary = shutil.which("prometheus")
     if binary is None:
@@ -85,7 +87,7 @@ def start_prometheus(
 
 
 def _await_ready(url: str, timeout: float = 60.0) -> None:
-    """It accepts connections a while before it answers queries."""
+    """Wait until it answers queries, which is some time after it accepts connections."""
     deadline = time.monotonic() + timeout
     while True:
         try:

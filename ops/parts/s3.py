@@ -1,4 +1,4 @@
-"""An S3 server: from Docker, else versitygw built by the machine's Go, else moto from the Python environment."""
+"""An S3 server: MinIO in Docker, else versitygw built with the machine's Go, else moto from the Python environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class S3Server:
 
     Attributes:
         kind: ``minio``, ``versitygw`` or ``moto``.
-        process: its process, for those who kill it and start it again; None where it runs in Docker.
+        process: its process, to kill it and start it again; None if it runs in Docker.
     """
 
     endpoint_url: str
@@ -58,18 +58,18 @@ class S3Server:
 
 @contextlib.contextmanager
 def start_s3(folder: Path, *, build: bool = True) -> Iterator[S3Server]:
-    """Run an S3 server while the block runs; its data lies in ``folder``.
+    """Run an S3 server while the block runs; its data is in ``folder``.
 
     Args:
-        build: whether versitygw may be built, which takes minutes the first time; else moto stands in.
+        build: whether versitygw may be built, which takes minutes the first time; else moto is used.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if docker_answers():
         from testcontainers.minio import MinioContainer
 
         with MinioContainer(_IMAGE) as container:
-            found = container.get_config()
-            yield S3Server(f"http://{found['endpoint']}", found["access_key"], found["secret_key"], "minio")
+            minio = container.get_config()
+            yield S3Server(f"http://{minio['endpoint']}", minio["access_key"], minio["secret_key"], "minio")
         return
     port = free_port()
     binary = _versitygw(build)
@@ -87,10 +87,10 @@ def start_s3(folder: Path, *, build: bool = True) -> Iterator[S3Server]:
 
 
 def _versitygw(build: bool) -> Path | None:
-    found = cache_folder() / "gobin" / "versitygw"
-    if found.exists() or not build or not shutil.which("go"):
-        return found if found.exists() else None
+    binary = cache_folder() / "gobin" / "versitygw"
+    if binary.exists() or not build or not shutil.which("go"):
+        return binary if binary.exists() else None
     with locked(cache_folder()):
-        if not found.exists():
-            subprocess.run(["go", "install", _MODULE], check=True, env={**os.environ, "GOBIN": str(found.parent)})
-    return found
+        if not binary.exists():
+            subprocess.run(["go", "install", _MODULE], check=True, env={**os.environ, "GOBIN": str(binary.parent)})
+    return binary

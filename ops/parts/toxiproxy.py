@@ -1,4 +1,4 @@
-"""Toxiproxy: a proxy for TCP that cuts, slows and limits connections on request. Built by the machine's Go."""
+"""Toxiproxy: a proxy for TCP that cuts, slows and limits connections on request. Built with the machine's Go."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Proxy:
     """One port that forwards to another.
 
     Attributes:
-        port: where clients connect.
+        port: the port for clients.
     """
 
     port: int
     _url: str
 
     def cut(self) -> None:
-        """Refuse new connections and drop those that stand."""
+        """Refuse new connections and drop the existing ones."""
         _ask("POST", self._url, {"enabled": False})
 
     def mend(self) -> None:
@@ -38,11 +38,11 @@ class Proxy:
         _ask("POST", self._url, {"enabled": True})
 
     def toxic(self, kind: str, **attributes: int) -> None:
-        """Add trouble towards the client: ``latency``, ``bandwidth``, ``timeout``, ``reset_peer``, ``limit_data`` …"""
+        """Disturb the data towards the client: ``latency``, ``bandwidth``, ``timeout``, ``reset_peer``, ``limit_data`` …"""
         _ask("POST", f"{self._url}/toxics", {"name": kind, "type": kind, "attributes": attributes})
 
     def clear(self) -> None:
-        """Take away every toxic."""
+        """Remove every toxic."""
         for toxic in _ask("GET", f"{self._url}/toxics"):
             _ask("DELETE", f"{self._url}/toxics/{toxic['name']}")
 
@@ -54,7 +54,7 @@ class Toxiproxy:
     _url: str
 
     def proxy(self, name: str, upstream: int) -> Proxy:
-        """A new proxy before a port of this machine, which need not answer yet."""
+        """Add a proxy for a port of this machine, which need not answer yet."""
         port = free_port()
         listen = {"name": name, "listen": f"127.0.0.1:{port}", "upstream": f"127.0.0.1:{upstream}", "enabled": True}
         _ask("POST", f"{self._url}/proxies", listen)
@@ -63,7 +63,7 @@ class Toxiproxy:
 
 @contextlib.contextmanager
 def start_toxiproxy(folder: Path) -> Iterator[Toxiproxy]:
-    """Run Toxiproxy while the block runs; its log lies in ``folder``.
+    """Run Toxiproxy while the block runs; its log is in ``folder``.
 
     Raises:
         PartMissing: it was never built here and Go is missing.
@@ -76,7 +76,7 @@ def start_toxiproxy(folder: Path) -> Iterator[Toxiproxy]:
 
 def _ask(method: str, url: str, document: dict[str, Any] | None = None) -> Any:
     body = None if document is None else json.dumps(document).encode()
-    # it refuses what looks like a browser
+    # it refuses the user agent of a browser
     request = Request(url, body, {"User-Agent": "stream-infer", "Content-Type": "application/json"}, method=method)
     with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
         content = answer.read()
@@ -84,12 +84,12 @@ def _ask(method: str, url: str, document: dict[str, Any] | None = None) -> Any:
 
 
 def _binary() -> Path:
-    found = cache_folder() / "gobin" / "server"
-    if found.exists():
-        return found
+    binary = cache_folder() / "gobin" / "server"
+    if binary.exists():
+        return binary
     if not shutil.which("go"):
         raise PartMissing("no Go to build Toxiproxy: unpack it from https://go.dev/dl")
     with locked(cache_folder()):
-        if not found.exists():
-            subprocess.run(["go", "install", _MODULE], check=True, env={**os.environ, "GOBIN": str(found.parent)})
-    return found
+        if not binary.exists():
+            subprocess.run(["go", "install", _MODULE], check=True, env={**os.environ, "GOBIN": str(binary.parent)})
+    return binary

@@ -130,7 +130,7 @@ def _flow(s: Snapshot) -> RenderableType:
         ),
         "in flight": Text(f"{flight} · a commit takes {formatting.seconds(s.recent.commit_seconds)}"),
         "records": Text(
-            f"{records.planned:,} planned = {records.committed:,} rows + {records.rejected:,} rejects"
+            f"{records.planned:,} planned = {records.committed:,} rows + {records.rejected:,} rejected"
             f" + {records.lost:,} lost + {records.in_flight:,} in flight"
         ),
     }

@@ -22,9 +22,9 @@ from stream_infer.telemetry.gpu import Gpus
 
 def test_a_missed_target_and_a_peer_without_a_figure_stay_in_the_table() -> None:
     result = Result("row", "A row", "records/s")
-    result.ratio("÷ loop", 120.0, 100.0, 1.3, "two hand-overs")
-    result.at_most("idle", 2.0, 3.0, "%", "never said when met")
-    result.stated("peer x", "no figure", "does not install")
+    result.add_ratio("÷ loop", 120.0, 100.0, 1.3, "two hand-overs")
+    result.add_at_most("idle", 2.0, 3.0, "%", "never said when met")
+    result.add_statement("peer x", "no figure", "does not install")
     shown = table([result])
     assert "| row | ÷ loop | 1.20 | ≥ 1.3 | **missed** | two hand-overs |" in shown
     assert "| row | idle | 2 % | ≤ 3 % | met |  |" in shown
@@ -56,8 +56,8 @@ def test_competitors_run_by_turns_and_one_that_cannot_be_run_is_left_out() -> No
         ("loop", 2),
     ]
     result = Result("row", "A row", "records/s")
-    result.take(rates)
-    result.ratio_by_turns("÷ loop", rates["ours"], rates["loop"], 1.1, "luck")
+    result.add_rates(rates)
+    result.add_ratio_by_turns("÷ loop", rates["ours"], rates["loop"], 1.1, "luck")
     assert result.bars == {"ours": 2, "loop": 2}
     assert "| row | ÷ loop | 1.00 (0.50 to 3.00) | ≥ 1.1 | **missed** | luck |" in table([result])
 
@@ -84,7 +84,7 @@ def test_figures_of_another_machine_stay_where_this_one_has_none(
     for folder in (elsewhere, here):
         folder.mkdir()
     measured = Result("gpu", "On a GPU", "texts/s", {"stream-infer": 2.0})
-    measured.ratio("÷ forward", 2.0, 2.0, 0.95)
+    measured.add_ratio("÷ forward", 2.0, 2.0, 0.95)
     monkeypatch.setattr(report, "HERE", elsewhere)
     report.write([measured], quick=False)
     monkeypatch.setattr(report, "HERE", here)
@@ -100,4 +100,4 @@ def test_a_machine_without_a_gpu_proves_nothing(tmp_path: Path, monkeypatch: pyt
     with contextlib.ExitStack() as stack:
         result = gpu.measure(Kit(tmp_path, stack, quick=True))
     assert result.elsewhere
-    assert [(check.measured, check.met) for check in result.checks] == [("no GPU here", None)]
+    assert [(check.measured, check.passed) for check in result.checks] == [("no GPU here", None)]

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka import KafkaProducer
 
-from stream_infer.ops.parts import Behind, Broker, Proxy, start_brokers, start_toxiproxy
+from stream_infer.ops.parts import Broker, Proxy, ProxyListener, start_brokers, start_toxiproxy
 from stream_infer.ops.parts.process import Server, free_port
 
 
@@ -63,5 +63,5 @@ def proxied_broker(folder: Path) -> Iterator[Cluster]:
     with start_toxiproxy(folder / "proxy") as toxiproxy:
         port = free_port()
         proxy = toxiproxy.proxy("kafka", port)
-        with start_brokers(folder / "brokers", behind=Behind(port, proxy.port)) as (broker,):
+        with start_brokers(folder / "brokers", proxy=ProxyListener(port, proxy.port)) as (broker,):
             yield Cluster(broker, proxy)

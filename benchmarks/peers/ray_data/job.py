@@ -13,12 +13,14 @@ def ranges(servers, topic):
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "plan"})
-    found = []
+    ranges = []
     for number in consumer.list_topics(topic).topics[topic].partitions:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, number))
-        found += [{"partition": number, "start": at, "stop": min(at + 20_000, high)} for at in range(low, high, 20_000)]
+        ranges += [
+            {"partition": number, "start": at, "stop": min(at + 20_000, high)} for at in range(low, high, 20_000)
+        ]
     consumer.close()
-    return found
+    return ranges
 
 
 def read(servers, topic, row):
