@@ -95,7 +95,7 @@ class Standby:
 
     def _succeed(self, last: Pulse, silent: float) -> bool:
         try:
-            taken = self._ledger.succeed(self._name, last)
+            taken = self._ledger.take_over(self._name, last)
         except Retryable as error:
             log.warning("standby: %s", error)
             return False

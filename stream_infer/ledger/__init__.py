@@ -1,4 +1,4 @@
-"""The ledger: the database of truth. What is not in it was not planned; what is final in it is final."""
+"""The ledger: the database of truth. Work that is not in it was never planned; a split that is final in it stays final."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Ledger", "LedgerPosition", "Pulse"]
 class Ledger(Planning, Committing, Rejecting, Leasing, Auditing):
     """One instance's ledger, on SQLite or PostgreSQL. Every method may be called from any thread.
 
-    `acquire` comes before the first write. Errors: Retryable (the database did not answer, call again with the same
+    Call `acquire` before the first write. Errors: Retryable (the database did not answer, call again with the same
     arguments), Fenced (another instance owns the ledger), Fatal.
     """
 
@@ -27,7 +27,7 @@ class Ledger(Planning, Committing, Rejecting, Leasing, Auditing):
 
         Args:
             url: ``sqlite:///FILE`` (its folder is made) or ``postgresql+psycopg://USER@HOST/DATABASE``.
-            pipeline: settings that must not change once work is planned, by name; stored without credentials.
+            pipeline: settings by name that must not change once work is planned; stored without credentials.
             busy_timeout: seconds to wait for another process's lock before Retryable.
 
         Raises:

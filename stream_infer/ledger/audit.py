@@ -1,4 +1,4 @@
-"""Questions to the ledger: sums, status, rejects, losses, and what became of a record. Nothing here writes."""
+"""Queries of the ledger: sums, status, rejects, losses, and the splits of a record. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Auditing(Store):
     def audit(self) -> dict[str, int]:
         """Records by fate: ``planned = committed + rejected + in_flight + lost``.
 
-        A split counts by its estimate (for offsets an upper bound) until it is final, then by what its receipt found.
-        Running sums answer for the final ones; only unfinished splits are looked at.
+        A split counts with its estimate (for offsets an upper bound) until it is final, then with the numbers of its receipt.
+        Running sums hold the final splits; only unfinished ones are read.
         """
         table, sums = schema.splits, schema.totals.c
         final = select(*(func.coalesce(func.sum(column), 0) for column in (sums.rows, sums.rejected, sums.lost)))
@@ -35,16 +35,18 @@ class Auditing(Store):
         return _fates(committed, rejected, in_flight, lost)
 
     def recount(self) -> dict[str, int]:
-        """`audit` without the running sums: every split is looked at. The two are equal unless the sums are wrong."""
+        """`audit` without the running sums: reads every split. The two are equal unless the sums are wrong."""
         table = schema.splits
         waiting = case((schema.OPEN, table.c.records), else_=0)
         sums = [
             func.coalesce(func.sum(column), 0) for column in (table.c.rows, table.c.rejected, waiting, table.c.lost)
         ]
-        gone = select(func.coalesce(func.sum(schema.losses.c.records), 0)).where(schema.losses.c.split_id == "")
+        unplanned_losses = select(func.coalesce(func.sum(schema.losses.c.records), 0)).where(
+            schema.losses.c.split_id == ""
+        )
         with self._reading() as connection:
             committed, rejected, in_flight, lost = map(int, connection.execute(select(*sums)).one())
-            lost += int(connection.scalar(gone) or 0)
+            lost += int(connection.scalar(unplanned_losses) or 0)
         return _fates(committed, rejected, in_flight, lost)
 
     def status(self) -> dict[str, Any]:
@@ -75,40 +77,27 @@ class Auditing(Store):
         with self._reading() as connection:
             return [Reject(*row) for row in connection.execute(query)]
 
-    def losses(self, source: str | None = None, limit: int = 1000, offset: int = 0) -> list[Loss]:
-        """Named losses in the order in which they were stored."""
-        query = _page(select(*_LOSS), schema.losses, source, limit, offset)
-        with self._reading() as connection:
-            return [Loss(*row) for row in connection.execute(query)]
-
-    def reject_of(self, record_id: str) -> Reject | None:
-        """The reject of one record, if it was rejected."""
-        query = select(*_REJECT).where(schema.rejects.c.record_id == record_id).limit(1)
-        with self._reading() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else Reject(*row)
-
     def split(self, split_id: str) -> dict[str, Any] | None:
-        """One split, or None where the ledger does not know it."""
-        found = self._shown(select(schema.splits).where(schema.splits.c.split_id == split_id))
-        return found[0] if found else None
+        """One split; None where the ledger does not hold it."""
+        documents = self._shown(select(schema.splits).where(schema.splits.c.split_id == split_id))
+        return documents[0] if documents else None
 
     def losses_near(self, text: str) -> list[Loss]:
-        """Named losses whose first record's coordinate holds the text. Looks at all of them: for a person's question."""
+        """Named losses whose first record has the text in its coordinate. Reads all of them: for a person's question."""
         holds = schema.losses.c.record_id.contains(text, autoescape=True)
         with self._reading() as connection:
             return [Loss(*row) for row in connection.execute(select(*_LOSS).where(holds))]
 
     def splits_for(self, position_key: str, offset: int) -> list[dict[str, Any]]:
-        """Splits whose range holds the offset, oldest first: the planned one, then pieces it was bisected into."""
+        """Splits whose range holds the offset, oldest first: the planned one, then the halves it was bisected into."""
         table = schema.splits
         holds = (table.c.position_key == position_key, table.c.range_start <= offset, table.c.range_stop > offset)
         return self._shown(select(table).where(*holds).order_by(table.c.seq))
 
     def splits_for_object(self, object_id_prefix: str, limit: int = 1000) -> list[dict[str, Any]]:
-        """Splits that claimed an object whose identity starts so, and every piece they were bisected into.
+        """Splits that claimed an object whose identity starts so, and all halves they were bisected into.
 
-        ``limit`` bounds the claims looked at. A piece may hold other objects of its batch: its bounds tell.
+        ``limit`` bounds the number of claims. A half may hold only other objects of its batch: see its bounds.
         """
         table, claims = schema.splits, schema.objects
         # No code point sorts after U+10FFFF, and both databases compare this column by bytes.
@@ -126,12 +115,12 @@ class Auditing(Store):
         return self._shown(select(schema.splits).order_by(schema.splits.c.seq.desc()).limit(limit))
 
     def unplanned(self, split_ids: Sequence[str]) -> set[str]:
-        """Those of the splits that this ledger never planned."""
+        """The splits that this ledger never planned."""
         with self._reading() as connection:
-            return set(split_ids) - rows.known(connection, schema.splits.c.split_id, split_ids)
+            return set(split_ids) - rows.existing(connection, schema.splits.c.split_id, split_ids)
 
     def files(self) -> Iterator[tuple[str, str, str | None, int]]:
-        """(split_id, state, file, rows) of every split, in pages, so that no transaction stays open meanwhile."""
+        """(split_id, state, file, rows) of every split, read in pages, so that no transaction stays open between them."""
         table = schema.splits
         columns = (table.c.seq, table.c.split_id, table.c.state, table.c.file, table.c.rows)
         last = 0

@@ -1,4 +1,4 @@
-"""Who owns the ledger and whether it still lives, without a clock that two machines would have to share."""
+"""Ownership of the ledger and the owner's heartbeat, without a clock that two machines would have to share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from stream_infer.ledger.store import Store
 
 
 class Pulse(NamedTuple):
-    """What changes while the owner lives.
+    """The values that change while the owner lives.
 
     Attributes:
         owner: ``HOST:PROCESS``, empty while nobody owns the ledger.
-        epoch / writes: the fence, and the count of fenced transactions.
+        epoch: of the owner.
+        writes: number of fenced transactions so far.
     """
 
     owner: str
@@ -24,14 +25,14 @@ class Pulse(NamedTuple):
 
 
 class Leasing(Store):
-    """The owner's sign of life, and what a standby makes of it."""
+    """Heartbeat of the owner, and the takeover by a standby."""
 
     def beat(self) -> None:
-        """Show that this instance lives: one more fenced transaction. Raises Fenced when it owns the ledger no more."""
+        """Write a heartbeat: one more fenced transaction. Raises Fenced when another instance owns the ledger."""
         self._write(("beat",), lambda _connection: None)
 
     def release(self) -> None:
-        """Own the ledger no more, so that a standby need not wait. Every later write of this instance is fenced."""
+        """Give the ledger up, so that a standby need not wait. Every later write of this instance is fenced."""
 
         def work(connection: Connection) -> None:
             connection.execute(update(schema.state).values(owner="", epoch=schema.state.c.epoch + 1))
@@ -39,12 +40,12 @@ class Leasing(Store):
         self._write(("release",), work)
 
     def pulse(self) -> Pulse:
-        """The owner's pulse now. While it changes, the owner lives."""
+        """The current pulse. While it changes, the owner lives."""
         query = select(schema.state.c.owner, schema.state.c.epoch, schema.state.c.writes)
         with self._reading() as connection:
             return Pulse(*connection.execute(query).one())
 
-    def succeed(self, owner: str, last: Pulse) -> bool:
-        """`acquire`, unless the pulse is no longer this one: then the owner lives, or another was quicker."""
-        here = schema.state.c
-        return self._take(owner, here.epoch == last.epoch, here.writes == last.writes) is not None
+    def take_over(self, owner: str, last: Pulse) -> bool:
+        """`acquire`, unless the pulse differs from ``last``: then the owner lives, or another standby was quicker."""
+        columns = schema.state.c
+        return self._take(owner, columns.epoch == last.epoch, columns.writes == last.writes) is not None

@@ -15,40 +15,40 @@ from stream_infer.ledger import rows, schema
 from stream_infer.ledger.store import Store
 from stream_infer.splits import Loss, Split
 
-# asked for each partition at each look, so built once
+# run for each partition at each plan, so built once
 _POSITION = select(schema.positions.c.value).where(
     schema.positions.c.source == bindparam("source"), schema.positions.c.key == bindparam("key")
 )
 
 
 class LedgerPosition:
-    """What the ledger knows of one source, read afresh at each call (`contracts.Position`)."""
+    """Position of one source, read from the ledger at each call (`contracts.Position`)."""
 
     def __init__(self, source: str, reading: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._source, self._reading = source, reading
 
     def get(self, key: str) -> Any | None:
-        """The next position under a key, or None where nothing was planned yet."""
+        """The next position under a key; None where nothing was planned yet."""
         with self._reading() as connection:
             value = connection.scalar(_POSITION, {"source": self._source, "key": key})
         return None if value is None else orjson.loads(value)
 
     def unseen(self, object_ids: Sequence[str]) -> set[str]:
-        """Those of the object versions that no split has claimed."""
+        """The object versions that no split has claimed."""
         table = schema.objects
         with self._reading() as connection:
-            seen = rows.known(connection, table.c.object_id, object_ids, table.c.source == self._source)
+            seen = rows.existing(connection, table.c.object_id, object_ids, table.c.source == self._source)
         return set(object_ids) - seen
 
 
 class Planning(Store):
-    """Writes and reads of work that is not final yet."""
+    """Writes and queries of work that is not final yet."""
 
     def position(self, source: str) -> Position:
         """A live, read-only view of the source's positions and object claims."""
         return LedgerPosition(source, self._reading)
 
-    def plan(self, source: str, steps: Sequence[Planned]) -> list[Split]:
+    def plan(self, source: str, plans: Sequence[Planned]) -> list[Split]:
         """Store splits, positions, object claims and losses in ONE transaction; returns the splits that are new.
 
         Several splits may claim one object (ranges of a big one): store them in one call, or name the object in the
@@ -56,19 +56,19 @@ class Planning(Store):
 
         Raises:
             Fenced: another instance owns the ledger.
-            Retryable: call again with the same steps; splits stored by a lost reply are returned then.
+            Retryable: call again with the same plans; splits stored by a lost reply are returned then.
         """
 
         def work(connection: Connection) -> list[Split]:
-            added = rows.insert_splits(connection, [step.split for step in steps if step.split is not None])
-            _claim(connection, source, steps)
-            moved = {key: value for step in steps for key, value in step.positions.items()}
+            added = rows.insert_splits(connection, [plan.split for plan in plans if plan.split is not None])
+            _claim(connection, source, plans)
+            moved = {key: value for plan in plans for key, value in plan.positions.items()}
             _move(connection, source, moved)
-            gone = rows.insert_losses(connection, [("", loss) for step in steps for loss in step.losses])
-            _count_lost(connection, gone)
+            new_losses = rows.insert_losses(connection, [("", loss) for plan in plans for loss in plan.losses])
+            _count_lost(connection, new_losses)
             return added
 
-        return self._write(("plan", source, tuple(map(_identity, steps))), work)
+        return self._write(("plan", source, tuple(map(_identity, plans))), work)
 
     def attempt(self, splits: Sequence[Split]) -> list[Split]:
         """Count one more attempt of each split, durably, before it is dispatched.
@@ -83,8 +83,8 @@ class Planning(Store):
                 chosen = (table.c.split_id.in_(some), schema.OPEN)
                 tried = {"attempts": table.c.attempts + 1, "state": schema.RUNNING}
                 connection.execute(update(table).where(*chosen).values(tried))
-                found = connection.execute(select(table.c.split_id, table.c.attempts).where(*chosen))
-                counted.update((row.split_id, row.attempts) for row in found)
+                stored = connection.execute(select(table.c.split_id, table.c.attempts).where(*chosen))
+                counted.update((row.split_id, row.attempts) for row in stored)
             kept = (split for split in splits if split.split_id in counted)
             return [replace(split, attempt=counted[split.split_id]) for split in kept]
 
@@ -93,7 +93,7 @@ class Planning(Store):
         return self._write(("attempt", tuple((split.split_id, split.attempt) for split in splits)), work)
 
     def forgive(self) -> None:
-        """Count no attempt against what is unfinished: the service ends in good order, and no split is to blame."""
+        """Set the attempts of unfinished splits back to 0: the service ends in good order, so no split caused its end."""
         table = schema.splits
 
         def work(connection: Connection) -> None:
@@ -102,7 +102,7 @@ class Planning(Store):
         self._write(("forgive",), work)
 
     def unfinished(self) -> list[Split]:
-        """Every split that is not final, oldest first; pieces of a bisection stand where their parent stood."""
+        """Every split that is not final, oldest first; the halves of a bisected split take its position."""
         table = schema.splits
         order = (func.coalesce(table.c.root, table.c.seq), table.c.range_start, table.c.seq)
         query = select(table.c.document, table.c.attempts).where(schema.OPEN).order_by(*order)
@@ -132,17 +132,17 @@ class Planning(Store):
         return ends
 
 
-def _identity(step: Planned) -> Hashable:
-    split_id = step.split.split_id if step.split is not None else ""
-    return split_id, orjson.dumps(dict(step.positions), option=orjson.OPT_SORT_KEYS), step.objects, step.losses
+def _identity(plan: Planned) -> Hashable:
+    split_id = plan.split.split_id if plan.split is not None else ""
+    return split_id, orjson.dumps(dict(plan.positions), option=orjson.OPT_SORT_KEYS), plan.objects, plan.losses
 
 
-def _claim(connection: Connection, source: str, steps: Sequence[Planned]) -> None:
+def _claim(connection: Connection, source: str, plans: Sequence[Planned]) -> None:
     table = schema.objects
     wanted = {}
-    for step in steps:
-        split_id = step.split.split_id if step.split is not None else ""
-        wanted.update({(item.object_id, split_id): item for item in step.objects})
+    for plan in plans:
+        split_id = plan.split.split_id if plan.split is not None else ""
+        wanted.update({(item.object_id, split_id): item for item in plan.objects})
     for some in schema.chunks(list({object_id for object_id, _ in wanted})):
         # by the key's first columns: SQLite answers pairs in an IN by reading the whole table
         query = select(table.c.object_id, table.c.split_id).where(table.c.object_id.in_(some), table.c.source == source)
@@ -158,7 +158,7 @@ def _claim(connection: Connection, source: str, steps: Sequence[Planned]) -> Non
 
 def _move(connection: Connection, source: str, moved: Mapping[str, Any]) -> None:
     table = schema.positions
-    old = rows.known(connection, table.c.key, list(moved), table.c.source == source)
+    old = rows.existing(connection, table.c.key, list(moved), table.c.source == source)
     for key, value in moved.items():
         document = orjson.dumps(value).decode()
         if key in old:

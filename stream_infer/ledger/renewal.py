@@ -1,4 +1,4 @@
-"""A ledger to be filled from receipts: the old one set aside, and a mark that keeps everybody out until it is full."""
+"""An empty ledger for `rebuild`: the old one is set aside, and a setting keeps every other instance out until it is filled."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from stream_infer.ledger.store import connect, parse_url, translated
 
 @contextmanager
 def renewed(url: str, pipeline: Mapping[str, str], owner: str, *, force: bool) -> Iterator[tuple[Ledger, str | None]]:
-    """An empty ledger that this instance owns, and the name under which the old one is kept, if there was work in it.
+    """Open an empty ledger that this instance owns; yields it and the name under which the old one is kept, if it had work.
 
-    It opens for nobody else until the block ends without an error; after a failure the next call begins again.
+    No other instance can open it until the block ends without an error. After a failure the next call begins again.
 
     Raises:
         Fatal: the ledger has work and ``force`` does not allow to set it aside.
@@ -31,10 +31,12 @@ def renewed(url: str, pipeline: Mapping[str, str], owner: str, *, force: bool) -
     ledger = Ledger.open(url, pipeline)
     try:
         ledger.acquire(owner)
-        _mark(ledger, lambda connection: connection.execute(insert(schema.settings).values(name=UNFINISHED, value="1")))
+        _change_settings(
+            ledger, lambda connection: connection.execute(insert(schema.settings).values(name=UNFINISHED, value="1"))
+        )
         crash.point("rebuild.begun")
         yield ledger, kept
-        _mark(
+        _change_settings(
             ledger,
             lambda connection: connection.execute(delete(schema.settings).where(schema.settings.c.name == UNFINISHED)),
         )
@@ -43,15 +45,15 @@ def renewed(url: str, pipeline: Mapping[str, str], owner: str, *, force: bool) -
         ledger.close()
 
 
-def _mark(ledger: Ledger, act: Callable[[Connection], object]) -> None:
+def _change_settings(ledger: Ledger, act: Callable[[Connection], object]) -> None:
     def work(connection: Connection) -> None:
         act(connection)
 
-    ledger._write(("mark",), work)
+    ledger._write(("settings",), work)
 
 
 def _cleared(url: URL, force: bool) -> str | None:
-    """Nothing stands at the URL when this returns. An unfinished rebuild is nobody's work and is dropped."""
+    """Remove the ledger at the URL; returns the name under which it is kept, if it had work. An unfinished rebuild is dropped."""
     engine = connect(url, 10.0)
     try:
         with translated():
@@ -68,7 +70,7 @@ def _cleared(url: URL, force: bool) -> str | None:
                 return None
             if not force:
                 raise Fatal(
-                    "the ledger has work, so it is not lost: `stream-infer audit FILE` tells whether it is whole; "
+                    "the ledger has work, so it is not lost: `stream-infer audit FILE` says whether it is whole; "
                     "to make it anew all the same stop the service, then write --force: the old one is kept aside"
                 )
             name = f"old-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
@@ -78,7 +80,7 @@ def _cleared(url: URL, force: bool) -> str | None:
 
 
 def _file_aside(engine: Engine, url: URL, name: str) -> str:
-    with engine.connect() as connection:  # what stands in the log only, into the file
+    with engine.connect() as connection:  # moves the content of the write-ahead log into the file
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
     engine.dispose()
     file = Path(url.database or "")

@@ -22,7 +22,7 @@ def to_split(row: Row[*tuple[Any, ...]]) -> Split:
 
 
 def to_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
-    """A split as a person wants to see it; times are seconds since the epoch."""
+    """The split as a JSON document for a person; times are seconds since the epoch."""
     split = Split.from_json(row.document)
     same = ("split_id", "state", "source", "file", "attempts", "planned_at", "records")
     counts = ("rows", "rejected", "lost", "bytes_in", "bytes_out", "model")
@@ -32,18 +32,18 @@ def to_dict(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     return shown | {"bounds": split.bounds, "folder": split.folder, "parent": split.parent, "depth": split.depth}
 
 
-def known(connection: Connection, column: Column[Any], values: Sequence[str], *where: Any) -> set[str]:
-    """Those of the values that stand in the column."""
-    found: set[str] = set()
+def existing(connection: Connection, column: Column[Any], values: Sequence[str], *where: Any) -> set[str]:
+    """The values that the column already holds."""
+    stored: set[str] = set()
     for some in schema.chunks(values):
-        found.update(connection.scalars(select(column).where(column.in_(some), *where)))
-    return found
+        stored.update(connection.scalars(select(column).where(column.in_(some), *where)))
+    return stored
 
 
 def insert_splits(connection: Connection, splits: Iterable[Split], root: int | None = None) -> list[Split]:
     """Store those splits that are new, in order; returns them."""
     wanted = {split.split_id: split for split in splits}
-    for split_id in known(connection, schema.splits.c.split_id, list(wanted)):
+    for split_id in existing(connection, schema.splits.c.split_id, list(wanted)):
         del wanted[split_id]
     if not wanted:
         return []
@@ -55,7 +55,7 @@ def insert_splits(connection: Connection, splits: Iterable[Split], root: int | N
 
 
 def _row(split: Split, seq: int, root: int | None) -> dict[str, Any]:
-    # a replay is no part of the order of its partition: it must not hold back the committed prefix
+    # a replay does not belong to the order of its partition: it must not hold back the committed offsets
     ranged = {"position_key", "start", "stop"} <= split.bounds.keys() and not split.replay
     return {
         "seq": seq,
@@ -74,51 +74,53 @@ def _row(split: Split, seq: int, root: int | None) -> dict[str, Any]:
 
 
 def insert_rejects(connection: Connection, rejects: Sequence[tuple[str, Reject]]) -> None:
-    """Store (split_id, reject) pairs whose record is not rejected yet, or is again by the split that replayed it."""
+    """Store (split_id, reject) pairs of records that are no rejects yet, or that the split of their replay rejects again."""
     if not rejects:
         return
     seq = connection.scalar(select(func.max(schema.rejections.c.seq))) or 0
     fresh: list[dict[str, Any]] = []
     events: list[dict[str, Any]] = []
-    known_as = _standing(connection, rejects)
+    latest = _latest_rejections(connection, rejects)
     for split_id, reject in rejects:
         name = (reject.source, reject.record_id)
-        standing = known_as.get(name)
-        if standing is not None and standing.replay_split != split_id:
+        previous = latest.get(name)
+        if previous is not None and previous.replay_split != split_id:
             continue
         seq += 1
         values = {field: getattr(reject, field) for field in Reject.__dataclass_fields__} | {"split_id": split_id}
-        events.append({"seq": seq, "replay": standing.replays if standing is not None else 0, **values})
-        if standing is None:
+        events.append({"seq": seq, "replay": previous.replays if previous is not None else 0, **values})
+        if previous is None:
             fresh.append({"event": seq, **values})
         else:
             again = {"event": seq, "replay_split": None, "resolved_at": None, **values}
-            connection.execute(update(schema.rejects).where(schema.rejects.c.seq == standing.seq).values(again))
-        known_as[name] = _Stands(0, 0, "")  # within one call the first of a record wins
+            connection.execute(update(schema.rejects).where(schema.rejects.c.seq == previous.seq).values(again))
+        latest[name] = _Rejection(0, 0, "")  # within one call the first of a record wins
     for table, stored in ((schema.rejects, fresh), (schema.rejections, events)):
         if stored:
             connection.execute(insert(table), stored)
 
 
-class _Stands(NamedTuple):
+class _Rejection(NamedTuple):
     seq: int
     replays: int
     replay_split: str | None
 
 
-def _standing(connection: Connection, rejects: Sequence[tuple[str, Reject]]) -> dict[tuple[str, str], _Stands]:
-    """Those of the records that are rejects already, by source and record."""
+def _latest_rejections(
+    connection: Connection, rejects: Sequence[tuple[str, Reject]]
+) -> dict[tuple[str, str], _Rejection]:
+    """The stored rejects of these records, by source and record."""
     table = schema.rejects
     columns = (table.c.source, table.c.record_id, table.c.seq, table.c.replays, table.c.replay_split)
-    found: dict[tuple[str, str], _Stands] = {}
+    by_record: dict[tuple[str, str], _Rejection] = {}
     for some in schema.chunks(list({reject.record_id for _, reject in rejects})):
         for row in connection.execute(select(*columns).where(table.c.record_id.in_(some))):
-            found[row.source, row.record_id] = _Stands(row.seq, row.replays, row.replay_split)
-    return found
+            by_record[row.source, row.record_id] = _Rejection(row.seq, row.replays, row.replay_split)
+    return by_record
 
 
 def insert_losses(connection: Connection, losses: Sequence[tuple[str, Loss]]) -> list[Loss]:
-    """Store (split_id, loss) pairs whose record is not known as lost yet; returns what was new."""
+    """Store (split_id, loss) pairs whose record is not a loss yet; returns the new losses."""
     table = schema.losses
     by_source: dict[str, dict[str, tuple[str, Loss]]] = {}
     for split_id, item in losses:
@@ -127,7 +129,7 @@ def insert_losses(connection: Connection, losses: Sequence[tuple[str, Loss]]) ->
     rows: list[dict[str, Any]] = []
     columns = [column.name for column in table.c if column.name not in ("seq", "split_id")]
     for source, items in by_source.items():
-        old = known(connection, table.c.record_id, list(items), table.c.source == source)
+        old = existing(connection, table.c.record_id, list(items), table.c.source == source)
         for record_id, (split_id, item) in items.items():
             if record_id not in old:
                 new.append(item)

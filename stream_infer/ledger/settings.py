@@ -1,4 +1,4 @@
-"""The settings that a ledger's work was planned with; a start with others is refused."""
+"""The settings that the work in a ledger was planned with. A start with other settings is refused."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy import Connection, delete, insert, select
 from stream_infer.errors import Fatal
 from stream_infer.ledger import schema
 
-UNFINISHED = "rebuild"  # a setting that stands while the ledger is filled from receipts
+UNFINISHED = "rebuild"  # a setting that is stored while the ledger is filled from receipts
 
 
 def fingerprint(value: str) -> str:
-    """A setting as it is stored and shown: a URL without its credentials and with its query as a digest."""
+    """The stored form of a setting: a URL without its credentials, its query as a digest."""
     if "://" not in value:
         return value
     parts = urlsplit(value)
@@ -24,7 +24,7 @@ def fingerprint(value: str) -> str:
 
 
 def stored(connection: Connection) -> dict[str, str]:
-    """All of them, by name."""
+    """All stored settings, by name."""
     return {row.name: row.value for row in connection.execute(select(schema.settings))}
 
 
@@ -32,14 +32,14 @@ def remember(connection: Connection, given: Mapping[str, str]) -> None:
     """Store the settings of this start.
 
     Raises:
-        Fatal: one of them differs from what the planned work was planned with.
+        Fatal: one of them differs from the stored one, and work was planned with that.
     """
-    known = stored(connection)
-    changed = sorted(name for name in given.keys() & known.keys() if given[name] != known[name])
-    renamed = _renamed(given, known)
+    before = stored(connection)
+    changed = sorted(name for name in given.keys() & before.keys() if given[name] != before[name])
+    renamed = _renamed(given, before)
     if (changed or renamed) and connection.scalar(select(schema.splits.c.seq).limit(1)) is not None:
         if changed:
-            was = f"{changed[0]} was {known[changed[0]]!r} when this ledger planned its work"
+            was = f"{changed[0]} was {before[changed[0]]!r} when this ledger planned its work"
         elif renamed:
             was = (
                 f"{renamed[0]} was named {renamed[1]} when this ledger planned its work (if it is another one, "
@@ -52,17 +52,17 @@ def remember(connection: Connection, given: Mapping[str, str]) -> None:
         connection.execute(insert(schema.settings), rows)
 
 
-def _renamed(given: Mapping[str, str], known: Mapping[str, str]) -> tuple[str, str] | tuple[()]:
-    """(new, old) group of settings, such as ``sources.inbox``, that only changed its name: its work would be done twice."""
+def _renamed(given: Mapping[str, str], before: Mapping[str, str]) -> tuple[str, str] | tuple[()]:
+    """(new, old) name of a group of settings, such as ``sources.inbox``, that is otherwise equal: its work would be done twice."""
 
     def groups(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = {}
+        by_group: dict[str, dict[str, str]] = {}
         for name, value in settings.items():
             group, _, last = name.rpartition(".")
-            found.setdefault(group, {})[last] = value
-        return found
+            by_group.setdefault(group, {})[last] = value
+        return by_group
 
-    now, then = groups(given), groups(known)
+    now, then = groups(given), groups(before)
     for new in sorted(now.keys() - then.keys()):
         for old in sorted(then.keys() - now.keys()):
             if now[new] == then[old]:

@@ -164,7 +164,7 @@ def test_an_owner_that_lost_the_ledger_notices_without_anything_to_write(
 
 def _race(start: threading.Barrier, ledger: Ledger, name: str, last: Pulse) -> bool:
     start.wait()
-    return ledger.succeed(name, last)
+    return ledger.take_over(name, last)
 
 
 def _until(condition: Callable[[], bool]) -> None:

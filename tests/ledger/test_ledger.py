@@ -136,8 +136,8 @@ def test_what_became_of_a_record(url: str) -> None:
     _planned(ledger, split)
     reject = Reject("kafka://c/t/0/3", "s", "infer", "ValueError", "why", 1, 0.0)
     ledger.commit([replace(_receipt(split), rows=9, rejects=(reject,), model="m@1")])
-    assert ledger.reject_of("kafka://c/t/0/3") == reject
-    assert ledger.reject_of("kafka://c/t/0/4") is None
+    assert [status.reject for status in ledger.rejected_record("kafka://c/t/0/3")[0]] == [reject]
+    assert ledger.rejected_record("kafka://c/t/0/4")[0] == []
     (found,) = ledger.splits_for("t/0", 3)
     assert (found["state"], found["rows"], found["rejected"], found["model"]) == ("committed", 9, 1, "m@1")
     assert ledger.splits_for("t/0", 10) == ledger.splits_for("t/1", 3) == []

@@ -114,7 +114,7 @@ def test_a_record_that_fails_again_is_a_reject_again_with_its_history(url: str) 
     past = ledger.rejected_record(_name(3))[1]
     assert [event.reject.error for event in past] == ["ValueError", "TypeError", "gone", "expired"]
     assert [event.replay for event in past] == [0, 1, 2, 3]
-    assert ledger.losses() == []
+    assert ledger.losses_near("") == []
     ledger.request_replay(ALL)
     (split,) = _planned(ledger)
     ledger.reject(split, [_reject(3, "Poisoned")])

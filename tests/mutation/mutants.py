@@ -93,9 +93,9 @@ LEDGER_MUTANTS = (
     Mutant(
         "COMMIT returns before the disk has it", _STORE, "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF", DURABLE
     ),
-    Mutant("objects are not claimed", _PLAN, "            _claim(connection, source, steps)\n", "", LEDGER),
+    Mutant("objects are not claimed", _PLAN, "            _claim(connection, source, plans)\n", "", LEDGER),
     Mutant("positions do not move", _PLAN, "            _move(connection, source, moved)\n", "", MACHINE),
-    Mutant("losses of a plan are not stored", _PLAN, "            _count_lost(connection, gone)\n", "", MACHINE),
+    Mutant("losses of a plan are not stored", _PLAN, "            _count_lost(connection, new_losses)\n", "", MACHINE),
     Mutant(
         "an attempt is not counted", _PLAN, '"attempts": table.c.attempts + 1', '"attempts": table.c.attempts', MACHINE
     ),
@@ -173,7 +173,7 @@ LEDGER_MUTANTS = (
         '"finished_at": now}',
         MACHINE,
     ),
-    Mutant("halves forget their root", _COMMIT, "root=found[0].root or found[0].seq", "root=found[0].seq", LEDGER),
+    Mutant("halves forget their root", _COMMIT, "root=open_rows[0].root or open_rows[0].seq", "root=open_rows[0].seq", LEDGER),
     Mutant(
         "rejects of a lone record are not stored",
         _COMMIT,
@@ -191,7 +191,7 @@ LEDGER_MUTANTS = (
     Mutant(
         "pieces are acknowledged before their siblings",
         _COMMIT,
-        'table.c.source == bindparam("source"), ~waits)',
+        'table.c.source == bindparam("source"), ~open_piece)',
         'table.c.source == bindparam("source"))',
         MACHINE,
     ),
