@@ -1,4 +1,4 @@
-"""The backlog: splits that wait for the execution, and those that are in it, within a byte budget."""
+"""The backlog: splits that wait for the execution, and splits in the execution, within a byte budget."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LANES = {"live": 0, "backfill": 1}
 
 
 class Backlog:
-    """Thread-safe. Live splits leave before backfill, each lane in the order it came.
+    """The splits that are planned and not final. Thread-safe. Live splits are admitted before backfill, each lane in its order.
 
     Args:
-        in_flight_bytes: most estimated input bytes in the execution; one split is always admitted, however big.
-        in_flight_splits: most splits in the execution; bounds what a crash repeats and what waits unseen in Ray.
-        waiting_splits: how many planned splits of one source may wait before its planning pauses. Of each source, since all
-            leave in the order they came: one with a long backlog would leave the others no room to plan.
+        in_flight_bytes: limit of the estimated input bytes in the execution; one split is always admitted, however big.
+        in_flight_splits: limit of the splits in the execution. It bounds the work that a crash repeats and the queues in Ray.
+        waiting_splits: limit of the waiting splits of each source; its planning pauses there. A common limit would let a
+            source with a long backlog stop the planning of the others.
     """
 
     def __init__(self, in_flight_bytes: int, in_flight_splits: int, waiting_splits: int) -> None:
@@ -31,32 +31,32 @@ class Backlog:
         self._in_flight: dict[str, Split] = {}
         self._bytes = 0
         self._order = count()
-        self.admitted = 0  # so far
+        self.admitted = 0  # splits so far
 
     def offer(self, splits: Sequence[Split]) -> None:
-        """Add planned splits. Never blocks: what is planned is durable and must be kept."""
+        """Add planned splits. Never blocks: they are in the ledger already."""
         with self._changed:
             for split in splits:
                 heapq.heappush(self._waiting, (_LANES[split.lane], next(self._order), split))
             self._changed.notify_all()
 
     def take(self, timeout: float) -> list[Split]:
-        """Splits that may enter now; empty after ``timeout`` seconds. They count as in flight from here on."""
+        """Admit splits to the execution; none after ``timeout`` seconds. They are in flight from here on."""
         with self._changed:
-            self._changed.wait_for(self._admits, timeout)
-            taken = []
-            while self._admits():
+            self._changed.wait_for(self._can_admit, timeout)
+            admitted = []
+            while self._can_admit():
                 split = heapq.heappop(self._waiting)[2]
                 self._in_flight[split.split_id] = split
                 self._bytes += split.bytes
-                taken.append(split)
-            self.admitted += len(taken)
-            if taken:
+                admitted.append(split)
+            self.admitted += len(admitted)
+            if admitted:
                 self._changed.notify_all()
-            return taken
+            return admitted
 
     def settle(self, split_id: str) -> None:
-        """A split is out of the execution, whatever came of it. Idempotent."""
+        """Remove a split that has left the execution, with any outcome. Idempotent."""
         with self._changed:
             split = self._in_flight.pop(split_id, None)
             if split is not None:
@@ -64,7 +64,7 @@ class Backlog:
                 self._changed.notify_all()
 
     def returned(self) -> list[Split]:
-        """Take back what is in flight, because its execution failed."""
+        """Take all splits in flight back, because their execution failed."""
         with self._changed:
             splits = list(self._in_flight.values())
             self._in_flight.clear()
@@ -73,36 +73,36 @@ class Backlog:
             return splits
 
     def snapshot(self) -> tuple[list[Split], list[Split]]:
-        """What waits and what is in the execution; a few hundred at most, since planning pauses."""
+        """The waiting splits and those in flight: a few hundred at most, since planning pauses."""
         with self._changed:
             return [split for _, _, split in self._waiting], list(self._in_flight.values())
 
     def drop_waiting(self) -> int:
-        """Forget what waits (the ledger has it): the service stops. Returns how many."""
+        """Remove the waiting splits, because the service stops; returns their number. They stay planned in the ledger."""
         with self._changed:
             dropped = len(self._waiting)
             self._waiting.clear()
             return dropped
 
-    def room(self, timeout: float, source: str, most: int | None = None) -> int:
-        """How many more splits of a source may be planned; waits up to ``timeout`` seconds for at least one.
+    def capacity(self, timeout: float, source: str, most: int | None = None) -> int:
+        """Number of splits of a source that may be planned now; waits up to ``timeout`` seconds for at least one.
 
         Args:
-            most: fewer than usual, those in the execution included.
+            most: a lower limit for this source, which includes its splits in flight.
         """
 
-        def left() -> int:
+        def free() -> int:
             waiting = sum(split.source == source for _, _, split in self._waiting)
-            free = self._limit_waiting - waiting
+            below_limit = self._limit_waiting - waiting
             if most is None:
-                return free
-            return min(free, most - waiting - sum(split.source == source for split in self._in_flight.values()))
+                return below_limit
+            return min(below_limit, most - waiting - sum(split.source == source for split in self._in_flight.values()))
 
         with self._changed:
-            self._changed.wait_for(lambda: left() > 0, timeout)
-            return max(0, left())
+            self._changed.wait_for(lambda: free() > 0, timeout)
+            return max(0, free())
 
-    def wait_waiting(self, timeout: float) -> bool:
+    def wait_for_split(self, timeout: float) -> bool:
         """True as soon as a split waits, False after ``timeout`` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._waiting), timeout)
@@ -119,7 +119,7 @@ class Backlog:
     def in_flight_bytes(self) -> int:
         return self._bytes
 
-    def _admits(self) -> bool:
+    def _can_admit(self) -> bool:
         if not self._waiting:
             return False
         if not self._in_flight:

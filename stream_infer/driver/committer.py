@@ -178,7 +178,7 @@ class Committer(threading.Thread):
         with crash.around("receipts"):
             committed = self.patiently(lambda: self._ledger.commit(receipts))
         self._metrics.observe(m.LEDGER_COMMIT_SECONDS, time.perf_counter() - started)
-        losses.tell(loss for split in committed if not split.replay for loss in by_id[split.split_id].losses)
+        losses.report(loss for split in committed if not split.replay for loss in by_id[split.split_id].losses)
         for split in committed:
             receipt = by_id[split.split_id]
             self._sizers[split.source].learn(receipt)

@@ -1,4 +1,4 @@
-"""What the service is at this moment, put into its gauges before each scrape."""
+"""The gauges of the service, brought up to date before each scrape."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.record_metrics import ActorTime
 
 _RATE_SECONDS = 180.0
-_RATE_STEP = 1.0
+_RATE_INTERVAL = 1.0
 
 
 class Gauges:
-    """Reads what the driver's threads hold in memory; asks nobody else, so a scrape costs milliseconds.
+    """Sets the gauges from the memory of the driver's threads alone, so that a scrape costs milliseconds.
 
     Attributes:
         state: of the supervisor.
-        actors: by step.
-        execution: number of the running one, 0 while none runs.
+        actors: number of actors by stage.
+        execution: number of the running execution, 0 while none runs.
 
     Args:
-        pools: the steps of each pool of actors.
+        pools: the stages of each pool of actors.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Gauges:
         self._backlog = backlog
         self._planners = planners
         self._time = actor_time
-        self._shares = {step: 1 / len(pool) for pool in pools for step in pool}
+        self._shares = {stage: 1 / len(pool) for pool in pools for stage in pool}
         self._gpus = Gpus()
         self._rates = {planner.source.name: Rate() for planner in planners}
         self._known: dict[str, set[tuple[str, str]]] = {planner.source.name: set() for planner in planners}
@@ -56,7 +56,7 @@ class Gauges:
         self._lock = threading.Lock()
 
     def settled(self, split: Split) -> None:
-        """A split is final: its records, as planned, make the rate of its source."""
+        """Count the planned records of a final split into the rate of its source."""
         self._rates[split.source].add(split.records)
 
     def refresh(self) -> None:
@@ -64,7 +64,7 @@ class Gauges:
         with self._lock:
             self._instance()
             waiting, in_flight = self._backlog.snapshot()
-            self._rested(bool(in_flight))
+            self._idle_time(bool(in_flight))
             metrics = self._metrics
             metrics.set(m.WAITING_SPLITS, len(waiting))
             metrics.set(m.PLANNED_RECORDS, sum(split.records for split in waiting))
@@ -79,15 +79,15 @@ class Gauges:
     def _instance(self) -> None:
         self._metrics.set(m.READY, self.state in ("ready", "resting"))
         self._metrics.set(m.EXECUTION, self.execution)
-        for step in labels.STAGES:
-            self._metrics.set(m.ACTORS, self.actors.get(step, 0), step)
+        for stage in labels.STAGES:
+            self._metrics.set(m.ACTORS, self.actors.get(stage, 0), stage)
 
-    def _rested(self, busy: bool) -> None:
-        """Idle time that nobody tells of: nothing was in flight, at any moment since the last look."""
+    def _idle_time(self, busy: bool) -> None:
+        """Count idle time while no worker reports it: nothing was in flight since the last call."""
         now, admitted = time.monotonic(), self._backlog.admitted
         if not busy and not self._was_busy and admitted == self._admitted:
-            for step, count in self.actors.items():
-                self._time.rested(step, count * self._shares[step] * (now - self._looked_at))
+            for stage, count in self.actors.items():
+                self._time.rested(stage, count * self._shares[stage] * (now - self._looked_at))
         self._looked_at, self._admitted, self._was_busy = now, admitted, busy
 
     def _source(self, planner: Planner, splits: Sequence[Split]) -> None:
@@ -128,33 +128,33 @@ class Gauges:
 
 
 class Rate:
-    """Records a second over the last minutes. Thread-safe: one thread adds, another asks."""
+    """Records per second over the last minutes. Thread-safe: one thread adds, another reads."""
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[float, int]] = deque()  # (when it began, records)
+        self._intervals: deque[tuple[float, int]] = deque()  # (start, records)
         self._began = time.monotonic()
         self._lock = threading.Lock()
 
     def add(self, records: int) -> None:
         now = time.monotonic()
         with self._lock:
-            if self._steps and now - self._steps[-1][0] < _RATE_STEP:
-                began, sum_ = self._steps[-1]
-                self._steps[-1] = (began, sum_ + records)
+            if self._intervals and now - self._intervals[-1][0] < _RATE_INTERVAL:
+                began, sum_ = self._intervals[-1]
+                self._intervals[-1] = (began, sum_ + records)
             else:
-                self._steps.append((now, records))
+                self._intervals.append((now, records))
             self._trim(now)
 
     def eta(self, pending: int) -> float:
-        """Seconds until so many more are final; infinite where nothing moves."""
+        """Seconds until so many more records are final; infinite where none became final lately."""
         now = time.monotonic()
         with self._lock:
             self._trim(now)
-            done = sum(records for _, records in self._steps)
+            done = sum(records for _, records in self._intervals)
         if not pending:
             return 0.0
         return pending * min(now - self._began, _RATE_SECONDS) / done if done else float("inf")
 
     def _trim(self, now: float) -> None:
-        while self._steps and now - self._steps[0][0] > _RATE_SECONDS:
-            self._steps.popleft()
+        while self._intervals and now - self._intervals[0][0] > _RATE_SECONDS:
+            self._intervals.popleft()

@@ -108,7 +108,7 @@ class Planner(threading.Thread):
     def _plan_until_stopped(self) -> None:
         while not self._halt.is_set():
             self._acknowledge()
-            room = self._backlog.room(_BUSY_SECONDS, self.source.name, _PROBES if self._sizer.probing else None)
+            room = self._backlog.capacity(_BUSY_SECONDS, self.source.name, _PROBES if self._sizer.probing else None)
             if not room:
                 self._look_anyway()
                 continue
@@ -169,7 +169,7 @@ class Planner(threading.Thread):
             self._backlog.offer(added)
             lost = [loss for step in group for loss in step.losses]
             record_metrics.lost(self._metrics, lost)
-            losses.tell(lost)
+            losses.report(lost)
             steps += len(group)
             if self._halt.is_set():
                 break

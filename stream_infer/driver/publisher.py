@@ -1,4 +1,4 @@
-"""The publisher: tells one target of every reject that the ledger has committed, at the target's own pace."""
+"""The publisher: sends every reject that the ledger has committed to one target, at the target's own pace."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _PAGE = 100
 
 
 class Publisher(threading.Thread):
-    """One thread a target, so that a target that fails holds up no other, and never the main line.
+    """A thread for one target, so that a failing target delays no other target and no commit.
 
-    The ledger remembers how far the target has been told; a restart goes on there, and may tell the last page twice.
+    The ledger stores the last reject that was published; a restart goes on there and may publish the last page twice.
 
     Args:
-        readers: the sources' readers; it takes copies, for a reader belongs to one thread.
+        readers: the sources' readers. The publisher copies them, since a reader belongs to one thread.
 
     Attributes:
-        trouble: why the target cannot be told at the moment.
+        trouble: the target's present failure, in a sentence.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Publisher(threading.Thread):
         self._failures = 0
 
     def finish(self, timeout: float) -> None:
-        """Tell the rest once more and end; what fails now is told by the next start."""
+        """Publish the rest once and end. A reject that fails now is published by the next start."""
         self._ending.set()
         if self.is_alive():
             self.join(timeout)
@@ -55,18 +55,18 @@ class Publisher(threading.Thread):
         try:
             while True:
                 ending = self._ending.is_set()
-                told = self._try()
-                if ending and not told:
+                published = self._publish_page()
+                if ending and not published:
                     break
-                if told is None or self._failures:
+                if published is None or self._failures:
                     self._ending.wait(retry.PUBLISH.pause(self._failures) if self._failures else _LOOK_SECONDS)
         except Fenced:
-            log.info("%s: another instance tells it from now on", self.target.name)
+            log.info("%s: another instance publishes the rejects from now on", self.target.name)
         finally:
             self.target.close()
 
-    def _try(self) -> bool | None:
-        """True when something was told, None when there is nothing to tell, False when it failed."""
+    def _publish_page(self) -> bool | None:
+        """Publish one page of rejects: True after a success, None without a reject to publish, False after a failure."""
         try:
             found = self._ledger.unpublished(self.target.name, _PAGE)
             if found:
@@ -77,10 +77,10 @@ class Publisher(threading.Thread):
                 self._count(len(found))
         except Fenced:
             raise
-        except Exception as error:  # whatever a target does, the main line goes on
+        except Exception as error:  # a failing target stops neither commits nor planning
             self._failures += 1
             self.trouble = f"{self.target.name}: {error}"
-            log.warning("rejects wait to be published: %s", self.trouble)
+            log.warning("rejects are not published yet: %s", self.trouble)
             return False
         self._failures, self.trouble = 0, None
         return True if found else None

@@ -1,4 +1,4 @@
-"""How many records make one split: about a second of the slowest stage."""
+"""The size of a split in records: about a second of the slowest stage."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from stream_infer.splits import Receipt
 
 TARGET_SECONDS = 1.0
 _MOST_SECONDS = 8.0  # under a backlog: a model's batches are better when more records are there to choose from
-_SHARES = 4  # of the backlog for each actor, that one split may be: the last are small, so that all actors end together
+_SHARES = (
+    4  # splits that each actor's part of a backlog is cut into, at least: so all actors end at about the same time
+)
 FIRST_RECORD_BYTES = 1024.0
 FIRST_RECORDS = 512  # before any receipt
-FIRST_RECORDS_DEAR = 32  # the same, of a model with weights
+FIRST_RECORDS_DEAR = 32  # the same, for a model with weights
 _PROBES = 8  # receipts after which the cost is more than a guess
-_FIXED_SECONDS = 0.05  # at most, of what a split costs however few records it has: to seek, to flush
+_FIXED_SECONDS = 0.05  # the most that counts as the fixed cost of a split, such as seeking and flushing
 _WEIGHT = 0.3  # of the newest receipt in the moving average
-_PATIENCE = 20  # times as long as its cost lets expect: a slow minute of the machine is no hanging
-_GROWTH = 32  # at most this much larger than the largest seen: a cost learned from a few records may be a poor guess
+_PATIENCE = 20  # times the expected time: a slow minute of the machine is no hang
+_GROWTH = 32  # times the largest split so far, at most: a cost learned from a few records may be a poor guess
 
 
 class SplitSizer:
@@ -25,8 +27,8 @@ class SplitSizer:
     Args:
         most: most records of one split, the setting ``limits.split_records``.
         first: records of a split before any receipt.
-        fused: the steps share one actor, so their seconds add up; else the slowest of them decides.
-        actors: of the largest pool; so many splits are worked on side by side.
+        fused: the stages share one actor, so their seconds add up; otherwise the slowest stage decides.
+        actors: number of actors of the largest pool, which is the number of splits in work at the same time.
     """
 
     def __init__(self, most: int, *, first: int = FIRST_RECORDS, fused: bool, actors: int = 1) -> None:
@@ -50,21 +52,21 @@ class SplitSizer:
             self._seen += 1
             self._least = min(self._least, seconds)
             cost = (seconds - min(_FIXED_SECONDS, 0.9 * self._least)) / receipt.records
-            # Half the way at once when records grow, slowly when they shrink: memory is what must not be overrun.
+            # Quickly up when records grow, slowly down when they shrink: too large splits would exhaust the memory.
             size = receipt.bytes_in / receipt.records
             self._record_bytes += (0.5 if size > self._record_bytes else 0.1) * (size - self._record_bytes)
-            # The overhead of a split of one record must not make the next ones small: the cheapest size seen counts more.
+            # The overhead of a split of one record must not make the next ones small, so small splits count less.
             weight = _WEIGHT if receipt.records * 2 >= self._largest else _WEIGHT * receipt.records / self._largest
             self._cost = cost if self._cost is None else self._cost + weight * (cost - self._cost)
             self._largest = max(receipt.records, int(self._largest * 0.99))
 
     @property
     def probing(self) -> bool:
-        """Whether few receipts have told yet what a record costs: what is planned now keeps a size that is a guess."""
+        """Whether the cost of a record is still a guess. A split that is planned now keeps its guessed size."""
         return self._seen < _PROBES
 
     def deadline(self, records: int, least: float | None) -> float | None:
-        """Seconds that one try of a step of a split may take; None where ``least``, the setting, turns it off.
+        """Seconds that one try of a stage may take; None where the setting ``least`` turns the deadline off.
 
         Args:
             least: ``limits.split_timeout``.
@@ -80,12 +82,12 @@ class SplitSizer:
             return max(1.0, self._record_bytes)
 
     def records(self, waiting: int = 0, waiting_bytes: int = 0) -> int:
-        """Records of the next split, 1 … ``most``; that they also fit into ``limits.split_bytes`` is the source's care.
+        """Records of the next split, 1 … ``most``. The source makes sure that they also fit into ``limits.split_bytes``.
 
         Args:
-            waiting: how many are known to wait. Of objects nobody knows how many records they hold before they are
-                read, so they count as one each.
-            waiting_bytes: their size, which tells more once the size of a record was learned.
+            waiting: records that wait in the source. An object counts as one: the number of its records is unknown until it
+                is read.
+            waiting_bytes: their size, a better estimate once the size of a record was learned.
         """
         with self._lock:
             if self._cost is None:

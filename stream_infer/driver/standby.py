@@ -1,7 +1,7 @@
-"""Two instances, one ledger: the owner shows that it lives, a standby waits until it does not.
+"""Two instances of one ledger: the owner's heartbeat, and the standby that takes over when the heartbeat stops.
 
-Nobody compares clocks. The owner counts up in the ledger; a standby looks, by its own clock alone, whether the count
-still moves. Whoever is wrong about the other is harmless: the fence lets only the newest epoch write.
+No clocks are compared. The owner increments a count in the ledger; a standby measures by its own clock how long the count
+did not change. A wrong verdict is harmless: the fence lets only the newest epoch write.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from stream_infer.ledger import Ledger, Pulse
 
 log = logging.getLogger(__name__)
 BEAT_SECONDS = 3.0
-LEASE_SECONDS = 15.0  # without a beat, after which the owner counts as gone: a slow transaction is no death
+LEASE_SECONDS = 15.0  # without a heartbeat until the owner counts as dead: a slow transaction must not look so
 LOOK_SECONDS = 0.5
 
 
 @contextmanager
 def owning(ledger: Ledger) -> Iterator[None]:
-    """While the block runs the ledger shows that its owner lives; after it, that nobody owns it."""
+    """Write heartbeats while the block runs; release the ledger after it."""
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(ledger, ended), name="heartbeat", daemon=True)
     beating.start()
@@ -43,18 +43,18 @@ def _beat(ledger: Ledger, ended: threading.Event) -> None:
     while ledger.fenced is None and not ended.wait(BEAT_SECONDS):
         try:
             ledger.beat()
-        except Retryable as error:  # whoever has something to write waits it out and says so
+        except Retryable as error:  # the committer and the planners wait for the database and report it
             log.debug("no heartbeat: %s", error)
         except Fenced:  # the supervisor sees `Ledger.fenced`
             return
 
 
 class Standby:
-    """Takes the ledger when its owner is gone.
+    """Takes the ledger over when its owner has ended or is dead.
 
     Args:
-        name: this instance, as the ledger shows it.
-        wait: sleeps so many seconds; True when told to stop.
+        name: of this instance, stored in the ledger as its owner.
+        wait: sleeps for so many seconds; True when the service stops.
         clock: seconds, monotonic.
     """
 
@@ -67,9 +67,9 @@ class Standby:
         self._clock = clock
 
     def take(self) -> bool:
-        """Return True once this instance owns the ledger, False when told to stop first."""
+        """Wait until this instance owns the ledger; False if the service stops before."""
         last: Pulse | None = None
-        silent, looked = 0.0, self._clock()
+        silent, last_look = 0.0, self._clock()
         while True:
             pulse = self._look()
             now = self._clock()
@@ -78,10 +78,10 @@ class Standby:
                     log.info("standby: %s owns the ledger", pulse.owner or "nobody")
                 last, silent = pulse, 0.0
             else:
-                # A look that came late says nothing of the time between: perhaps the owner was stopped as we were.
-                silent += min(now - looked, 2 * LOOK_SECONDS)
-            looked = now
-            if last is not None and (not last.owner or silent >= LEASE_SECONDS) and self._succeed(last, silent):
+                # A late look does not count in full: perhaps the whole machine, the owner included, was suspended.
+                silent += min(now - last_look, 2 * LOOK_SECONDS)
+            last_look = now
+            if last is not None and (not last.owner or silent >= LEASE_SECONDS) and self._take_over(last, silent):
                 return True
             if self._wait(LOOK_SECONDS):
                 return False
@@ -93,7 +93,7 @@ class Standby:
             log.warning("standby: %s", error)
             return None
 
-    def _succeed(self, last: Pulse, silent: float) -> bool:
+    def _take_over(self, last: Pulse, silent: float) -> bool:
         try:
             taken = self._ledger.take_over(self._name, last)
         except Retryable as error:

@@ -191,7 +191,7 @@ class Supervisor:
             if self._executions.current is None:
                 # A service warms up before the first record; a run to the end may find that there is none.
                 resting = self.state == "resting" or self._parts.until_idle
-                if resting and not self._backlog.wait_waiting(_LOOK_SECONDS):
+                if resting and not self._backlog.wait_for_split(_LOOK_SECONDS):
                     continue
                 if not self._executions.start():
                     continue

@@ -53,15 +53,15 @@ def test_a_source_with_a_long_backlog_leaves_the_others_room_to_plan() -> None:
     backlog.offer(busy[:2])
     backlog.take(0)
     backlog.offer(busy[2:])
-    assert backlog.room(0, "busy") == 0
-    assert backlog.room(0, "quiet") == 3
-    assert backlog.room(0, "quiet", most=4) == 3
-    assert backlog.room(0, "busy", most=6) == 0  # three wait, two are in the execution
+    assert backlog.capacity(0, "busy") == 0
+    assert backlog.capacity(0, "quiet") == 3
+    assert backlog.capacity(0, "quiet", most=4) == 3
+    assert backlog.capacity(0, "busy", most=6) == 0  # three wait, two are in the execution
     backlog.offer([Split.of("quiet", {"n": 0}, folder="f", records=1, bytes=1)])
     backlog.settle(busy[0].split_id)
     backlog.settle(busy[1].split_id)
     assert [split.source for split in backlog.take(0)] == ["busy", "busy"]
-    assert backlog.room(0, "busy") == 2
+    assert backlog.capacity(0, "busy") == 2
 
 
 @given(st.lists(st.tuples(st.integers(1, 50_000), st.floats(1e-6, 10), st.integers(1, 10**6)), max_size=30))

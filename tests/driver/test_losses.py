@@ -48,7 +48,7 @@ def test_a_loss_that_a_worker_found_is_said_once(tmp_path: Path, caplog: pytest.
 
 def test_a_thousand_losses_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        losses.tell(Loss(f"s3://b/{number}#0", "s", "deleted") for number in range(1000))
+        losses.report(Loss(f"s3://b/{number}#0", "s", "deleted") for number in range(1000))
     (line,) = (record.message for record in caplog.records)
     assert line == (
         "source s: lost, because deleted before it was read: s3://b/0#0, s3://b/1#0, s3://b/2#0, … (1000 records in all)"

@@ -106,7 +106,7 @@ def test_a_source_whose_cost_is_unknown_plans_a_few_probes(tmp_path: Path) -> No
     planner.start()
     _until(lambda: backlog.waiting == 4)
     taken = backlog.take(0)
-    assert backlog.room(0.2, "numbers", 4) == 0
+    assert backlog.capacity(0.2, "numbers", 4) == 0
     for _ in range(8):
         planner._sizer.learn(Receipt("i", "numbers", 1, {}, rows=10, seconds={"infer": 0.001}))
     for split in taken:

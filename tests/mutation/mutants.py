@@ -173,7 +173,13 @@ LEDGER_MUTANTS = (
         '"finished_at": now}',
         MACHINE,
     ),
-    Mutant("halves forget their root", _COMMIT, "root=open_rows[0].root or open_rows[0].seq", "root=open_rows[0].seq", LEDGER),
+    Mutant(
+        "halves forget their root",
+        _COMMIT,
+        "root=open_rows[0].root or open_rows[0].seq",
+        "root=open_rows[0].seq",
+        LEDGER,
+    ),
     Mutant(
         "rejects of a lone record are not stored",
         _COMMIT,
