@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -32,7 +31,14 @@ def markdown() -> str:
     parts = [_HEAD]
     for name, paths in sections.items():
         parts.append(_section(name, paths, schema if name == "" else schema["$defs"][name]))
-    return "\n".join(parts)
+    page = "\n".join(parts)
+    for (
+        name,
+        paths,
+    ) in sections.items():  # links name a definition so far; a reader's link shall survive a renamed class
+        anchor = _anchor(paths[0], schema["$defs"].get(name, {}))
+        page = page.replace(f"(#{name})", f"(#{anchor})").replace(f'"{name}"></a>', f'"{anchor}"></a>')
+    return page
 
 
 def _sections(schema: Schema) -> dict[str, list[str]]:
@@ -71,7 +77,7 @@ def _section(name: str, paths: list[str], definition: Schema) -> str:
         _row(key, setting, key in definition.get("required", ())) for key, setting in definition["properties"].items()
     ]
     head = "| setting | type | unit | default | meaning |\n| --- | --- | --- | --- | --- |"
-    anchor = f'<a id="{_anchor(name)}"></a>\n\n' if name else ""
+    anchor = f'<a id="{name}"></a>\n\n' if name else ""
     return f"{anchor}## {title}\n\n{text}\n\n{head}\n" + "\n".join(rows) + "\n"
 
 
@@ -102,8 +108,7 @@ def _type(setting: Schema, unit: str) -> str:
 def _names(choice: Schema) -> Iterator[str]:
     """What a value may be, in words."""
     if "$ref" in choice:
-        name = _referred(choice)
-        yield f"[section](#{_anchor(name)})"
+        yield f"[section](#{_referred(choice)})"
     elif "const" in choice:
         yield f"`{choice['const']}`"
     elif "enum" in choice:
@@ -159,5 +164,8 @@ def _referred(schema: Schema) -> str:
     return str(schema["$ref"]).rpartition("/")[2]
 
 
-def _anchor(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+def _anchor(path: str, definition: Schema) -> str:
+    """The name of a section in links: its first path and its kind, such as ``sources-kafka``."""
+    kind = definition.get("properties", {}).get("kind", {}).get("const")
+    words = [*path.replace("[]", "").split("."), *([kind] if kind else [])]
+    return "-".join(words).replace("_", "-")
