@@ -36,8 +36,11 @@ def markdown() -> str:
         name,
         paths,
     ) in sections.items():  # links name a definition so far; a reader's link shall survive a renamed class
-        anchor = _anchor(paths[0], schema["$defs"].get(name, {}))
-        page = page.replace(f"(#{name})", f"(#{anchor})").replace(f'"{name}"></a>', f'"{anchor}"></a>')
+        definition = schema["$defs"].get(name, {})
+        anchor, kind = _anchor(paths[0], definition), _kind(definition)
+        shown = f"`{{kind: {kind}}}`" if kind else "section"
+        page = page.replace(f"[section](#{name})", f"[{shown}](#{anchor})")
+        page = page.replace(f'"{name}"></a>', f'"{anchor}"></a>')
     return page
 
 
@@ -69,7 +72,7 @@ def _children(setting: Schema, suffix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _section(name: str, paths: list[str], definition: Schema) -> str:
-    kind = definition["properties"].get("kind", {}).get("const")
+    kind = _kind(definition)
     shown = ", ".join(f"`{path}`" for path in paths) if name else "The pipeline file"
     title = f"{shown} with `kind: {kind}`" if kind else shown
     text = " ".join(definition.get("description", "").split()).replace("``", "`")
@@ -136,6 +139,8 @@ def _bounds(setting: Schema) -> str:
 
 def _default(setting: Schema, unit: str) -> str:
     value = setting.get("default")
+    if value is None and not _is_optional(setting) and any(True for _ in _children(setting)):
+        return "that section's"
     if value is None:
         empty = setting.get("type") in ("array", "object")
         return "`null`" if _is_optional(setting) else "none" if empty else ""
@@ -164,8 +169,13 @@ def _referred(schema: Schema) -> str:
     return str(schema["$ref"]).rpartition("/")[2]
 
 
+def _kind(definition: Schema) -> str:
+    """The one ``kind`` of a section; "" where it has none."""
+    return str(definition.get("properties", {}).get("kind", {}).get("const", ""))
+
+
 def _anchor(path: str, definition: Schema) -> str:
     """The name of a section in links: its first path and its kind, such as ``sources-kafka``."""
-    kind = definition.get("properties", {}).get("kind", {}).get("const")
+    kind = _kind(definition)
     words = [*path.replace("[]", "").split("."), *([kind] if kind else [])]
     return "-".join(words).replace("_", "-")
