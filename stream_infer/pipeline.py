@@ -20,7 +20,6 @@ from stream_infer.contracts import RejectTarget, Sink, Source
 from stream_infer.driver.publisher import Publisher, Samples
 from stream_infer.driver.standby import Standby, owning
 from stream_infer.driver.supervisor import Parts, Supervisor
-from stream_infer.errors import Fatal
 from stream_infer.execution.cluster import connect
 from stream_infer.execution.execution import RayExecution
 from stream_infer.execution.pools import plan_pools
@@ -31,7 +30,7 @@ from stream_infer.maintenance.rebuild import Rebuilt, rebuild, settled
 from stream_infer.maintenance.rollback_check import refuse_older_ledger
 from stream_infer.rejects import Rejected, RejectFilter
 from stream_infer.search_path import search_path
-from stream_infer.stages import PoolSpec
+from stream_infer.stages import PoolSpec, model_demand
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import tracing
@@ -232,19 +231,12 @@ class Pipeline:
 
     def _pools(self, sources: list[Source], sink: Sink) -> list[PoolSpec]:
         settings = self.settings
-        model = build_model(settings.model)
+        model, keep = build_model(settings.model), settings.sink.keep
         readers = {source.name: source.reader() for source in sources}
-        device = "cuda:0" if settings.model.gpus else "cpu"
-        room = connect()
-        if settings.model.gpus > room.gpus:
-            raise Fatal(
-                f"model.gpus: asks for {settings.model.gpus:g} GPUs and the cluster has {room.gpus}; write gpus: 0"
-            )
-        return plan_pools(
-            settings,
-            ReadStage(readers, settings.preprocess, model, settings.sink.keep, search_path(), settings.limits.decoded),
-            InferStage(model, settings.model.batch, settings.sink.keep, device),
+        demand = model_demand(settings.model, model.weights)
+        stages = (
+            ReadStage(readers, settings.preprocess, [model], keep, search_path(), settings.limits.decoded),
+            InferStage(model, settings.model.batch, keep, demand),
             WriteStage(sink),
-            room,
-            model.weights,
         )
+        return plan_pools(stages, connect(), settings.stages)

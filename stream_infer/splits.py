@@ -182,7 +182,11 @@ class Receipt:
 
     @classmethod
     def from_json(cls, document: str | bytes) -> Receipt:
-        fields = orjson.loads(document)
+        return cls.from_fields(orjson.loads(document))
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Receipt:
+        """The receipt of a decoded JSON document."""
         fields["rejects"] = tuple(Reject(**item) for item in fields["rejects"])
         fields["losses"] = tuple(Loss(**item) for item in fields["losses"])
         fields["poisoned"] = Reject(**fields["poisoned"]) if fields.get("poisoned") else None

@@ -26,11 +26,11 @@ from stream_infer.driver.gauges import Gauges
 from stream_infer.driver.traces import trace_of
 from stream_infer.ops.parts.process import free_port
 from stream_infer.splits import Receipt, Split
+from stream_infer.tasks import Done, Task, Trail
 from stream_infer.telemetry import record_metrics
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.record_metrics import ActorTime
 from stream_infer.telemetry.tracing import SpanRecorder
-from stream_infer.worker.task import Batch
 
 PARTITIONS = 4
 _RECORDS = 20_000
@@ -110,15 +110,15 @@ def _split_seconds(links: int) -> float:
     recorder = SpanRecorder("p", str, SimpleSpanProcessor(exporter))
     origins = [f"00-{number + 1:032x}-{number + 1:016x}-01" for number in range(links)]
     seconds, spent = {"read": 0.2, "infer": 0.1, "write": 0.1}, []
-    marks = {"sent": [1, 1], "fetch": [2, 3], "prepare": [3, 4], "read": [2, 4], "infer": [4, 5], "write": [5, 6]}
+    timestamps = {"sent": (1, 1), "fetch": (2, 3), "prepare": (3, 4), "read": (2, 4), "infer": (4, 5), "write": (5, 6)}
+    trail = Trail(seconds, timestamps, stalls={"read": (1.0, 1.0)}, origins=tuple(origins))
     for number in range(50):
         split = Split.of("s", {"n": number}, folder="f", records=_RECORDS, bytes=1, planned_at=1.0, event_at=1.0)
-        batch = Batch(split, marks=marks, origins=origins, seconds=seconds, waits={"read": [1.0, 1.0]})
         receipt = Receipt(split.split_id, "s", 1, {}, rows=_RECORDS, received=_RECORDS, seconds=seconds, model="M@1")
         started = time.process_time()
-        ActorTime(metrics).told(batch.seconds, batch.waits)
-        record_metrics.committed(metrics, split, receipt, 2.0)
-        recorder.record(trace_of(batch, {"messaging.system": "kafka"}, (6, 7), receipt))
+        ActorTime(metrics).add(trail)
+        record_metrics.committed(metrics, split, receipt, trail)
+        recorder.record(trace_of(Done(Task(split, trail=trail)), {"messaging.system": "kafka"}, (6, 7), receipt))
         encode_spans(exporter.get_finished_spans()).SerializeToString()
         spent.append(time.process_time() - started)
         exporter.clear()

@@ -57,7 +57,7 @@ def _search(console: Console, rows: pa.Table, settings: config.PipelineSettings)
     """Search by cosine similarity; the embeddings have length one."""
     transformers.utils.logging.disable_progress_bar()
     model = build_model(settings.model)
-    model.load("cpu")
+    model.load(["cpu"])
     embeddings = np.stack(rows.column("embedding").to_numpy(zero_copy_only=False))
     texts = rows.column("text")
     questions = list(_QUESTIONS)
@@ -66,7 +66,7 @@ def _search(console: Console, rows: pa.Table, settings: config.PipelineSettings)
         if not question:
             return
         prepared = model.prepare(pa.table({"text": [question]}))
-        vector = np.asarray(model.infer(prepared).column("embedding")[0].as_py())
+        vector = np.asarray(model.run(prepared, settings.model.batch).columns.column("embedding")[0].as_py())
         scores = embeddings @ vector
         console.print(f"[bold]{question}?")
         for index in np.argsort(-scores)[:3]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from stream_infer.ops.watch.samples import Window
 from stream_infer.ops.watch.snapshot import Stage
-from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 
 _BUSY_ENOUGH = 0.5  # share of its time at work from which a stage counts as the bottleneck
@@ -19,9 +18,11 @@ def stages_of(live: Mapping[str, Any], window: Window | None) -> list[Stage]:
     Args:
         live: `Pipeline.live`.
     """
-    shares = _shares(window, is_fused(live)) if window else {}
+    pools = live.get("pools") or ()
+    names = [name for pool in pools for name in pool["stages"]]
+    shares = _shares(window, names, is_fused(live)) if window else {}
     stages = []
-    for pool in live.get("pools") or ():
+    for pool in pools:
         for name in pool["stages"]:
             reasons = [stall.partition(": ")[2] for stall in live.get("stalled") or () if stall.startswith(f"{name}: ")]
             values: dict[str, Any] = {"stalled": len(reasons), "stall_reason": reasons[0] if reasons else None}
@@ -44,16 +45,14 @@ def _failures(window: Window, stage: str) -> dict[str, Any]:
     return {"failed": int(failed), "failed_share": failed / tries, "failed_dependency": most[1]}
 
 
-def _shares(window: Window, fused: bool) -> dict[str, dict[str, float]]:
+def _shares(window: Window, names: Sequence[str], fused: bool) -> dict[str, dict[str, float]]:
     """Shares of actor time by stage; stages that share one pool get shares of the pool's time."""
     kinds = {
         "busy": m.STAGE_BUSY_SECONDS,
         "backpressured": m.STAGE_BACKPRESSURED_SECONDS,
         "idle": m.STAGE_IDLE_SECONDS,
     }
-    times = {
-        stage: {kind: window.grown(metric, stage=stage) for kind, metric in kinds.items()} for stage in labels.STAGES
-    }
+    times = {stage: {kind: window.grown(metric, stage=stage) for kind, metric in kinds.items()} for stage in names}
     pool = {kind: sum(time[kind] for time in times.values()) for kind in kinds}
     shares = {}
     for stage, time in times.items():

@@ -66,3 +66,8 @@ class ModelSettings(Settings):
     def shown_name(self) -> str:
         """Name of the model, as its identity begins. Touches no file of the model."""
         return self.kind
+
+    @property
+    def cheap(self) -> bool:
+        """Whether a record costs the model little time, so that it may share an actor with reading and writing."""
+        return False

@@ -9,7 +9,7 @@ from typing import Final
 
 from stream_infer.config import CircuitBreakerLimits
 from stream_infer.splits import Receipt, Reject, Split
-from stream_infer.worker.task import Batch
+from stream_infer.tasks import Outcome, Poisoned
 
 Cause = tuple[str, str]  # stage and class of the error
 # One bad file of a million lines is no storm; ten of them, or a hundred times the limit from one, are.
@@ -96,20 +96,21 @@ class CircuitBreaker:
         self._sources: dict[str, _Source] = {}
         self._roots: OrderedDict[str, str] = OrderedDict()
 
-    def holds(self, batch: Batch) -> bool:
+    def holds(self, outcome: Outcome) -> bool:
         """Whether the split must stay planned as it is, because the line stands or because this outcome makes it stand.
 
         What is in a file stands already, rejects included. A replay brings no new reject.
         """
-        if self._limits is None or batch.split.replay:
+        split, receipt = outcome.task.split, outcome.task.receipt
+        if self._limits is None or split.replay:
             return False
-        source = self._sources.setdefault(batch.split.source, _Source(self._limits))
-        fails = batch.poisoned is not None or _only_rejects(batch.receipt)
+        source = self._sources.setdefault(split.source, _Source(self._limits))
+        fails = isinstance(outcome, Poisoned) or _only_rejects(receipt)
         if self.stands is None:
-            if batch.poisoned is not None:
-                self._poisoned(source, batch.split, batch.poisoned)
-            elif batch.receipt is not None and not batch.receipt.retired:
-                self._finished(source, batch.receipt)
+            if isinstance(outcome, Poisoned):
+                self._poisoned(source, split, outcome.reject)
+            elif receipt is not None and not receipt.retired:
+                self._finished(source, receipt)
         return fails and self.stands is not None
 
     def sentence(self, held: int) -> str:

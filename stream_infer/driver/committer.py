@@ -22,11 +22,11 @@ from stream_infer.driver.traces import trace_of
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.tasks import Failed, Outcome, Poisoned, Task
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry import record_metrics
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import Tracer
-from stream_infer.worker.task import Batch
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -34,11 +34,14 @@ _GROUP = 256  # receipts of one transaction
 
 
 class Committer(threading.Thread):
-    """Takes batches from ``outcomes``, several at a time, and settles their splits.
+    """The thread that takes outcomes from its queue, several at a time, and settles their splits.
 
     Attributes:
-        failure: why the service must stop, if it must.
-        trouble: the dependency failure it waits out at the moment.
+        outcomes: the queue on which executions put their outcomes.
+        failure: why the service must stop; None while it need not.
+        trouble: the dependency failure that is waited out now; None if there is none.
+        actor_time: actor-seconds of the stages.
+        on_settled: called with each split that is final.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Committer(threading.Thread):
         tracer: Tracer | None = None,
     ) -> None:
         super().__init__(name="committer", daemon=True)
-        self.outcomes: queue.Queue[Batch] = queue.Queue()
+        self.outcomes: queue.Queue[Outcome] = queue.Queue()
         self.failure: Fatal | None = None
         self.trouble: str | None = None
         self._ledger = ledger
@@ -76,7 +79,7 @@ class Committer(threading.Thread):
                 continue
             try:
                 self._settle(group)
-            except Retryable:  # only once it was given up
+            except Retryable:  # raised only after `finish` has given up
                 return
             except Exception as error:
                 self.failure = error if isinstance(error, Fatal) else Fatal(f"{type(error).__name__}: {error}")
@@ -87,33 +90,37 @@ class Committer(threading.Thread):
                     self.outcomes.task_done()
 
     def finish(self) -> str | None:
-        """Commit what is queued, then end. What was waited for in vain (`farewell.awaited`): the rest stays planned."""
+        """Commit the queued outcomes, then end.
+
+        Returns:
+            The dependency failure that was waited out in vain (`drain.await_end`); the splits left over stay planned.
+        """
         self._ending.set()
         return await_end(self.join, lambda: not self.is_alive(), lambda: self.trouble, self._given_up.set)
 
     def adopt(self, split: Split, receipt: Receipt) -> None:
-        """Commit the file that an earlier attempt left; bisect where the file only holds the name."""
+        """Commit the file that an earlier attempt left; bisect the split if the file only reserves its name."""
         if receipt.retired:
-            self._divide(split, _retired_before(split))
+            self._bisect(split, _retired_before(split))
         else:
             self._commit([receipt])
         self._backlog.settle(split.split_id)
 
-    def poison(self, split: Split, why: Reject) -> None:
-        """The split as a whole cannot be processed: divide it, or reject its one record."""
+    def poison(self, split: Split, reject: Reject) -> None:
+        """Bisect a split that cannot be processed as a whole, or reject its one record."""
         with crash.around("retire"):
-            standing = self.patiently(lambda: self._sink.retire(split))
-        if standing is not None and not standing.retired:
-            self._commit([standing])
+            existing = self.patiently(lambda: self._sink.retire(split))
+        if existing is not None and not existing.retired:
+            self._commit([existing])
         else:
-            self._divide(split, why)
+            self._bisect(split, reject)
         self._backlog.settle(split.split_id)
 
     def patiently(self, call: Callable[[], T]) -> T:
-        """The result, however long the store or the database stays away, unless `finish` has given up.
+        """The result of the call, retried for as long as the store or the database does not answer.
 
         Raises:
-            Retryable: it has.
+            Retryable: `finish` has given up.
         """
 
         def report(error: Retryable) -> None:
@@ -125,8 +132,8 @@ class Committer(threading.Thread):
         self.trouble = None
         return result
 
-    def _group(self) -> list[Batch]:
-        group: list[Batch] = []
+    def _group(self) -> list[Outcome]:
+        group: list[Outcome] = []
         try:
             group.append(self.outcomes.get(timeout=0.2))
             while len(group) < _GROUP:
@@ -135,42 +142,41 @@ class Committer(threading.Thread):
             pass
         return group
 
-    def _settle(self, group: Sequence[Batch]) -> None:
-        fatal = next((batch.fatal for batch in group if batch.fatal is not None), None)
-        if fatal is not None:
-            raise Fatal(fatal)
-        going = [batch for batch in group if not self._circuit_breaker.holds(batch)]
+    def _settle(self, group: Sequence[Outcome]) -> None:
+        for outcome in group:
+            if isinstance(outcome, Failed):
+                raise Fatal(outcome.reason)
+        accepted = [outcome for outcome in group if not self._circuit_breaker.holds(outcome)]
         if self._circuit_breaker.stands is not None:  # what is held stays in flight until the service has stopped
             self._metrics.set(m.CIRCUIT_BREAKER_OPEN, 1)
-        for batch in group:
-            self.actor_time.told(batch.seconds, batch.waits)
-        self._commit(
-            [self._final(batch, batch.receipt) for batch in going if batch.receipt and not batch.receipt.retired],
-            {batch.split.split_id: batch for batch in going},
-        )
-        for batch in going:
-            if batch.poisoned is not None:
-                started = time.time()
-                self.poison(batch.split, batch.poisoned)
-                self._trace(batch, started)
-            elif batch.receipt is not None and batch.receipt.retired:
-                self.adopt(batch.split, batch.receipt)
-            self._backlog.settle(batch.split.split_id)
+        for outcome in group:
+            self.actor_time.add(outcome.task.trail)
+        receipts = [self._final(outcome.task, receipt) for outcome, receipt in _with_receipts(accepted)]
+        self._commit(receipts, {outcome.task.split.split_id: outcome for outcome in accepted})
+        for outcome in accepted:
+            split, receipt = outcome.task.split, outcome.task.receipt
+            if isinstance(outcome, Poisoned):
+                began = time.time()
+                self.poison(split, outcome.reject)
+                self._trace(outcome, began)
+            elif receipt is not None and receipt.retired:
+                self.adopt(split, receipt)
+            self._backlog.settle(split.split_id)
 
-    def _final(self, batch: Batch, receipt: Receipt) -> Receipt:
-        """What to commit of an outcome.
+    def _final(self, task: Task, receipt: Receipt) -> Receipt:
+        """The receipt to commit for a task.
 
-        Where no row is left there is no file, and an earlier attempt that was only taken for dead may still come with
-        rows: a model need not answer twice alike. So the name is taken first, unless this is the only attempt.
+        A split without a row has no file, and an earlier attempt that was only taken for dead may still come with
+        rows: a model need not answer twice alike. So its name is reserved first, unless this is the only attempt.
         """
-        if receipt.file is None and (batch.split.attempt > 1 or batch.deaths):
+        if receipt.file is None and (task.split.attempt > 1 or task.trail.deaths):
             with crash.around("retire"):
-                standing = self.patiently(lambda: self._sink.retire(batch.split))
-            if standing is not None:
-                return standing
-        return _with_seconds(receipt, batch)
+                existing = self.patiently(lambda: self._sink.retire(task.split))
+            if existing is not None:
+                return existing
+        return receipt
 
-    def _commit(self, receipts: Sequence[Receipt], batches: Mapping[str, Batch] | None = None) -> None:
+    def _commit(self, receipts: Sequence[Receipt], outcomes: Mapping[str, Outcome] | None = None) -> None:
         if not receipts:
             return
         by_id = {receipt.split_id: receipt for receipt in receipts}
@@ -181,48 +187,53 @@ class Committer(threading.Thread):
         losses.report(loss for split in committed if not split.replay for loss in by_id[split.split_id].losses)
         for split in committed:
             receipt = by_id[split.split_id]
-            self._sizers[split.source].learn(receipt)
-            batch = (batches or {}).get(split.split_id)
-            begun = batch.marks["read"][0] if batch is not None and "read" in batch.marks else None
-            oldest = None if batch is None else batch.oldest
-            record_metrics.committed(self._metrics, split, receipt, begun, oldest)
+            outcome = (outcomes or {}).get(split.split_id)
+            trail = None if outcome is None else outcome.task.trail
+            self._sizers[split.source].learn(receipt, None if trail is None else trail.seconds)
+            record_metrics.committed(self._metrics, split, receipt, trail)
             self.on_settled(split)
-            if batch is not None:
-                self._trace(batch, began, receipt)
+            if outcome is not None:
+                self._trace(outcome, began, receipt)
 
-    def _trace(self, batch: Batch, began: float, receipt: Receipt | None = None) -> None:
+    def _trace(self, outcome: Outcome, began: float, receipt: Receipt | None = None) -> None:
         if self._tracer is not None:
-            attributes = self._sources[batch.split.source].attributes(batch.split)
-            self._tracer.settled(trace_of(batch, attributes, (began, time.time()), receipt))
+            split = outcome.task.split
+            attributes = self._sources[split.source].attributes(split)
+            self._tracer.settled(trace_of(outcome, attributes, (began, time.time()), receipt))
 
-    def _divide(self, split: Split, why: Reject) -> None:
+    def _bisect(self, split: Split, reject: Reject) -> None:
+        """Plan the pieces of the split; a split of one record becomes a reject."""
         source = self._sources[split.source]
         children = self.patiently(lambda: pieces(source, split))
+        cause = (reject.error, reject.stage, reject.reason)
         if children:
-            told = (split.split_id, why.error, why.stage, why.reason)
-            log.warning("split %s is divided: %s in %s: %s", *told, extra=split.fields())
+            log.warning("split %s is bisected: %s in %s: %s", split.split_id, *cause, extra=split.fields())
             self._metrics.add(m.BISECTIONS, 1, split.source)
             with crash.around("bisect"):
                 planned = self.patiently(lambda: self._ledger.bisect(split, children))
             self._backlog.offer(planned)
             return
         now = time.time()
-        named = source.record_ids(split)
-        rejects = [replace(why, record_id=record_id, rejected_at=now, whole=True) for record_id in named]
+        record_ids = source.record_ids(split)
+        rejects = [replace(reject, record_id=record_id, rejected_at=now, whole=True) for record_id in record_ids]
         with crash.around("reject"):
             self.patiently(lambda: self._ledger.reject(split, rejects))
-        for reject in rejects:
-            told, more = (reject.record_id, why.error, why.stage, why.reason), {"coordinate": reject.record_id}
-            log.warning("%s is rejected, it ended its workers: %s in %s: %s", *told, extra=split.fields() | more)
-        record_metrics.refused(self._metrics, split.source, rejects)
+        for each in rejects:
+            fields = split.fields() | {"coordinate": each.record_id}
+            log.warning("%s is rejected, it ended its workers: %s in %s: %s", each.record_id, *cause, extra=fields)
+        record_metrics.rejected(self._metrics, split.source, rejects)
         self.on_settled(split)
 
 
-def _with_seconds(receipt: Receipt, batch: Batch) -> Receipt:
-    """The receipt with the time that writing took, which the file itself could not know."""
-    return replace(receipt, seconds={**receipt.seconds, **batch.seconds})
+def _with_receipts(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Receipt]]:
+    """The outcomes of splits that have been written."""
+    return [
+        (outcome, outcome.task.receipt)
+        for outcome in outcomes
+        if outcome.task.receipt is not None and not outcome.task.receipt.retired
+    ]
 
 
 def _retired_before(split: Split) -> Reject:
-    reason = "an earlier run found that it cannot be processed as a whole"
+    reason = "an earlier run could not process it as a whole"
     return Reject("", split.source, "write", "Poisoned", reason, split.attempt, time.time())

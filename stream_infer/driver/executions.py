@@ -15,15 +15,15 @@ from stream_infer.driver.committer import Committer
 from stream_infer.driver.drain import await_end
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.execution_seam import Execution
+from stream_infer.tasks import Outcome
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.worker.task import Batch
 
 log = logging.getLogger(__name__)
 _WARM_SECONDS = 600.0
 _STEADY_SECONDS = 300.0  # an execution that lived this long did not fail of what made those before it fail
 # Starts the execution of this number, which puts its outcomes on this queue.
-StartExecution = Callable[[int, "queue.Queue[Batch]"], Execution]
+StartExecution = Callable[[int, "queue.Queue[Outcome]"], Execution]
 
 
 class Executions:

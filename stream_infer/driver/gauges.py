@@ -11,7 +11,6 @@ from stream_infer.contracts import PartitionStatus
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.planner import Planner
 from stream_infer.splits import Split
-from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.gpu import Gpus
 from stream_infer.telemetry.metrics import Metrics
@@ -79,7 +78,7 @@ class Gauges:
     def _instance(self) -> None:
         self._metrics.set(m.READY, self.state in ("ready", "resting"))
         self._metrics.set(m.EXECUTION, self.execution)
-        for stage in labels.STAGES:
+        for stage in self._shares:
             self._metrics.set(m.ACTORS, self.actors.get(stage, 0), stage)
 
     def _idle_time(self, busy: bool) -> None:
@@ -87,7 +86,7 @@ class Gauges:
         now, admitted = time.monotonic(), self._backlog.admitted
         if not busy and not self._was_busy and admitted == self._admitted:
             for stage, count in self.actors.items():
-                self._time.rested(stage, count * self._shares[stage] * (now - self._looked_at))
+                self._time.add_idle(stage, count * self._shares[stage] * (now - self._looked_at))
         self._looked_at, self._admitted, self._was_busy = now, admitted, busy
 
     def _source(self, planner: Planner, splits: Sequence[Split]) -> None:

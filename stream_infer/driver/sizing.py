@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 from stream_infer.splits import Receipt
 
@@ -43,11 +44,16 @@ class SplitSizer:
         self._largest = 0
         self._record_bytes = FIRST_RECORD_BYTES
 
-    def learn(self, receipt: Receipt) -> None:
-        """Take one receipt into account."""
-        if not receipt.records or not receipt.seconds:
+    def learn(self, receipt: Receipt, stage_seconds: Mapping[str, float] | None = None) -> None:
+        """Learn the cost of a record from one receipt.
+
+        Args:
+            stage_seconds: busy seconds by stage, of writing too; None: as far as the receipt knows them.
+        """
+        by_stage = receipt.seconds if stage_seconds is None else stage_seconds
+        if not receipt.records or not by_stage:
             return
-        seconds = sum(receipt.seconds.values()) if self._fused else max(receipt.seconds.values())
+        seconds = sum(by_stage.values()) if self._fused else max(by_stage.values())
         with self._lock:
             self._seen += 1
             self._least = min(self._least, seconds)

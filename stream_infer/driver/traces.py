@@ -1,36 +1,37 @@
-"""From what a split brought along to what its trace is made of."""
+"""The trace of a settled split, made from its trail."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from stream_infer.splits import Receipt
+from stream_infer.tasks import Outcome, Poisoned
 from stream_infer.telemetry.tracing import Period, SplitTrace
-from stream_infer.worker.task import Batch
 
 
 def trace_of(
-    batch: Batch, attributes: Mapping[str, str | int], commit: Period, receipt: Receipt | None = None
+    outcome: Outcome, attributes: Mapping[str, str | int], commit: Period, receipt: Receipt | None = None
 ) -> SplitTrace:
-    """The trace of a split that was settled in the period ``commit``: committed, divided or rejected.
+    """The trace of a split that was settled in the period ``commit``: committed, bisected or rejected.
 
     ``plan`` lasts from the look that found the work until the execution took it, ``queue`` from there to the first read.
     """
-    split, marks, why = batch.split, batch.marks, batch.poisoned
-    sent = marks["sent"][0] if "sent" in marks else split.planned_at
+    split, trail = outcome.task.split, outcome.task.trail
+    reject = outcome.reject if isinstance(outcome, Poisoned) else None
+    stages = dict(trail.timestamps)
+    sent, _ = stages.pop("sent", (split.planned_at, split.planned_at))
     periods: dict[str, Period] = {"plan": (split.planned_at or sent, sent)}
-    if "read" in marks:
-        periods["queue"] = (sent, marks["read"][0])
-        periods["read"] = marks.get("fetch", marks["read"])
-    periods |= {step: marks[step] for step in ("prepare", "infer", "write") if step in marks}
-    periods["commit"] = commit
+    if "read" in stages:
+        read = stages.pop("read")
+        periods |= {"queue": (sent, read[0]), "read": stages.pop("fetch", read)}
+    periods |= {**stages, "commit": commit}
     return SplitTrace(
         split=split,
         periods=periods,
         receipt=receipt,
         attributes=attributes,
-        origins=batch.origins,
-        more_origins=batch.more_origins,
-        error=None if why is None else f"{why.error} in {why.stage}: {why.reason}",
-        retried=split.attempt > 1 or batch.deaths > 0 or batch.retries > 0,
+        origins=trail.origins,
+        more_origins=trail.more_origins,
+        error=None if reject is None else f"{reject.error} in {reject.stage}: {reject.reason}",
+        retried=split.attempt > 1 or trail.deaths > 0 or trail.retries > 0,
     )

@@ -18,8 +18,8 @@ from stream_infer.execution.unbounded import Feed, blocks, unbounded
 from stream_infer.execution_seam import ExecutionReport
 from stream_infer.splits import Split
 from stream_infer.stages import PoolSpec
-from stream_infer.tasks import PRIMING, priming_split
-from stream_infer.worker.task import ENVELOPE, Batch
+from stream_infer.tasks import PRIMING, Done, Failed, Outcome, Task, Trail, priming_split
+from stream_infer.worker.envelope import ENVELOPE, pack, unpack
 
 _REPORT_SECONDS = 0.25  # often enough for a person, and seldom enough for the tracker, which answers to every worker
 
@@ -32,7 +32,7 @@ class RayExecution:
         outcomes: receives the outcome of each submitted split.
     """
 
-    def __init__(self, number: int, pools: Sequence[PoolSpec], attempts: int, outcomes: queue.Queue[Batch]) -> None:
+    def __init__(self, number: int, pools: Sequence[PoolSpec], attempts: int, outcomes: queue.Queue[Outcome]) -> None:
         self.number = number
         self.started_at = time.time()
         self.submitted = 0
@@ -72,7 +72,7 @@ class RayExecution:
             Retryable: ``timeout`` seconds passed, or the execution failed.
             Fatal: a stage cannot be set up until a person acts.
         """
-        self._feed.push(Batch(priming_split(self.number)).to_envelope())
+        self._feed.push(pack(Done(Task(priming_split(self.number)))))
         deadline = time.monotonic() + timeout
         report = self._tracker.report.remote([])
         while not (self._primed.wait(0.1) and ray.wait([report], timeout=0.1)[0]):
@@ -94,8 +94,8 @@ class RayExecution:
         """
         self.submitted += 1
         now = time.time()
-        batch = Batch(split, deadline=deadline, ready_at=now, marks={"sent": [now, now]})
-        self._feed.push(batch.to_envelope())
+        trail = Trail(ready_at=now, timestamps={"sent": (now, now)})
+        self._feed.push(pack(Done(Task(split, deadline=deadline, trail=trail))))
 
     def report(self) -> ExecutionReport:
         """The newest report of the attempt tracker, a fraction of a second old. Never blocks."""
@@ -132,15 +132,16 @@ class RayExecution:
     def _collect(self) -> None:
         try:
             for envelope in blocks(self._dataset, self._feed):
-                batch = Batch.from_envelope(envelope)
-                self._finished.append(batch.split.split_id)
-                if batch.split.source != PRIMING:
+                outcome = unpack(envelope)
+                split = outcome.task.split
+                self._finished.append(split.split_id)
+                if split.source != PRIMING:
                     crash.point("outcome")
-                    self._outcomes.put(batch)
-                elif batch.fatal is None:
-                    self._primed.set()
+                    self._outcomes.put(outcome)
+                elif isinstance(outcome, Failed):
+                    self.failure = Fatal(outcome.reason)
                 else:
-                    self.failure = Fatal(batch.fatal)
+                    self._primed.set()
         except BaseException as error:  # the supervisor reads it
             self.failure = error
         finally:

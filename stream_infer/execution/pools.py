@@ -1,77 +1,124 @@
-"""The layout of a pipeline on a cluster: which stages share an actor pool, how many actors, what each of them owns."""
+"""The plan of a pipeline's actor pools: which stages share a pool, how many actors it has, what each of them reserves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from stream_infer.config import PipelineSettings
-from stream_infer.stages import Capacity, PoolSpec, Stage
+from stream_infer.errors import Fatal
+from stream_infer.stages import Capacity, Demand, Mode, PoolSpec, Stage
 
-# Reading and writing mostly wait for the network: they may share a core with the model.
-_READ_CPUS: Final = 0.25
-_WRITE_CPUS: Final = 0.125
-# A device waits, idle, for the thread that feeds it: on a busy machine all others step back.
-_BESIDE_A_DEVICE: Final = 4  # more niceness; Ray starts every worker with 15 of at most 19
+# A device waits, idle, for the thread that feeds it: on a busy machine all other processes must yield.
+_NICENESS_BESIDE_DEVICE: Final = 4  # Ray starts every worker with a niceness of 15; the highest is 19
 # A model on CPUs runs faster as several replicas of few threads than as one of many: a thread that finishes its part
 # of a layer early waits for the others, in each of hundreds of layers. More threads than these are for large machines,
 # whose memory need not hold as many copies of the weights.
 _REPLICA_THREADS: Final = 4
-_REPLICAS_FIRST: Final = 4
+_FIRST_REPLICAS: Final = 4
 _PROCESS_BYTES: Final = 700 * 2**20  # a worker with torch and transformers, without weights
 _WEIGHTS_SHARE: Final = 0.5  # of the cluster's memory that all replicas together may take
 
 
-def plan_pools(
-    settings: PipelineSettings, read: Stage, infer: Stage, write: Stage, room: Capacity, weights: int | None
-) -> list[PoolSpec]:
-    """The actor pools of a pipeline in that room.
+def plan_pools(stages: Sequence[Stage], capacity: Capacity, mode: Mode) -> list[PoolSpec]:
+    """The actor pools of a pipeline, in the order of its stages.
 
-    A cheap model without a device runs with read and write in one pool: it saves two hand-overs per split.
+    Cheap stages share one pool: that saves two hand-overs per split. Otherwise each stage has its own pool.
+
+    Raises:
+        Fatal: the cluster has fewer GPUs than an actor needs.
+    """
+    _check_gpus(stages, capacity)
+    if mode == "fused" or (mode == "auto" and all(stage.demand.cheap for stage in stages)):
+        return [_fused(stages, capacity)]
+    return _separate(stages, capacity)
+
+
+def _check_gpus(stages: Sequence[Stage], capacity: Capacity) -> None:
+    needed = sum(stage.demand.gpus for stage in stages)
+    if needed > capacity.gpus:
+        raise Fatal(f"model.gpus: asks for {needed:g} GPUs and the cluster has {capacity.gpus}; write gpus: 0")
+
+
+def _fused(stages: Sequence[Stage], capacity: Capacity) -> PoolSpec:
+    """One pool whose actors run all stages."""
+    demands = [stage.demand for stage in stages if not stage.demand.io]
+    cpus = min(max((demand.cpus or 1 for demand in demands), default=1), max(1, capacity.cpus))
+    maxima = [demand.max_replicas for demand in demands if demand.max_replicas is not None]
+    fewest = max((demand.min_replicas for demand in demands), default=1)
+    most = min(maxima) if maxima else max(fewest, int(capacity.cpus / cpus))
+    return PoolSpec(
+        "fused",
+        tuple(stages),
+        first_stage=0,
+        min_actors=min(fewest, most) if maxima else most,
+        max_actors=most,
+        cpus=cpus,
+        gpus=sum(demand.gpus for demand in demands),
+        threads=max(1, int(cpus)),
+    )
+
+
+def _separate(stages: Sequence[Stage], capacity: Capacity) -> list[PoolSpec]:
+    """One pool for each stage."""
+    replicas = {position: _replicas(stage.demand, stages, capacity) for position, stage in _models(stages)}
+    on_devices = sum(count for position, count in replicas.items() if stages[position].demand.gpus)
+    on_cpus = sum(replicas.values()) - on_devices
+    io_pools = _io_pools(stages, capacity, on_devices)
+    # The models leave the CPUs that reading and writing reserve, or the first of those actors would never be scheduled.
+    left = max(0.25, capacity.cpus - sum(pool.max_actors * pool.cpus for pool in io_pools))
+    model_pools = []
+    for position, stage in _models(stages):
+        demand, most = stage.demand, replicas[position]
+        fewest = most if demand.max_replicas is None and not demand.gpus else demand.min_replicas
+        cpus = min(demand.cpus or 1, left / (on_devices + on_cpus))
+        # Beside a GPU torch only copies on CPUs: many threads on busy cores wait for each other, tens of milliseconds a copy.
+        threads = max(1, int(demand.cpus or (1 if demand.gpus else capacity.cpus / on_cpus)))
+        niceness = _NICENESS_BESIDE_DEVICE if on_devices and not demand.gpus else 0
+        model_pools.append(PoolSpec(stage.name, (stage,), position, fewest, most, cpus, demand.gpus, threads, niceness))
+    return sorted([*io_pools, *model_pools], key=lambda pool: pool.first_stage)
+
+
+def _io_pools(stages: Sequence[Stage], capacity: Capacity, on_devices: int) -> list[PoolSpec]:
+    """The pools of the stages that mostly wait for the network.
 
     Args:
-        weights: bytes of weights that each replica holds, None where that is not known.
+        on_devices: number of actors that use GPUs.
     """
-    model = settings.model
-    if settings.stages == "fused" or (settings.stages == "auto" and model.kind == "python" and not model.gpus):
-        return [_fused(settings, (read, infer, write), room)]
-    wanted = model.replicas
-    on_cpus = wanted.max is None and not model.gpus
-    most = max(wanted.min, wanted.max or _replicas(settings, room, weights))
-    # A device leaves the CPUs to those who prepare for it, but for the one that feeds it.
-    readers = max(1, room.cpus - most if model.gpus else room.cpus // 2)
-    writers = max(1, room.cpus // 2)
-    # What reading and writing ask for is left over by the model, or the first would never be scheduled.
-    left = max(0.25, room.cpus - readers * _READ_CPUS - writers * _WRITE_CPUS)
-    infer_cpus = min(model.cpus or 1, left / most)
-    # Beside a GPU torch only copies on CPUs: many threads on busy cores wait for each other, tens of milliseconds a copy.
-    threads = max(1, int(model.cpus or (1 if model.gpus else room.cpus / most)))
-    niceness = _BESIDE_A_DEVICE if model.gpus else 0
-    # a device waits for the first splits until the pool has grown, and is dearer than processes that wait for work
-    ready = max(1, readers // 2) if model.gpus else 1
-    return [
-        PoolSpec("read", (read,), ready, readers, _READ_CPUS, niceness=niceness),
-        PoolSpec("infer", (infer,), most if on_cpus else wanted.min, most, infer_cpus, model.gpus, threads),
-        PoolSpec("write", (write,), 1, writers, _WRITE_CPUS, niceness=niceness),
-    ]
+    last_device = max((position for position, stage in enumerate(stages) if stage.demand.gpus), default=-1)
+    niceness = _NICENESS_BESIDE_DEVICE if on_devices else 0
+    pools = []
+    for position, stage in enumerate(stages):
+        if not stage.demand.io:
+            continue
+        most, fewest = max(1, capacity.cpus // 2), 1
+        if position < last_device:
+            # A device leaves the CPUs to the stages that prepare for it, but for the one that feeds it. It would wait for
+            # its first splits until the pool has grown, and costs more than processes without work.
+            most = max(1, capacity.cpus - on_devices)
+            fewest = max(1, most // 2)
+        pools.append(PoolSpec(stage.name, (stage,), position, fewest, most, stage.demand.cpus or 0, niceness=niceness))
+    return pools
 
 
-def _fused(settings: PipelineSettings, stages: tuple[Stage, ...], room: Capacity) -> PoolSpec:
-    model, wanted = settings.model, settings.model.replicas
-    each = min(model.cpus or 1, max(1, room.cpus))
-    most = wanted.max or max(wanted.min, int(room.cpus / each))
-    least = most if wanted.max is None else wanted.min
-    return PoolSpec("fused", stages, least, most, each, model.gpus, max(1, int(each)))
+def _models(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
+    """The stages that compute, with their positions."""
+    return [(position, stage) for position, stage in enumerate(stages) if not stage.demand.io]
 
 
-def _replicas(settings: PipelineSettings, room: Capacity, weights: int | None) -> int:
-    """How many infer actors where the settings do not say."""
-    model = settings.model
-    if model.gpus:
-        return int(room.gpus / model.gpus)
-    if weights is None:
+def _replicas(demand: Demand, stages: Sequence[Stage], capacity: Capacity) -> int:
+    """The most actors of a model's stage. Models for which the settings name no number divide the cluster equally."""
+    rivals = [stage.demand for _, stage in _models(stages) if bool(stage.demand.gpus) == bool(demand.gpus)]
+    if demand.max_replicas is not None:
+        return max(demand.min_replicas, demand.max_replicas)
+    return max(demand.min_replicas, _by_capacity(demand, capacity, len(rivals)))
+
+
+def _by_capacity(demand: Demand, capacity: Capacity, models: int) -> int:
+    if demand.gpus:
+        return max(1, int(capacity.gpus / models / demand.gpus))
+    if demand.weights is None:
         return 1
-    by_cpus = (
-        room.cpus // model.cpus if model.cpus else max(min(room.cpus, _REPLICAS_FIRST), room.cpus // _REPLICA_THREADS)
-    )
-    by_memory = room.memory * _WEIGHTS_SHARE // (_PROCESS_BYTES + weights)
+    cpus = capacity.cpus // models
+    by_cpus = cpus // demand.cpus if demand.cpus else max(min(cpus, _FIRST_REPLICAS), cpus // _REPLICA_THREADS)
+    by_memory = capacity.memory / models * _WEIGHTS_SHARE // (_PROCESS_BYTES + demand.weights)
     return max(1, int(min(by_cpus, by_memory)))

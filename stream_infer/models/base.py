@@ -23,17 +23,17 @@ _CHUNK = 4 * 2**20
 
 
 class Deferred:
-    """Pickles without what was built lazily in this process (attributes named in ``_transient``)."""
+    """A base that pickles without the attributes that are built lazily in each process (named in ``_transient``)."""
 
     _transient: ClassVar[tuple[str, ...]] = ()
 
     def warm(self) -> None:
-        """Nothing to load, unless a model says otherwise."""
+        """Load nothing, unless a model overrides it."""
         return
 
     @property
     def weights(self) -> int | None:
-        """Not known, unless a model says otherwise."""
+        """Unknown, unless a model overrides it."""
         return None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,24 +91,24 @@ def user_class(path: str, folders: Sequence[str], options: Mapping[str, Any]) ->
     importable(folders)
     module_name, _, name = path.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        cls: Any = importlib.import_module(module_name)
         for part in name.split("."):
-            found = getattr(found, part)
+            cls = getattr(cls, part)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"model.python: cannot import {module_name!r} ({error}); install it or start in its folder"
         ) from None
     except AttributeError:
         raise ConfigError(f"model.python: module {module_name!r} has no {name!r}; write package.module:Class") from None
-    if not inspect.isclass(found):
+    if not inspect.isclass(cls):
         raise ConfigError(f"model.python: {path!r} is no class; write package.module:Class")
     try:
-        inspect.signature(found).bind(**options)
+        inspect.signature(cls).bind(**options)
     except TypeError as error:
         raise ConfigError(f"model.options: {name} does not take them ({error}); see its constructor") from None
     except ValueError:
-        return found  # a class of C code without a signature: it speaks for itself when constructed
-    return found
+        return cls  # a class of C code without a signature reports wrong options when it is constructed
+    return cls
 
 
 def source_files(cls: type) -> list[Path]:
@@ -120,9 +120,9 @@ def source_files(cls: type) -> list[Path]:
     return [Path(file)] if file and os.path.isfile(file) else []
 
 
-def unknown_options(options: Mapping[str, Any], known: Iterable[str], task: str) -> None:
-    """Raises ConfigError when there is an option that the task does not know."""
-    names = sorted(known)
+def unknown_options(options: Mapping[str, Any], allowed: Iterable[str], task: str) -> None:
+    """Check the options. Raises ConfigError when there is one that the task does not have."""
+    names = sorted(allowed)
     for name in options:
         if name not in names:
             raise ConfigError(f"model.options.{name}: {task} has no such option; it knows {', '.join(names)}")

@@ -1,30 +1,32 @@
-"""Micro-batches cut by cost, with failures halved down to the row that causes them."""
+"""Micro-batches cut by cost. A batch that fails is halved down to the row that causes the failure."""
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from stream_infer.config import Batch
-from stream_infer.contracts import Model
+from stream_infer.contracts import Inferred
 from stream_infer.errors import Fatal, Retryable
-from stream_infer.models.cuda_streams import begun
+from stream_infer.models.base import Deferred
+from stream_infer.models.cuda_streams import begin
 from stream_infer.models.ordered_results import OrderedResults
 from stream_infer.records import RESERVED
 
 
 class Cut(NamedTuple):
-    """Where a micro-batch ends.
+    """The end of a micro-batch.
 
     Attributes:
-        tokens: its budget, where the settings name none.
-        padding: share of what it costs, 0 … 1: with more it ends, once it is worth a call of its own.
+        tokens: cost budget where the settings name none.
+        padding: share of the paid cost, 0 … 1; with more padding the micro-batch ends, once it is worth a call of its own.
     """
 
     tokens: int
@@ -32,34 +34,58 @@ class Cut(NamedTuple):
 
 
 ON_A_DEVICE = Cut(16_384, 0.1)
-# A call starts no kernels. And what a large one holds between two layers is more than a cache, and fresh pages from the system
-# for each layer: of BERT's and ViT's shapes a forward over 16,384 tokens takes up to a third longer a token.
+# On CPUs a call starts no kernels, so small calls cost little. The tensors between two layers of a large call exceed the caches,
+# and each layer takes fresh pages from the system: with BERT's and ViT's shapes a forward over 16,384 tokens takes up to a third
+# longer per token.
 ON_CPUS = Cut(4_096, 0.05)
-_WORTH = 1 / 16  # of the budget
+_WORTHWHILE = 1 / 16  # of the budget
 
 
-@dataclass(slots=True)
-class Inferred:
-    """What came of one prepared table.
+class Batchable(Protocol):
+    """A model that answers one micro-batch at a time. It may also have `cuda_streams.Ahead.begin`."""
 
-    Attributes:
-        columns: the model's columns for the good rows, in the order of the input.
-        rejects: (row index, error) of the rows that failed alone, by index.
-        batches: micro-batches that gave rows.
-        cost: cost of the good rows, in the model's units.
-        padding: share of the paid cost that was padding, 0 … 1, over those batches.
-        kept: indices of the rows in ``columns``, ascending, shape (columns.num_rows,).
-    """
+    @property
+    def identity(self) -> str: ...
 
-    columns: pa.Table
-    rejects: list[tuple[int, Exception]]
-    batches: int
-    cost: float
-    padding: float
-    kept: np.ndarray
+    def cost(self, prepared: pa.Table) -> np.ndarray:
+        """Cost per row, shape (rows,): tokens, pixels, seconds; whatever a batch's time follows."""
+        ...
+
+    def infer(self, batch: pa.Table) -> pa.Table:
+        """The model's new columns only: same rows, same order."""
+        ...
+
+
+class BatchedModel(Deferred, ABC):
+    """Base of models that answer one micro-batch at a time: `run` cuts the rows into micro-batches of similar cost."""
+
+    _device = "cpu"
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """See `contracts.Model.identity`."""
+
+    @abstractmethod
+    def cost(self, prepared: pa.Table) -> np.ndarray:
+        """See `Batchable.cost`."""
+
+    @abstractmethod
+    def infer(self, batch: pa.Table) -> pa.Table:
+        """See `Batchable.infer`."""
+
+    def load(self, devices: Sequence[str]) -> None:
+        """Note the device; a model that has weights loads them onto it as well."""
+        self._device = devices[0]
+
+    def run(self, prepared: pa.Table, budget: Batch) -> Inferred:
+        """See `contracts.Model.run`."""
+        return run_batched(self, prepared, budget, on_cpus=self._device == "cpu")
 
 
 class _Begun(NamedTuple):
+    """A micro-batch on the device: rows first … last - 1 of the order, and the call that waits for the answer."""
+
     first: int
     last: int
     answer: Callable[[], pa.Table]
@@ -67,12 +93,14 @@ class _Begun(NamedTuple):
 
 @dataclass(slots=True)
 class _Run:
-    model: Model
+    """The micro-batches of one table."""
+
+    model: Batchable
     table: pa.Table
-    order: np.ndarray
-    cost: np.ndarray
-    sorted: bool
-    placed: OrderedResults
+    order: np.ndarray  # indices of the rows by falling cost
+    cost: np.ndarray  # in that order
+    in_order: bool  # the table has that order already
+    results: OrderedResults
     begun: deque[_Begun] = field(default_factory=deque)
     rejects: list[tuple[int, Exception]] = field(default_factory=list)
     batches: int = 0
@@ -80,21 +108,21 @@ class _Run:
     paid: float = 0.0
 
     def micro_batch(self, start: int, stop: int) -> None:
-        """Begin on the rows, then wait for those begun before: the device has the next when it is done with one."""
+        """Begin on the rows, then wait for the micro-batch before: the device has the next one when it is done with one."""
         self._begin(start, stop)
         if len(self.begun) > 1:
             self._end()
 
     def end(self) -> None:
-        """Wait for what was begun."""
+        """Wait for all micro-batches that were begun."""
         while self.begun:
             self._end()
 
     def _begin(self, first: int, last: int) -> None:
         try:
-            self.begun.append(_Begun(first, last, begun(self.model, self._rows(first, last))))
+            self.begun.append(_Begun(first, last, begin(self.model, self._rows(first, last))))
         except Exception as error:
-            self.end()  # what is in flight holds the memory that may be wanting, and left halves come first
+            self.end()  # micro-batches in flight hold the memory that may be lacking, and left halves come first
             self._failed(first, last, error)
 
     def _end(self) -> None:
@@ -105,7 +133,7 @@ class _Run:
             self._failed(first, last, error)
             return
         _check(result, last - first, self.model)
-        self.placed.put(self.order[first:last], result)
+        self.results.put(self.order[first:last], result)
         self.batches += 1
         self.used += float(self.cost[first:last].sum())
         self.paid += float(self.cost[first:last].max() * (last - first))
@@ -125,13 +153,13 @@ class _Run:
             self.end()
 
     def _rows(self, first: int, last: int) -> pa.Table:
-        # taken when their turn comes, so that a GPU has work while the rest is still in the order it came in
-        if self.sorted:
+        # Rows are reordered batch by batch, so that a GPU has work while the rest is still in its first order.
+        if self.in_order:
             return self.table.slice(first, last - first)
         return self.table.take(pa.array(self.order[first:last]))
 
 
-def run_batched(model: Model, prepared: pa.Table, batch: Batch, *, on_cpus: bool = False) -> Inferred:
+def run_batched(model: Batchable, prepared: pa.Table, batch: Batch, *, on_cpus: bool = False) -> Inferred:
     """Run a loaded model over prepared rows in micro-batches of similar cost.
 
     A micro-batch holds at most ``batch.rows`` rows, and rows x highest cost is at most ``batch.tokens``; it holds at
@@ -149,48 +177,50 @@ def run_batched(model: Model, prepared: pa.Table, batch: Batch, *, on_cpus: bool
     if cost.shape != (prepared.num_rows,) or not np.isfinite(cost).all() or (cost < 0).any():
         raise Fatal(f"{model.identity}: cost() must give one finite number of 0 or more a row; correct the model")
     order = np.argsort(-cost, kind="stable")
-    in_place = bool((order == np.arange(len(order))).all())
-    # rows are taken out of one piece many times sooner than out of many; in place nothing is taken, and large objects not copied
-    table = prepared if in_place else prepared.combine_chunks()
-    run = _Run(model, table, order, cost[order], in_place, OrderedResults(len(order), model.identity))
+    in_order = bool((order == np.arange(len(order))).all())
+    # Rows are taken out of one chunk many times faster than out of many. In order none is taken, and large objects not copied.
+    table = prepared if in_order else prepared.combine_chunks()
+    run = _Run(model, table, order, cost[order], in_order, OrderedResults(len(order), model.identity))
     for start, stop in micro_batches(run.cost, batch, ON_CPUS if on_cpus else ON_A_DEVICE):
         run.micro_batch(start, stop)
     run.end()
-    columns, kept = run.placed.taken()
+    columns, kept = run.results.finish()
     rejects = sorted(run.rejects, key=lambda reject: reject[0])
     padding = max(0.0, 1.0 - run.used / run.paid) if run.paid else 0.0
     return Inferred(columns, rejects, run.batches, run.used, padding, kept)
 
 
 def micro_batches(costs: np.ndarray, batch: Batch, cut: Cut = ON_A_DEVICE) -> Iterator[tuple[int, int]]:
-    """(start, stop) of each micro-batch of falling costs."""
+    """The (start, stop) of each micro-batch over falling costs."""
     start, tokens = 0, batch.tokens or cut.tokens
     while start < len(costs):
         highest = float(costs[start])  # costs fall, so the first row of a micro-batch is its longest
         # the product first: a quotient by next to nothing is infinite
         fitting = batch.rows if highest * batch.rows <= tokens else max(1, int(tokens // highest))
-        stop = start + _worth(costs[start : start + fitting], cut.padding, tokens * _WORTH)
+        stop = start + _worthwhile(costs[start : start + fitting], cut.padding, tokens * _WORTHWHILE)
         yield start, stop
         start = stop
 
 
-def _worth(costs: np.ndarray, padding: float, least: float) -> int:
-    """How many of the falling costs go together: all, or those before padding passes its share once ``least`` is paid."""
+def _worthwhile(costs: np.ndarray, padding: float, least: float) -> int:
+    """Number of the falling costs that go together: all, or those before padding exceeds its share once ``least`` is paid."""
     paid = costs[0] * np.arange(1, len(costs) + 1)
     wasteful = (paid - np.cumsum(costs) > padding * paid) & (paid > least)
     return int(wasteful.argmax()) if wasteful.any() else len(costs)
 
 
-def _check(result: pa.Table, rows: int, model: Model) -> None:
+def _check(result: pa.Table, rows: int, model: Batchable) -> None:
     if not isinstance(result, pa.Table):
         raise Fatal(f"{model.identity}: infer() returned {type(result).__name__}; return a pyarrow Table")
     if result.num_rows != rows:
         raise Fatal(
             f"{model.identity}: infer() returned {result.num_rows} rows for {rows}; return one row for each, in order"
         )
-    taken = sorted(RESERVED.intersection(result.column_names))
-    if taken:
-        raise Fatal(f"{model.identity}: its column {taken[0]!r} is a provenance column's name; rename it in the model")
+    reserved_columns = sorted(RESERVED.intersection(result.column_names))
+    if reserved_columns:
+        raise Fatal(
+            f"{model.identity}: its column {reserved_columns[0]!r} is a provenance column's name; rename it in the model"
+        )
 
 
 def _device_is_broken(error: Exception) -> bool:

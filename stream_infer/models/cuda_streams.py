@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from stream_infer.contracts import Model
+if TYPE_CHECKING:
+    from stream_infer.models.batching import Batchable
 
-LANES = 2
+STREAMS = 2
 
 
 @runtime_checkable
@@ -19,50 +20,50 @@ class Ahead(Protocol):
     """A model that can begin on a micro-batch before the answer to the one before was waited for."""
 
     def begin(self, batch: pa.Table) -> Callable[[], pa.Table]:
-        """`Model.infer` in two halves: what is called for the answer may wait, and raises what the device met."""
+        """`Batchable.infer` in two halves: the returned call waits for the answer and raises the device's errors."""
         ...
 
 
-def begun(model: Model, batch: pa.Table) -> Callable[[], pa.Table]:
-    """The model's own `Ahead.begin`; of a model that has none, its `infer`, left to the second half."""
+def begin(model: Batchable, batch: pa.Table) -> Callable[[], pa.Table]:
+    """The model's own `Ahead.begin`; for a model without one, a call of its `infer`."""
     return model.begin(batch) if isinstance(model, Ahead) else lambda: model.infer(batch)
 
 
-class Lanes:
-    """CUDA streams, taken by turns.
+class CudaStreams:
+    """CUDA streams, used in turn.
 
-    One stream would run dry between two micro-batches: networks ask the device in the middle of a forward (whether a
-    mask hides anything), and that waits for all that was queued in the same stream before.
+    One stream would run empty between two micro-batches: networks read from the device in the middle of a forward (whether a
+    mask hides anything), which waits for all work that was queued in the same stream before.
     """
 
     def __init__(self, device: str) -> None:
         import torch
 
         torch.cuda.synchronize(device)  # the weights were copied in another stream
-        self._streams = itertools.cycle([torch.cuda.Stream(device) for _ in range(LANES)])
+        self._streams = itertools.cycle([torch.cuda.Stream(device) for _ in range(STREAMS)])
 
     def next(self) -> AbstractContextManager[Any]:
-        """Within it, work is queued on the next stream."""
+        """A context in which work is queued on the next stream."""
         import torch
 
         return torch.cuda.stream(next(self._streams))
 
 
-def to_host(found: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
-    """The values, tensors on a GPU copied to the host behind what is queued in this stream; the call waits for them."""
+def to_host(values: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+    """Queue copies of the values' GPU tensors to the host in this stream; the returned call waits for them."""
     import torch
 
-    copies = dict(found)
+    copies = dict(values)
     device = None
-    for name, value in found.items():
+    for name, value in values.items():
         if isinstance(value, torch.Tensor) and value.is_cuda:
             device = value.device
             copies[name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
     copied = torch.cuda.current_stream(device).record_event() if device is not None else None
 
-    def waited() -> dict[str, Any]:
+    def wait() -> dict[str, Any]:
         if copied is not None:
             copied.synchronize()
         return copies
 
-    return waited
+    return wait

@@ -1,4 +1,4 @@
-"""Answers of micro-batches, put back into the order of the input."""
+"""The answers of micro-batches in the order of the input."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _Vectors = dict[str, np.ndarray]
 
 
 class OrderedResults:
-    """Takes the answers as they come, in any order of rows.
+    """Collects answers in any order of rows and returns them in the order of the input.
 
-    Where all columns are vectors of floats, each is written where it belongs at once, while a GPU computes the next
-    ones. Other answers are joined and put in order at the end.
+    Where all columns are vectors of floats, each answer is copied to its final position at once, while a GPU computes the
+    next one. Other answers are concatenated and reordered at the end.
 
     Args:
         count: rows of the input.
@@ -30,22 +30,22 @@ class OrderedResults:
         self._whole: _Vectors | None = None
 
     def put(self, rows: np.ndarray, answer: pa.Table) -> None:
-        """The answer for these rows, indices of the input."""
-        found = None if self._tables else _vectors(answer)
-        if found and not self._rows:
-            self._whole = {name: np.empty((self._count, value.shape[1]), np.float32) for name, value in found.items()}
-        if self._whole is not None and not _fit(self._whole, found):
+        """Add the answer for these rows, given as indices of the input."""
+        vectors = None if self._tables else _vectors(answer)
+        if vectors and not self._rows:
+            self._whole = {name: np.empty((self._count, value.shape[1]), np.float32) for name, value in vectors.items()}
+        if self._whole is not None and not _fit(self._whole, vectors):
             self._tables.append(_table(self._whole, np.concatenate(self._rows)))
             self._whole = None
         self._rows.append(rows)
-        if self._whole is None or found is None:
+        if self._whole is None or vectors is None:
             self._tables.append(answer)
             return
-        for name, value in found.items():
+        for name, value in vectors.items():
             self._whole[name][rows] = value
 
-    def taken(self) -> tuple[pa.Table, np.ndarray]:
-        """The columns of the rows that were put, and their indices, ascending.
+    def finish(self) -> tuple[pa.Table, np.ndarray]:
+        """The columns of all rows that were put, and the indices of these rows, ascending.
 
         Raises:
             Fatal: columns changed their type from one answer to another.
@@ -68,8 +68,8 @@ class OrderedResults:
 
 
 def _vectors(answer: pa.Table) -> _Vectors | None:
-    """The columns, shape (rows, size), if all are vectors of float32 without nulls."""
-    found: _Vectors = {}
+    """The columns, each of shape (rows, size), if all are vectors of float32 without nulls; else None."""
+    vectors: _Vectors = {}
     for name in answer.column_names:
         column = answer.column(name)
         kind = column.type
@@ -79,13 +79,13 @@ def _vectors(answer: pa.Table) -> _Vectors | None:
         flat = array.flatten()
         if array.null_count or flat.null_count:
             return None
-        found[name] = flat.to_numpy().reshape(len(array), kind.list_size)
-    return found or None
+        vectors[name] = flat.to_numpy().reshape(len(array), kind.list_size)
+    return vectors or None
 
 
-def _fit(whole: _Vectors, found: _Vectors | None) -> bool:
-    return found is not None and {name: value.shape[1] for name, value in whole.items()} == {
-        name: value.shape[1] for name, value in found.items()
+def _fit(whole: _Vectors, vectors: _Vectors | None) -> bool:
+    return vectors is not None and {name: value.shape[1] for name, value in whole.items()} == {
+        name: value.shape[1] for name, value in vectors.items()
     }
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from stream_infer.errors import ConfigError, Fatal
-from stream_infer.models.base import Deferred, digest, source_files, to_table, user_class
+from stream_infer.models.base import digest, source_files, to_table, user_class
+from stream_infer.models.batching import BatchedModel
 from stream_infer.models.settings import PythonModel
 from stream_infer.records import RECORD_COLUMNS
 from stream_infer.search_path import search_path
 
 
-class UserModel(Deferred):
+class UserModel(BatchedModel):
     """Adapts a class with ``infer(batch)``, and ``load(device)``, ``prepare(records)``, ``cost(prepared)`` if it has them.
 
     The class is constructed with ``model.options`` where it runs, once a process. It gets and may return pyarrow
@@ -38,7 +40,7 @@ class UserModel(Deferred):
         self._name = cls.__name__
         shape = {"python": settings.python, "input": settings.input, "options": settings.options}
         self._identity = f"{self._name}@{digest(source_files(cls), None, shape)[:12]}"
-        self._reads = declared_reads(cls)
+        self._reads = reads_of(cls)
 
     def _class(self) -> type:
         return user_class(self._settings.python, self._folders, self._settings.options)
@@ -65,10 +67,11 @@ class UserModel(Deferred):
             return records
         return with_prepared(records, self._user.prepare(records), self._name)
 
-    def load(self, device: str) -> None:
-        """The user's `load`, if there is one."""
+    def load(self, devices: Sequence[str]) -> None:
+        """Call the user's ``load(device)``, if there is one, with the first device."""
+        super().load(devices)
         if hasattr(self._user, "load"):
-            self._user.load(device)
+            self._user.load(self._device)
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
         """The user's `cost`, shape (rows,); 1 a row where there is none."""
@@ -81,16 +84,16 @@ class UserModel(Deferred):
         return to_table(self._user.infer(batch), self._name)
 
 
-def declared_reads(cls: type) -> frozenset[str] | None:
-    """What a user's class says of the columns it reads. Raises ConfigError for what is no collection of names."""
-    named = getattr(cls, "reads", None)
-    if isinstance(named, str) or not all(isinstance(name, str) for name in named or ()):
-        raise ConfigError(f"model.python: {cls.__name__}.reads is {named!r}; write a tuple of column names")
-    return None if named is None else frozenset(named)
+def reads_of(cls: type) -> frozenset[str] | None:
+    """The columns in the attribute ``reads`` of a user's class, None if it has none. Raises ConfigError if they are no names."""
+    names = getattr(cls, "reads", None)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names or ()):
+        raise ConfigError(f"model.python: {cls.__name__}.reads is {names!r}; write a tuple of column names")
+    return None if names is None else frozenset(names)
 
 
 def with_prepared(records: pa.Table, result: Any, model: str) -> pa.Table:
-    """What a user's `prepare` makes of the records: a Table replaces them, columns of any other kind are added.
+    """The records after a user's `prepare`: a Table replaces them, columns of any other type are added.
 
     Raises:
         Fatal: it has another number of rows, or lost a provenance column.
@@ -102,14 +105,14 @@ def with_prepared(records: pa.Table, result: Any, model: str) -> pa.Table:
         )
     if not isinstance(result, pa.Table):
         return added(records, table)
-    lost = [name for name in RECORD_COLUMNS if name in records.column_names and name not in table.column_names]
-    if lost:
-        raise Fatal(f"{model}: prepare() dropped column {lost[0]!r}; append columns to the table it is given")
+    lost_columns = [name for name in RECORD_COLUMNS if name in records.column_names and name not in table.column_names]
+    if lost_columns:
+        raise Fatal(f"{model}: prepare() dropped column {lost_columns[0]!r}; append columns to the table it is given")
     return table
 
 
 def added(records: pa.Table, columns: pa.Table) -> pa.Table:
-    """The records with the columns appended, in place of those that had their names."""
+    """The records with the columns appended; they replace columns of the same names."""
     table = records.drop_columns([name for name in columns.column_names if name in records.column_names])
     for name in columns.column_names:
         table = table.append_column(name, columns.column(name))

@@ -69,6 +69,11 @@ class PythonModel(ModelSettings):
     python: str = Field(pattern=r"^[\w.]+:[\w.]+$", description="package.module:Class")
 
     @property
+    def cheap(self) -> bool:
+        """True: a class of one's own holds no weights that the pipeline knows of."""
+        return True
+
+    @property
     def shown_name(self) -> str:
         """The class's name."""
         return re.split(r"[:.]", self.python)[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pyarrow.types as types
 
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.models.base import (
-    Deferred,
     digest,
     input_column,
     source_files,
@@ -21,13 +21,14 @@ from stream_infer.models.base import (
     torch_dtype,
     user_class,
 )
-from stream_infer.models.python_model import declared_reads, with_prepared
+from stream_infer.models.batching import BatchedModel
+from stream_infer.models.python_model import reads_of, with_prepared
 from stream_infer.models.settings import TorchModel
 from stream_infer.records import RESERVED
 from stream_infer.search_path import search_path
 
 
-class ModuleModel(Deferred):
+class ModuleModel(BatchedModel):
     """Runs a ``torch.nn.Module`` on one numeric column, stacked to a float tensor of shape (rows, …).
 
     The module is constructed with ``model.options``. Where it has ``prepare(records)``, that runs in the CPU stage
@@ -47,7 +48,6 @@ class ModuleModel(Deferred):
         self._weights = Path(settings.weights).expanduser().absolute()
         self._bare: Any = None
         self._module: Any = None
-        self._device = "cpu"
         self._identity: str | None = None
         if self._weights.suffix != ".safetensors":
             raise ConfigError(
@@ -58,7 +58,7 @@ class ModuleModel(Deferred):
         cls = self._class()
         self._name = cls.__name__
         self._prepares = hasattr(cls, "prepare")
-        self._reads = declared_reads(cls)
+        self._reads = reads_of(cls)
 
     def _class(self) -> type:
         import torch
@@ -100,7 +100,7 @@ class ModuleModel(Deferred):
             return records
         return with_prepared(records, self._unloaded.prepare(records), self._name)
 
-    def load(self, device: str) -> None:
+    def load(self, devices: Sequence[str]) -> None:
         """Construct the module and load its weights, strictly.
 
         Raises:
@@ -114,8 +114,9 @@ class ModuleModel(Deferred):
         except Exception as error:  # safetensors raises its own class for a damaged file
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(f"model.weights: {self._weights.name} does not fit {self._name} ({reason})") from None
-        self._device = device
-        self._module = module.to(device=device, dtype=torch_dtype(self._settings.dtype, device)).eval()
+        super().load(devices)
+        dtype = torch_dtype(self._settings.dtype, self._device)
+        self._module = module.to(device=self._device, dtype=dtype).eval()
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
         """The module's own `cost`, else the length of a variable list, else 1 a row; shape (rows,)."""

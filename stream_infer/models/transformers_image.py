@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pyarrow as pa
 from stream_infer.decode.image import to_array
 from stream_infer.errors import ConfigError, Fatal
 from stream_infer.models.answers import top_class
-from stream_infer.models.base import Deferred, input_column, to_arrow, to_device, unknown_options
+from stream_infer.models.base import input_column, to_arrow, to_device, unknown_options
+from stream_infer.models.batching import BatchedModel
 from stream_infer.models.model_folder import ModelFolder
 from stream_infer.models.padding import one_array
 from stream_infer.models.settings import TransformersModel
@@ -19,7 +21,7 @@ PIXELS, SHAPE = "__pixels", "__pixel_shape"
 _PATCH = 16
 
 
-class ImageModel(Deferred):
+class ImageModel(BatchedModel):
     """image-classification (``label``, ``score``) and image-feature-extraction (``embedding``).
 
     The column read holds images, decoded or still encoded (``model.input``, else ``image``, else ``bytes``). `prepare` adds
@@ -41,7 +43,6 @@ class ImageModel(Deferred):
         self._affine: tuple[np.ndarray, np.ndarray] | None = None
         self._module: Any = None
         self._pooled = True
-        self._device = "cpu"
 
     @property
     def identity(self) -> str:
@@ -75,16 +76,16 @@ class ImageModel(Deferred):
         """The image processor."""
         self._loaded_processor()
 
-    def load(self, device: str) -> None:
-        """Put the weights on the device.
+    def load(self, devices: Sequence[str]) -> None:
+        """Load the weights onto the first device.
 
         Raises:
             ConfigError: the folder lacks weights the task needs.
         """
+        super().load(devices)
         auto = "AutoModel" if self._embeds else "AutoModelForImageClassification"
-        self._module, missing = self._folder.module(auto, device, ("pooler",) if self._embeds else ())
+        self._module, missing = self._folder.module(auto, self._device, ("pooler",) if self._embeds else ())
         self._pooled = not missing  # a pooler without weights is random: the class token stands in for it
-        self._device = device
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
         """Patches per row, shape (rows,)."""

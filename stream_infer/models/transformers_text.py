@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
-from stream_infer.models.base import Deferred, input_column, to_device, unknown_options
-from stream_infer.models.cuda_streams import LANES, Lanes, to_host
+from stream_infer.models.base import input_column, to_device, unknown_options
+from stream_infer.models.batching import BatchedModel
+from stream_infer.models.cuda_streams import STREAMS, CudaStreams, to_host
 from stream_infer.models.model_folder import ModelFolder
 from stream_infer.models.padding import flattened, lengths, padded
 from stream_infer.models.settings import TransformersModel
@@ -34,7 +35,7 @@ _OFFSET_POSITIONS = (
 _REHEARSED = 64  # rows, and tokens of the longest
 
 
-class TextModel(Deferred):
+class TextModel(BatchedModel):
     """One of the text tasks of `stream_infer.models.text_tasks`.
 
     `prepare` adds ``__input_ids`` (list<int32>, truncated, with special tokens, not padded) and what else the task
@@ -44,7 +45,7 @@ class TextModel(Deferred):
         ConfigError: no such folder, no safetensors weights, or an option the task does not know.
     """
 
-    _transient = ("_tokenizer", "_module", "_limit", "_lanes")
+    _transient = ("_tokenizer", "_module", "_limit", "_streams")
 
     def __init__(self, settings: TransformersModel) -> None:
         self._folder = ModelFolder(settings)
@@ -52,11 +53,10 @@ class TextModel(Deferred):
         unknown_options(settings.options, self._task.known, settings.task)
         self._column = settings.input or "text"
         self._options = settings.options
-        self._device = "cpu"
         self._tokenizer: Any = None
         self._module: Any = None
         self._limit: int | None = None
-        self._lanes: Lanes | None = None
+        self._streams: CudaStreams | None = None
 
     @property
     def identity(self) -> str:
@@ -113,15 +113,16 @@ class TextModel(Deferred):
         """The tokenizer."""
         self._loaded_tokenizer()
 
-    def load(self, device: str) -> None:
-        """Put the weights on the device.
+    def load(self, devices: Sequence[str]) -> None:
+        """Load the weights onto the first device.
 
         Raises:
             ConfigError: the folder lacks weights the task needs.
         """
+        super().load(devices)
+        device = devices[0]
         self._module, _ = self._folder.module(self._task.auto, device, self._task.spare)
-        self._device = device
-        self._lanes = Lanes(device) if device.startswith("cuda") and self._task.ahead else None
+        self._streams = CudaStreams(device) if device.startswith("cuda") and self._task.ahead else None
         if getattr(self._module.config, "pad_token_id", None) is None:
             self._module.config.pad_token_id = self._pad()  # classifiers on decoders find the last token by it
         generation = getattr(self._module, "generation_config", None)
@@ -129,7 +130,7 @@ class TextModel(Deferred):
             generation.pad_token_id = self._pad()
         if device.startswith("cuda"):
             _plan_no_attention()
-        if self._lanes is not None:
+        if self._streams is not None:
             self._rehearse()
 
     def _rehearse(self) -> None:
@@ -137,7 +138,7 @@ class TextModel(Deferred):
         words = [" ".join(["word"] * count) for count in range(1, 1 + _REHEARSED)]
         with contextlib.suppress(Exception):  # the first split tells, and has its rows to halve
             rows = self.prepare(pa.table({self._column: words}))
-            for _ in range(LANES):
+            for _ in range(STREAMS):
                 self.infer(rows)
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
@@ -157,9 +158,9 @@ class TextModel(Deferred):
         """See `Ahead.begin`: on a GPU all is queued, on CPUs all is left to the second half."""
         if self._module is None:
             raise Fatal(f"{self._folder.name}: infer() was called before load()")
-        if self._lanes is None:
+        if self._streams is None:
             return lambda: self._forward(batch)()
-        with self._lanes.next():
+        with self._streams.next():
             return self._forward(batch)
 
     def _forward(self, batch: pa.Table) -> Callable[[], pa.Table]:

@@ -14,12 +14,12 @@ ERROR_TYPES: Final = (
 )
 DEPENDENCIES: Final = ("kafka", "store", "ledger", "queue", "hub", "execution", "other")
 REJECT_TARGETS: Final = ("ledger", "parquet", "kafka")
-STAGES: Final = ("read", "infer", "write")
+STAGES: Final = ("read", "infer", "write")  # of a pipeline with one model; several have ``infer:NAME``
 
 SOURCE = Label("source")
 MODEL = Label("model")
-STAGE = Label("stage", STAGES)
-ANY_STAGE = Label("stage", ("plan", *STAGES, "commit"))
+STAGE = Label("stage", STAGES, open=True)
+ANY_STAGE = Label("stage", ("plan", *STAGES, "commit"), open=True)
 PLACE = (SOURCE, Label("topic"), Label("partition"))
 GPU = Label("gpu")
 

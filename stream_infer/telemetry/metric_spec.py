@@ -14,11 +14,13 @@ class Label:
     """One label.
 
     Attributes:
-        values: all it may have, where they are known beforehand; any other is counted as the last one, ``other``.
+        values: the values that are there from the start, at 0; none where they depend on the pipeline.
+        open: another value is counted as itself; else as the last of the values, ``other``.
     """
 
     name: str
     values: tuple[str, ...] = ()
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

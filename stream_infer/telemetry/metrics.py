@@ -295,4 +295,4 @@ class Metrics:
 
 
 def _bounded(label: Label, value: str) -> str:
-    return value if not label.values or value in label.values else label.values[-1]
+    return value if label.open or not label.values or value in label.values else label.values[-1]

@@ -1,26 +1,25 @@
-"""What an event of the engine means in figures."""
+"""The metrics of settled splits and of the actors' time."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from stream_infer.splits import Loss, Receipt, Reject, Split
+from stream_infer.tasks import Trail
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 
-def committed(
-    metrics: Metrics, split: Split, receipt: Receipt, begun: float | None = None, oldest: float | None = None
-) -> None:
-    """Count one split that its receipt made final.
+def committed(metrics: Metrics, split: Split, receipt: Receipt, trail: Trail | None = None) -> None:
+    """Count a split that its receipt made final.
 
     Args:
-        begun: when its reading began, where this instance saw it; a file that an earlier one left was not read here.
-        oldest: event time of its oldest record, where it was read here. The planner only knows when it first heard of
-            a split's records, which behind a backlog is long after they came to be.
+        trail: timings of this attempt; None for a file that an earlier instance left. It also knows the event time of the
+            oldest record: the planner only knows when it first saw a split's records, which behind a backlog is long after
+            they were made.
     """
     source = split.source
     received = receipt.records if receipt.received is None else receipt.received
@@ -28,32 +27,32 @@ def committed(
     metrics.add(m.RECORDS_RECEIVED, received, source)
     metrics.add(m.RECORDS_UNACCOUNTED, abs(received - receipt.records), source)
     metrics.add(m.RECORDS_COMMITTED, receipt.rows, source)
-    if not split.replay:  # what is not there any more when it is asked for again stays the reject that it was
+    if not split.replay:  # a record that is gone when it is replayed stays the reject that it was
         _losses(metrics, receipt.losses)
     _rejects(metrics, source, receipt.rejects)
     metrics.add(m.READ_BYTES, receipt.bytes_in, source)
     metrics.add(m.WRITTEN_BYTES, receipt.bytes_out, source)
     _model(metrics, receipt)
-    for step, seconds in receipt.seconds.items():
-        metrics.observe(m.SPLIT_SECONDS, seconds, step)
+    for stage, seconds in (receipt if trail is None else trail).seconds.items():
+        metrics.observe(m.SPLIT_SECONDS, seconds, stage)
     if split.event_at is not None:
-        event_at = split.event_at if oldest is None else min(oldest, split.event_at)
+        event_at = split.event_at if trail is None or trail.oldest is None else min(trail.oldest, split.event_at)
         waited = max(0.0, (receipt.written_at or time.time()) - event_at)
         metrics.observe(m.END_TO_END_SECONDS, waited, source, trace_id=split.trace_id)
-    if begun is not None and split.planned_at:
-        waited = max(0.0, begun - split.planned_at)
+    if trail is not None and "read" in trail.timestamps and split.planned_at:
+        waited = max(0.0, trail.timestamps["read"][0] - split.planned_at)
         metrics.observe(m.QUEUE_WAIT_SECONDS, waited, source, trace_id=split.trace_id)
     metrics.set(m.LAST_COMMIT_TIMESTAMP_SECONDS, time.time(), source)
 
 
-def refused(metrics: Metrics, source: str, rejects: Sequence[Reject]) -> None:
-    """Count records that were rejected unread, because their split killed its workers."""
+def rejected(metrics: Metrics, source: str, rejects: Sequence[Reject]) -> None:
+    """Count records that are rejected unread, because their split killed its workers."""
     metrics.add(m.RECORDS_RECEIVED, len(rejects), source)
     _rejects(metrics, source, rejects)
 
 
 def lost(metrics: Metrics, losses: Iterable[Loss]) -> None:
-    """Count records that were gone before they could be planned."""
+    """Count records that expired before they could be planned."""
     for loss in losses:
         metrics.add(m.RECORDS_RECEIVED, loss.records, loss.source)
         _losses(metrics, [loss])
@@ -62,36 +61,38 @@ def lost(metrics: Metrics, losses: Iterable[Loss]) -> None:
 class ActorTime:
     """Actor-seconds by stage: busy, backpressured, idle. Thread-safe.
 
-    Workers tell what they waited for with their next split, which may be hours later. While nothing at all is in
-    flight, idle time is therefore counted as it passes, and not again when a worker tells of it.
+    Workers report their stalls with their next split, which may be hours later. While nothing is in flight, idle time is
+    therefore counted as it passes, and not again when a worker reports it.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._ahead: defaultdict[str, float] = defaultdict(float)  # idle seconds counted that no worker has told of yet
+        self._counted_ahead: defaultdict[str, float] = defaultdict(
+            float
+        )  # idle seconds that no worker has reported yet
         self._lock = threading.Lock()
 
-    def told(self, busy: Mapping[str, float], waits: Mapping[str, Sequence[float]]) -> None:
-        """What a split brought along: seconds of work by step, and before it idle and backpressured ones."""
+    def add(self, trail: Trail) -> None:
+        """Count the busy seconds of a split, and the stalls before it."""
         with self._lock:
-            for step, seconds in busy.items():
-                self._metrics.add(m.STAGE_BUSY_SECONDS, seconds, step)
-            for step, (idle, backpressured) in waits.items():
-                counted = min(idle, self._ahead[step])
-                self._ahead[step] -= counted
-                self._metrics.add(m.STAGE_IDLE_SECONDS, idle - counted, step)
-                self._metrics.add(m.STAGE_BACKPRESSURED_SECONDS, backpressured, step)
+            for stage, seconds in trail.seconds.items():
+                self._metrics.add(m.STAGE_BUSY_SECONDS, seconds, stage)
+            for stage, (idle, backpressured) in trail.stalls.items():
+                counted = min(idle, self._counted_ahead[stage])
+                self._counted_ahead[stage] -= counted
+                self._metrics.add(m.STAGE_IDLE_SECONDS, idle - counted, stage)
+                self._metrics.add(m.STAGE_BACKPRESSURED_SECONDS, backpressured, stage)
 
-    def rested(self, step: str, seconds: float) -> None:
-        """So many actor-seconds passed with nothing in flight."""
+    def add_idle(self, stage: str, seconds: float) -> None:
+        """Count actor-seconds that passed with nothing in flight."""
         with self._lock:
-            self._ahead[step] += seconds
-            self._metrics.add(m.STAGE_IDLE_SECONDS, seconds, step)
+            self._counted_ahead[stage] += seconds
+            self._metrics.add(m.STAGE_IDLE_SECONDS, seconds, stage)
 
     def forget(self) -> None:
-        """The actors are gone: what they did not tell they never will."""
+        """Forget what was counted ahead: the actors have ended and report nothing any more."""
         with self._lock:
-            self._ahead.clear()
+            self._counted_ahead.clear()
 
 
 def _model(metrics: Metrics, receipt: Receipt) -> None:

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -33,7 +32,6 @@ from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-STAGES: Final = ("plan", "queue", "read", "prepare", "infer", "write", "commit")
 _QUEUED_SPANS = 4096  # 512 traces of eight spans: as far as a slow receiver may be behind
 _SENT_SPANS = 512  # in one request
 _GATHER_SECONDS = 0.5
@@ -47,7 +45,7 @@ class SplitTrace:
     """The trace of a settled split, before it is made into spans.
 
     Attributes:
-        periods: start and end of those of `STAGES` that took place, in seconds since the epoch.
+        periods: start and end of ``plan``, ``queue``, the stages in order and ``commit``, in seconds since the epoch.
         attributes: the split's input, named by OpenTelemetry's semantic conventions (`contracts.Source.attributes`).
         origins: ``traceparent`` of its records' producers.
         more_origins: number of producers that are counted only.
@@ -199,11 +197,9 @@ class SpanRecorder:
         periods = trace.periods
         root = self._root(trace)
         context = set_span_in_context(root, Context())
-        for stage in STAGES:
-            if stage in periods:
-                started, ended = periods[stage]
-                child = self._tracer.start_span(stage, context, start_time=_nanoseconds(started))
-                child.end(_nanoseconds(max(started, ended)))
+        for stage, (started, ended) in periods.items():
+            child = self._tracer.start_span(stage, context, start_time=_nanoseconds(started))
+            child.end(_nanoseconds(max(started, ended)))
         if trace.error is not None:
             root.set_status(Status(StatusCode.ERROR, self._redact(trace.error)))
         root.end(_nanoseconds(max(period[1] for period in periods.values())))

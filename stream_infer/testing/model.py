@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
+from stream_infer.config import Batch
 from stream_infer.contracts import Model
+from stream_infer.errors import Fatal
 from stream_infer.records import RECORD_COLUMNS, RESERVED
 from stream_infer.testing.checks import require
 
@@ -31,9 +34,8 @@ def check_model(make: Callable[[], Model], records: pa.Table) -> None:
     model.warm()
     prepared = model.prepare(records)
     _prepare_keeps_the_records(records, prepared)
-    model.load("cpu")
-    _costs_are_positive(model, prepared)
-    answers = model.infer(prepared)
+    model.load(["cpu"])
+    answers = _answers(model, prepared)
     _one_answer_a_record(answers, records)
     _answers_do_not_depend_on_neighbours(model, prepared, answers)
     _columns_that_are_read_suffice(model, prepared, answers)
@@ -54,10 +56,17 @@ def _prepare_keeps_the_records(records: pa.Table, prepared: pa.Table) -> None:
             require(prepared.column(name).equals(records.column(name)), f"prepare() changes column {name} or its order")
 
 
-def _costs_are_positive(model: Model, prepared: pa.Table) -> None:
-    cost = np.asarray(model.cost(prepared))
-    require(cost.shape == (prepared.num_rows,), f"cost() has shape {cost.shape}; one number a row is right")
-    require(np.isfinite(cost).all() and (cost >= 0).all(), "cost() has a number that is negative or not finite")
+def _answers(model: Model, prepared: pa.Table) -> pa.Table:
+    """The model's columns for the prepared rows, all of which are good."""
+    try:
+        inferred = model.run(prepared, Batch())
+    except Fatal as error:
+        raise AssertionError(f"run() fails: {error}") from error
+    require(not inferred.rejects, f"run() rejects a good row: {inferred.rejects[:1]}")
+    require(list(inferred.kept) == list(range(prepared.num_rows)), "kept does not name all rows, or not in order")
+    require(math.isfinite(inferred.cost) and inferred.cost >= 0, f"cost is {inferred.cost}; a finite number is right")
+    require(0 <= inferred.padding <= 1, f"padding is {inferred.padding}; a share of the cost is right")
+    return inferred.columns
 
 
 def _one_answer_a_record(answers: pa.Table, records: pa.Table) -> None:
@@ -69,7 +78,7 @@ def _one_answer_a_record(answers: pa.Table, records: pa.Table) -> None:
 
 def _answers_do_not_depend_on_neighbours(model: Model, prepared: pa.Table, answers: pa.Table) -> None:
     for row in range(prepared.num_rows):
-        alone = model.infer(prepared.slice(row, 1))
+        alone = _answers(model, prepared.slice(row, 1))
         require(
             _alike(alone, answers.slice(row, 1)),
             f"row {row} alone gets another answer than among others: rows are mixed up, or an answer depends on a batch",
@@ -82,7 +91,7 @@ def _columns_that_are_read_suffice(model: Model, prepared: pa.Table, answers: pa
     missing = model.reads - set(prepared.column_names)
     require(not missing, f"reads names column {sorted(missing)[:1]}, which a prepared table does not have")
     kept = prepared.select([name for name in prepared.column_names if name in model.reads])
-    require(_alike(model.infer(kept), answers), "the columns that reads names do not suffice for the same answers")
+    require(_alike(_answers(model, kept), answers), "the columns that reads names do not suffice for the same answers")
 
 
 def _pickled_model_answers_the_same(model: Model, records: pa.Table, answers: pa.Table) -> None:
@@ -90,8 +99,10 @@ def _pickled_model_answers_the_same(model: Model, records: pa.Table, answers: pa
     require(copy.identity == model.identity, "a pickled copy of the model has another identity")
     copy.warm()
     prepared = copy.prepare(records)
-    copy.load("cpu")
-    require(_alike(copy.infer(prepared), answers), "a pickled copy of the model, as actors get it, answers otherwise")
+    copy.load(["cpu"])
+    require(
+        _alike(_answers(copy, prepared), answers), "a pickled copy of the model, as actors get it, answers otherwise"
+    )
 
 
 def _alike(one: pa.Table, other: pa.Table) -> bool:

@@ -1,4 +1,4 @@
-"""Stages: what runs in an actor, and what happens to an error there."""
+"""The stage actor: runs stages on one split at a time, and turns errors into outcomes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 import pyarrow as pa
@@ -16,13 +17,12 @@ import ray
 from stream_infer import crash, retry
 from stream_infer.attempts import Deaths, StageStart, deaths_allowed
 from stream_infer.errors import Fatal, Oversized, Retryable, StreamInferError
-from stream_infer.stages import Stage
-from stream_infer.tasks import PRIMING
+from stream_infer.stages import Stage, devices_by_stage
+from stream_infer.tasks import PRIMING, Done, Failed, Held, Outcome, Poisoned, Task, with_trail
+from stream_infer.worker.envelope import pack, unpack
 from stream_infer.worker.stages import reject_of
-from stream_infer.worker.task import Batch
 from stream_infer.worker.watchdog import watched
 
-ORDER = ("read", "infer", "write")
 # A collection looks at every object of a worker, hundreds of thousands of imported ones and those of the split at hand, and
 # a split of many records allocates enough to start one every few milliseconds: a fifth of its time.
 _COLLECT_AFTER = 50_000  # allocations
@@ -33,50 +33,53 @@ class WorkerDied(StreamInferError):
 
 
 class WorkerHung(StreamInferError):
-    """A split kept its worker busy past its deadline, and the watchdog ended it."""
+    """A split kept its worker busy past its deadline, and the watchdog ended the worker."""
 
 
 class StageActor:
     """An actor that takes one split at a time through its stages.
 
-    A dependency that fails is waited out here, with jittered backoff and until the gate is closed: the split stays
-    admitted, so backpressure holds everything behind it. Any other error is tried ``attempts`` times and then poisons the split,
-    which the driver bisects. A stage that kills this process is counted by the gate; one that hangs is ended by the
-    watchdog, which kills the process.
+    A dependency that fails is waited out here, with jittered backoff, until the attempt tracker is closed: the split stays
+    admitted, so backpressure holds all work behind it. Any other error is tried ``attempts`` times and then poisons the
+    split, which the driver bisects. The attempt tracker counts the stages that kill this process; the watchdog ends the
+    process when a stage hangs.
 
-    The time between two calls is told with the next split (`Batch.waits`). The part of it after that split had become
-    ready for this stage is backpressured: work was there and was held back, by a full stage behind this one or by the
-    hand-over itself. The rest is idle: nothing was there. The stages of one actor share both.
+    The time between two calls is attached to the next split (`tasks.Trail.stalls`). The part of it after that split had
+    become ready for this actor is backpressured: work was there and was held back, by a full pool behind this one or by the
+    hand-over itself. The rest is idle: there was no work. The stages of one actor share both equally.
 
     Args:
+        first_stage: position of the first of the stages in the pipeline, from 0.
         owns_process: the process is a worker of Ray's that ends with this actor.
     """
 
     def __init__(
         self,
         stages: Sequence[Stage],
+        first_stage: int,
         tracker: ray.actor.ActorHandle,
         attempts: int,
         threads: int,
         niceness: int = 0,
         owns_process: bool = False,
     ) -> None:
-        self._up = time.monotonic()
+        self._up_at = time.monotonic()
         if owns_process:
-            atexit.register(_leave)
+            atexit.register(_end_process)
         os.nice(niceness)
         self._stages = stages
+        self._first_stage = first_stage
         self._tracker = tracker
         self._worker = ray.get_runtime_context().get_worker_id()
         self._attempts = attempts
         self._threads = min(threads, os.cpu_count() or 1)
-        self._broken: Exception | None = None
+        self._setup_error: Exception | None = None
         try:
-            for stage in stages:
+            for stage, devices in zip(stages, devices_by_stage(stages), strict=True):
                 with crash.around("setup"):
-                    stage.setup()
-        except Exception as error:  # told by the first split, which the driver can read; an actor's death it cannot
-            self._broken = error
+                    stage.setup(devices)
+        except Exception as error:  # raised by the first call: the driver can read that, and not an actor's death
+            self._setup_error = error
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
         self._ended_at = time.time()
@@ -84,135 +87,150 @@ class StageActor:
 
     def __call__(self, envelope: pa.Table) -> pa.Table:
         if torch := sys.modules.get("torch"):
-            torch.set_num_threads(self._threads)  # OpenMP keeps it by thread, and Ray does not call from one alone
-        batch = Batch.from_envelope(envelope)
-        self._waited(batch)
-        if isinstance(self._broken, Fatal):
-            batch.fatal = batch.fatal or str(self._broken)
-        elif self._broken is not None:
-            raise self._broken
-        for number, stage in enumerate(self._stages):
-            if batch.poisoned is not None or batch.fatal is not None or batch.held or batch.split.source == PRIMING:
+            torch.set_num_threads(
+                self._threads
+            )  # OpenMP keeps the number by thread, and Ray calls from several threads
+        outcome = self._with_stalls(unpack(envelope))
+        if isinstance(self._setup_error, Fatal):
+            if not isinstance(outcome, Failed):
+                outcome = Failed(outcome.task, str(self._setup_error))
+        elif self._setup_error is not None:
+            raise self._setup_error
+        for position, stage in enumerate(self._stages):
+            if not isinstance(outcome, Done) or outcome.task.split.source == PRIMING:
                 break
-            if not self._begun(stage, batch, first=number == 0):
-                break
-            batch = self._guarded(stage, batch)
+            outcome = self._begin(stage, position, outcome.task)
+            if isinstance(outcome, Done):
+                outcome = self._run(stage, outcome.task)
         gc.collect(1)
-        batch.ready_at = self._ended_at = time.time()
-        return batch.to_envelope()
+        self._ended_at = time.time()
+        return pack(with_trail(outcome, replace(outcome.task.trail, ready_at=self._ended_at)))
 
-    def _waited(self, batch: Batch) -> None:
-        """Account for the time since the last call ended. A split that only warms the actors carries none of it."""
-        now = time.time()
+    def _with_stalls(self, outcome: Outcome) -> Outcome:
+        """Attach the time since the last call. A split that only warms the actors carries none of it."""
+        now, trail = time.time(), outcome.task.trail
         gap = max(0.0, now - self._ended_at)
-        held = min(gap, max(0.0, now - batch.ready_at)) if batch.ready_at else 0.0
-        self._idle += gap - held
-        self._backpressured += held
-        if batch.split.source != PRIMING:
-            share = [self._idle / len(self._stages), self._backpressured / len(self._stages)]
-            batch.waits |= {stage.name: share for stage in self._stages}
-            self._idle = self._backpressured = 0.0
+        backpressured = min(gap, max(0.0, now - trail.ready_at)) if trail.ready_at else 0.0
+        self._idle += gap - backpressured
+        self._backpressured += backpressured
+        if outcome.task.split.source == PRIMING:
+            return outcome
+        share = (self._idle / len(self._stages), self._backpressured / len(self._stages))
+        self._idle = self._backpressured = 0.0
+        stalls = {**trail.stalls, **{stage.name: share for stage in self._stages}}
+        return with_trail(outcome, replace(trail, stalls=stalls))
 
-    def _begun(self, stage: Stage, batch: Batch, first: bool) -> bool:
-        """Tell the gate that the stage starts; False where it must not: the service stops, or the split kills its workers.
+    def _begin(self, stage: Stage, position: int, task: Task) -> Outcome:
+        """Report the start of the stage to the attempt tracker.
 
-        A later stage of the same call could only be told what the first was. Where nobody died it does not wait until
-        the gate has noted it; else it must, or the next death would be put down to the stage before.
+        A later stage of the same call would get the same answer as the first. Where no worker died it does not wait until
+        the tracker has noted the start; else it must, or the next death would be charged to the stage before.
+
+        Returns:
+            `Done` if the stage may start; `Held` if the service stops; `Poisoned` if the split killed too many workers.
         """
-        split = batch.split
+        split = task.split
         crash.point("gate.before")
-        up = time.monotonic() - self._up
-        start = StageStart(stage.name, ORDER.index(stage.name), _deadline(stage, batch), self._worker, up)
-        asked = self._tracker.begin.remote(split.split_id, start)
-        if not first and not batch.deaths:
-            return True
-        deaths: Deaths = ray.get(asked)
+        up = time.monotonic() - self._up_at
+        start = StageStart(stage.name, self._first_stage + position, _deadline(stage, task), self._worker, up)
+        answer = self._tracker.begin.remote(split.split_id, start)
+        if position and not task.trail.deaths:
+            return Done(task)
+        deaths: Deaths = ray.get(answer)
         if deaths.closed:
-            batch.held = True
-            return False
-        batch.deaths = deaths.total
+            return Held(task)
+        if deaths.total != task.trail.deaths:
+            task = replace(task, trail=replace(task.trail, deaths=deaths.total))
         if deaths.charged(alone=split.records <= 1 or bool(split.replay)) < deaths_allowed(split, self._attempts):
-            return True
-        batch.poisoned = reject_of(split, deaths.stage, _killed(deaths))
-        return False
+            return Done(task)
+        return Poisoned(task, reject_of(split, deaths.stage, _death_error(deaths)))
 
-    def _guarded(self, stage: Stage, batch: Batch) -> Batch:
+    def _run(self, stage: Stage, task: Task) -> Outcome:
+        """The outcome of the stage, with its timings."""
         started, began = time.perf_counter(), time.time()
+        outcome: Outcome
         try:
             with crash.around(stage.name):
-                batch = self._tried(stage, batch)
+                outcome = self._try(stage, task)
         except Fatal as error:
-            batch.fatal = str(error)
+            outcome = Failed(task, str(error))
         except Exception as error:
-            batch.poisoned = reject_of(batch.split, stage.name, error)
-        batch.seconds[stage.name] = time.perf_counter() - started
-        batch.marks[stage.name] = [began, time.time()]
-        return batch
+            outcome = Poisoned(task, reject_of(task.split, stage.name, error))
+        trail = outcome.task.trail
+        seconds = {**trail.seconds, stage.name: time.perf_counter() - started}
+        timestamps = {**trail.timestamps, stage.name: (began, time.time())}
+        return with_trail(outcome, replace(trail, seconds=seconds, timestamps=timestamps))
 
-    def _tried(self, stage: Stage, batch: Batch) -> Batch:
-        told = False
+    def _try(self, stage: Stage, task: Task) -> Outcome:
+        """Run the stage until it succeeds, as often as ``attempts`` allows, and wait out failing dependencies."""
+        split_id = task.split.split_id
         tries = count()
+        stalled = False
 
-        def one_try() -> Batch:
+        def one_try() -> Outcome:
             if next(tries):
-                self._tracker.restart_clock.remote(batch.split.split_id)
-            with watched(_deadline(stage, batch)):  # waiting for a dependency is no hanging: each try has its own clock
-                return stage.run(batch)
+                self._tracker.restart_clock.remote(split_id)
+            with watched(_deadline(stage, task)):  # waiting for a dependency is no hanging: each try has its own clock
+                return stage.run(task)
 
         def report(error: Retryable) -> None:
-            nonlocal told
-            told = True
-            if not self._may_wait(stage, batch, error):
+            nonlocal stalled
+            stalled = True
+            if not self._may_wait(stage, split_id, error):
                 raise error
 
         for attempt in range(1, self._attempts + 1):
             try:
-                try:
-                    done = retry.WORK.wait_out(one_try, on_failure=report)
-                except Retryable:  # nothing is waited for any more
-                    batch.held = True
-                    done = batch
-                done.retries += next(tries) - 1
-                if told:
-                    self._tracker.resume.remote(batch.split.split_id)
-                return done
+                outcome = retry.WORK.wait_out(one_try, on_failure=report)
+            except Retryable:  # the service stops and waits for nothing any more
+                return Held(task)
             except (Fatal, Oversized):
                 raise
             except Exception:
                 if attempt == self._attempts:
                     raise
+                continue
+            if stalled:
+                self._tracker.resume.remote(split_id)
+            retries = next(tries) - 1
+            return _with_retries(outcome, retries) if retries else outcome
         raise AssertionError("unreachable: attempts is at least 1")
 
-    def _may_wait(self, stage: Stage, batch: Batch, error: Retryable) -> bool:
-        """Tell the gate what the stage waits for; False where nothing is waited for any more."""
-        why = f"{stage.name}: {error}"
-        waits = self._tracker.stall.remote(batch.split.split_id, why, stage.name, error.dependency)
+    def _may_wait(self, stage: Stage, split_id: str, error: Retryable) -> bool:
+        """Report a stall to the attempt tracker; False if the service stops and waits for nothing any more."""
+        answer = self._tracker.stall.remote(split_id, f"{stage.name}: {error}", stage.name, error.dependency)
         try:
-            return bool(ray.get(waits))
-        except ray.exceptions.RayError:  # the gate is gone, and its execution with it
+            return bool(ray.get(answer))
+        except ray.exceptions.RayError:  # the tracker has ended, and its execution with it
             return True
 
 
-def _leave() -> None:
+def _with_retries(outcome: Outcome, retries: int) -> Outcome:
+    trail = outcome.task.trail
+    return with_trail(outcome, replace(trail, retries=trail.retries + retries))
+
+
+def _end_process() -> None:
     """End the process when all exit handlers have run.
 
-    By then Ray has taken its leave of the node. Its destructors would come last, and now and then a worker never got through them
+    By then Ray has left the node. Its destructors would come last, and now and then a worker never got through them
     (Ray 2.60: `~CoreWorkerProcessImpl` drops a message that was not sent yet, which posts to the queue that is locked for being
     emptied), or crashed there: a process stayed for ever with all its memory, a gigabyte where torch was loaded.
     """
-    atexit.unregister(_leave)
+    atexit.unregister(_end_process)
     atexit._run_exitfuncs()  # those registered before this one, Ray's and those of a model's modules among them
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _deadline(stage: Stage, batch: Batch) -> float | None:
-    """Seconds for one try. Writing has none: no record can make it hang, and a store is slow for all of them."""
-    return None if stage.name == "write" else batch.deadline
+def _deadline(stage: Stage, task: Task) -> float | None:
+    """Seconds for one try. Writing has no deadline: no record can make it hang, and a store is slow for all of them."""
+    return None if stage.name == "write" else task.deadline
 
 
-def _killed(deaths: Deaths) -> StreamInferError:
+def _death_error(deaths: Deaths) -> StreamInferError:
+    """The error that describes the deaths of a split's workers."""
     if deaths.hung:
         return WorkerHung(f"hung for {deaths.hung:g} s in {deaths.stage}; {deaths.total} worker processes ended by it")
     memory = f", {deaths.starved} times for want of memory on its node" if deaths.starved else ""

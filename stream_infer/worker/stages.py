@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,164 +14,220 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stream_infer import config, crash
-from stream_infer.contracts import ORIGINS, Model, Reader, Sink, joined
+from stream_infer.contracts import ORIGINS, Inferred, Model, Piece, Reader, Sink, joined
 from stream_infer.errors import ConfigError, Oversized, RejectRecord
-from stream_infer.models.batching import run_batched
 from stream_infer.records import OUTPUT_FIELDS, RECORD_COLUMNS
 from stream_infer.search_path import importable
 from stream_infer.splits import Reject, Split
+from stream_infer.stages import READ_DEMAND, WRITE_DEMAND, Demand
+from stream_infer.tasks import Done, Outcome, Task
 from stream_infer.worker.bisect import bisect_failures
-from stream_infer.worker.task import Batch
 
 
 class ReadStage:
-    """Fetch, decode, preprocess and prepare: everything that needs no device. Leaves only what the model reads or the
-    output carries."""
+    """Fetch, decode, preprocess and prepare: the work on records that needs no device.
+
+    Only the columns that a model reads or the output carries go on.
+
+    Args:
+        preprocess: ``package.module:function`` of the setting ``preprocess``.
+        models: all models of the pipeline; each prepares the records for itself.
+        keep: input columns that the output carries.
+        folders: folders in which the user's code is importable.
+        max_bytes: the setting ``limits.decoded``.
+    """
 
     name = "read"
+    demand = READ_DEMAND
 
     def __init__(
         self,
         readers: Mapping[str, Reader],
         preprocess: str | None,
-        model: Model,
+        models: Sequence[Model],
         keep: Sequence[str],
         folders: Sequence[str],
-        most_bytes: int,
+        max_bytes: int,
     ) -> None:
         self._readers = readers
         self._keep = tuple(keep)
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._path = preprocess
-        self._model = model
+        self._models = tuple(models)
         self._folders = folders
         self._preprocess: Callable[[pa.Table], pa.Table] | None = None
 
-    def setup(self) -> None:
+    def setup(self, devices: Sequence[str]) -> None:
+        """Load the preprocessor and what the models need to prepare records."""
         if self._path is not None:
             self._preprocess = load_function(self._path, self._folders)
-        self._model.warm()
+        for model in self._models:
+            model.warm()
 
-    def run(self, batch: Batch) -> Batch:
-        split = batch.split
-        started = time.time()
+    def run(self, task: Task) -> Outcome:
+        """The task with its records, ready for the first model."""
+        split = task.split
+        began = time.time()
+        piece = self._fetch(split)
+        rows, rejects = piece.table, list(piece.rejects)
+        received = rows.num_rows + len(rejects) + sum(loss.records for loss in piece.losses)
+        oldest = oldest_event(rows)
+        fetched = time.time()
+        for function in (self._preprocess, *(model.prepare for model in self._models)):
+            if function is not None and rows.num_rows:
+                record_ids = rows.column("record_id")
+                rows, failures = bisect_failures(function, rows)
+                rejects += rejects_of(split, self.name, record_ids, failures)
+        rows = self._needed(rows)
+        trail = replace(
+            task.trail,
+            timestamps={**task.trail.timestamps, "fetch": (began, fetched), "prepare": (fetched, time.time())},
+            oldest=oldest,
+            origins=piece.origins[:ORIGINS],
+            more_origins=max(0, len(piece.origins) - ORIGINS),
+        )
+        return Done(
+            replace(
+                task,
+                rows=rows,
+                rejects=tuple(rejects),
+                losses=piece.losses,
+                received=received,
+                bytes_in=piece.bytes,
+                trail=trail,
+            )
+        )
+
+    def _fetch(self, split: Split) -> Piece:
+        """Everything that the split holds. Raises Oversized when its decoded content exceeds the limit."""
         pieces, size = [], 0
         for piece in self._readers[split.source].read(split):
             size += piece.table.nbytes
-            if size > self._most_bytes:
-                raise Oversized(f"more than limits.decoded ({self._most_bytes} bytes) when decoded")
+            if size > self._max_bytes:
+                raise Oversized(f"more than limits.decoded ({self._max_bytes} bytes) when decoded")
             pieces.append(piece)
         crash.point("read.decoded")
-        read = joined(pieces)
-        rows = read.table
-        rejects = list(read.rejects)
-        batch.received = rows.num_rows + len(rejects) + sum(loss.records for loss in read.losses)
-        batch.oldest = oldest_event(rows)
-        prepared = time.time()
-        for function in (self._preprocess, self._model.prepare):
-            if function is not None and rows.num_rows:
-                identities = rows.column("record_id")
-                rows, failures = bisect_failures(function, rows)
-                rejects += rejected(split, self.name, identities, failures)
-        batch.rows = self._needed(rows)
-        batch.rejects = rejects
-        batch.losses = list(read.losses)
-        batch.bytes_in = read.bytes
-        batch.origins, batch.more_origins = list(read.origins[:ORIGINS]), max(0, len(read.origins) - ORIGINS)
-        batch.marks |= {"fetch": [started, prepared], "prepare": [prepared, time.time()]}
-        return batch
+        return joined(pieces)
 
     def _needed(self, rows: pa.Table) -> pa.Table:
-        """Raises ConfigError for a column that the output is to carry and that is not there."""
+        """The rows without the columns that nobody reads. Raises ConfigError if a column of ``sink.keep`` is missing."""
         if not rows.num_rows:
             return rows
-        missing = sorted(set(self._keep) - set(rows.column_names))
-        if missing:
+        missing_columns = sorted(set(self._keep) - set(rows.column_names))
+        if missing_columns:
             raise ConfigError(
-                f"sink.keep: the records have no column {missing[0]!r}; they have {', '.join(rows.column_names)}"
+                f"sink.keep: the records have no column {missing_columns[0]!r}; they have {', '.join(rows.column_names)}"
             )
-        reads = self._model.reads
-        if reads is None:
-            return rows
-        wanted = reads.union(self._keep, RECORD_COLUMNS)
-        return rows.select([name for name in rows.column_names if name in wanted])
+        needed = {*RECORD_COLUMNS, *self._keep}
+        for model in self._models:
+            if model.reads is None:
+                return rows
+            needed |= model.reads
+        return rows.select([name for name in rows.column_names if name in needed])
 
 
 class InferStage:
-    """Micro-batches by cost through the model; leaves only what the output carries."""
+    """One model over the rows; only the columns that later stages need go on.
 
-    name = "infer"
+    Args:
+        name: ``infer``, or ``infer:NAME`` where a pipeline has several models.
+        keep: input columns that go on; None: all, because a later model may read any.
+    """
 
-    def __init__(self, model: Model, settings: config.Batch, keep: Sequence[str], device: str) -> None:
+    def __init__(
+        self, model: Model, budget: config.Batch, keep: Sequence[str] | None, demand: Demand, name: str = "infer"
+    ) -> None:
+        self.name = name
+        self.demand = demand
         self._model = model
-        self._settings = settings
-        self._keep = tuple(keep)
-        self._device = device
+        self._budget = budget
+        self._keep = None if keep is None else frozenset(keep)
         self._identity = ""
 
-    def setup(self) -> None:
-        self._model.load(self._device)
-        self._identity = self._model.identity  # reads the weights' files once
+    def setup(self, devices: Sequence[str]) -> None:
+        """Load the model onto the devices and read its identity, which hashes the files of the weights once."""
+        self._model.load(devices)
+        self._identity = self._model.identity
 
-    def run(self, batch: Batch) -> Batch:
-        batch.model = self._identity
-        if not batch.rows.num_rows:
-            return batch
-        rows = batch.rows
-        carried = [name for name in rows.column_names if name in RECORD_COLUMNS or name in self._keep]
+    def run(self, task: Task) -> Outcome:
+        """The task with the model's columns; rows that the model failed on have become rejects."""
+        identity = f"{task.model}+{self._identity}" if task.model else self._identity
+        rows = task.rows
+        if not rows.num_rows:
+            return Done(replace(task, model=identity))
         with crash.around("infer.model"):
-            inferred = run_batched(self._model, rows, self._settings, on_cpus=self._device == "cpu")
-        output = rows.select(carried)
+            inferred = self._model.run(rows, self._budget)
+        failures = rejects_of(task.split, self.name, rows.column("record_id"), inferred.rejects)
+        cost = task.cost + inferred.cost
+        return Done(
+            replace(
+                task,
+                rows=self._output(task, inferred),
+                rejects=(*task.rejects, *failures),
+                answers=(*task.answers, *inferred.columns.column_names),
+                inferences=task.inferences + len(inferred.kept),
+                batches=task.batches + inferred.batches,
+                cost=cost,
+                padding=(task.padding * task.cost + inferred.padding * inferred.cost) / cost if cost else 0.0,
+                model=identity,
+            )
+        )
+
+    def _output(self, task: Task, inferred: Inferred) -> pa.Table:
+        """The rows that go on, with the model's columns behind them."""
+        rows = task.rows
+        if self._keep is not None:
+            needed = self._keep.union(RECORD_COLUMNS, task.answers)
+            rows = rows.select([name for name in rows.column_names if name in needed])
         if len(inferred.kept) < rows.num_rows:
-            output = output.take(pa.array(np.asarray(inferred.kept)))
+            rows = rows.take(pa.array(np.asarray(inferred.kept)))
         for name in inferred.columns.column_names:
-            if name in output.column_names:
+            if name in rows.column_names:
                 raise ConfigError(f"sink.keep: the model's own column {name!r} has that name; do not keep the input's")
-            output = output.append_column(inferred.columns.field(name), inferred.columns.column(name))
-        batch.rejects += rejected(batch.split, self.name, rows.column("record_id"), inferred.rejects)
-        batch.inferences = len(inferred.kept)
-        batch.batches = inferred.batches
-        batch.cost = inferred.cost
-        batch.padding = inferred.padding
-        batch.rows = output
-        return batch
+            rows = rows.append_column(inferred.columns.field(name), inferred.columns.column(name))
+        return rows
 
 
 class WriteStage:
-    """Create the split's file with its receipt inside."""
+    """Creation of the split's file with its receipt inside."""
 
     name = "write"
+    demand = WRITE_DEMAND
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def setup(self) -> None:
+    def setup(self, devices: Sequence[str]) -> None:
+        """Nothing to load."""
         return
 
-    def run(self, batch: Batch) -> Batch:
-        rows = stamped(batch.rows, batch.split.split_id, batch.model)
-        batch.receipt = self._sink.write(batch.split, rows, batch.to_receipt())
-        return batch
+    def run(self, task: Task) -> Outcome:
+        """The task with the receipt of its file."""
+        rows = stamped(task.rows, task.split.split_id, task.model)
+        return Done(replace(task, receipt=self._sink.write(task.split, rows, task.draft_receipt())))
 
 
 def oldest_event(rows: pa.Table) -> float | None:
-    """Event time of the oldest record, where any has one."""
+    """Event time of the oldest record, None if no record has one."""
     moment = pc.min(rows.column("event_time")).as_py() if "event_time" in rows.column_names else None
     return None if moment is None else float(moment.timestamp())
 
 
 def stamped(rows: pa.Table, split_id: str, model: str) -> pa.Table:
-    """The rows as the output carries them: `records.OUTPUT_FIELDS` first."""
+    """The rows as the output holds them: `records.OUTPUT_FIELDS` first, then the model's columns."""
     if not rows.num_columns:
         return pa.schema(OUTPUT_FIELDS).empty_table()
     count = rows.num_rows
-    made: dict[str, Any] = {
+    constants: dict[str, Any] = {
         "processed_at": pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC")), count),
         "split_id": pa.repeat(pa.scalar(split_id), count),
         "model": pa.repeat(pa.scalar(model), count),
     }
     fields = list(OUTPUT_FIELDS)
-    columns = [made[field.name] if field.name in made else rows.column(field.name).cast(field.type) for field in fields]
+    columns = [
+        constants[field.name] if field.name in constants else rows.column(field.name).cast(field.type)
+        for field in fields
+    ]
     for name in rows.column_names:
         if name not in RECORD_COLUMNS:
             fields.append(rows.schema.field(name))
@@ -178,15 +235,15 @@ def stamped(rows: pa.Table, split_id: str, model: str) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
-def rejected(
-    split: Split, stage: str, identities: pa.ChunkedArray, failures: Sequence[tuple[int, Exception]]
+def rejects_of(
+    split: Split, stage: str, record_ids: pa.ChunkedArray, failures: Sequence[tuple[int, Exception]]
 ) -> list[Reject]:
-    """Failures of rows as rejects of records."""
-    return [reject_of(split, stage, error, identities[index].as_py()) for index, error in failures]
+    """Rejects of the records at the (row index, error) pairs."""
+    return [reject_of(split, stage, error, record_ids[index].as_py()) for index, error in failures]
 
 
 def reject_of(split: Split, stage: str, error: Exception, record_id: str = "") -> Reject:
-    """A reject that tells what was raised, in one line."""
+    """The reject of one record, or of the whole split, with the error as its reason in one line."""
     text = " ".join(str(error).split()) or "no message"
     name = error.reason if isinstance(error, RejectRecord) else type(error).__name__
     return Reject(record_id, split.source, stage, name, text[:1000], split.attempt, time.time())
@@ -196,15 +253,15 @@ def load_function(path: str, folders: Sequence[str]) -> Callable[[pa.Table], pa.
     """The function ``package.module:name`` of the setting ``preprocess``.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such function.
     """
     importable(folders)
     module, _, name = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
+        function: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"preprocess: cannot load {path!r} ({error}); write package.module:function") from None
-    if not callable(found):
+    if not callable(function):
         raise ConfigError(f"preprocess: {path!r} cannot be called; name a function")
-    function: Callable[[pa.Table], pa.Table] = found
-    return function
+    preprocess: Callable[[pa.Table], pa.Table] = function
+    return preprocess

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from stream_infer.builders import build_model
-from stream_infer.models.base import Deferred
+from stream_infer.models.batching import BatchedModel
 from stream_infer.models.settings import PythonModel, TorchModel, TransformersModel
 from stream_infer.ops.demo.run import model_folder
 from stream_infer.records import RECORD_FIELDS
@@ -64,7 +64,7 @@ def test_a_network_passes_the_suite_of_models(network: TorchModel) -> None:
     check_model(lambda: build_model(network), _records(vector=vectors))
 
 
-class _Length(Deferred):
+class _Length(BatchedModel):
     """How long each text is."""
 
     identity = "length@1"
@@ -72,9 +72,6 @@ class _Length(Deferred):
 
     def prepare(self, records: pa.Table) -> pa.Table:
         return records
-
-    def load(self, device: str) -> None:
-        return
 
     def cost(self, prepared: pa.Table) -> Any:
         return [1.0] * prepared.num_rows
@@ -152,11 +149,11 @@ class _Free(_Length):
         (_Reordering, "or its order"),
         (_Dropping, "drops provenance column key"),
         (_Sorting, "rows are mixed up"),
-        (_Short, "4 records got 3 answers"),
+        (_Short, "returned 3 rows for 4"),
         (_Hiding, "provenance column's name"),
         (_Greedy, "do not suffice"),
         (_Anonymous, "different identities"),
-        (_Free, "not finite"),
+        (_Free, "one finite number"),
     ],
 )
 def test_a_broken_model_is_caught(broken: type[_Length], sentence: str) -> None:

@@ -20,10 +20,10 @@ from stream_infer.driver.planner import Planner
 from stream_infer.driver.sizing import SplitSizer
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Reject, Split
+from stream_infer.tasks import Outcome, Poisoned, Task, Trail
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.testing import NumbersReader, NumbersSource
 from stream_infer.worker.stages import WriteStage
-from stream_infer.worker.task import Batch
 
 NUMBERS = 40
 Listing = Callable[[], list[str]]
@@ -67,8 +67,8 @@ class _Driver:
         Planner(source, self.ledger, self.backlog, sizer, limits, "plan", True)._plan_once(1)
         (self.split,) = self.backlog.take(0.0)
 
-    def settle(self, batch: Batch) -> None:
-        self.committer.outcomes.put(batch)
+    def settle(self, outcome: Outcome) -> None:
+        self.committer.outcomes.put(outcome)
         self.committer.outcomes.join()
         assert self.committer.failure is None
 
@@ -81,27 +81,23 @@ def driver(tmp_path: Path, place: tuple[ParquetSink, Listing]) -> Iterator[_Driv
     driver.ledger.close()
 
 
-def _attempt(sink: ParquetSink, split: Split) -> Callable[[], Batch]:
+def _attempt(sink: ParquetSink, split: Split) -> Callable[[], Outcome]:
     """An attempt that has read its rows and is about to write them."""
-    batch = Batch(split)
     (piece,) = NumbersReader().read(split)
-    batch.rows = piece.table
-    return lambda: WriteStage(sink).run(batch)
+    return lambda: WriteStage(sink).run(Task(split, piece.table))
 
 
-def _poisoned(split: Split) -> Batch:
-    return Batch(split, poisoned=Reject("", "numbers", "infer", "WorkerDied", "it died", 3, 0.0))
+def _poisoned(split: Split) -> Outcome:
+    return Poisoned(Task(split), Reject("", "numbers", "infer", "WorkerDied", "it died", 3, 0.0))
 
 
-def _refusing(sink: ParquetSink, split: Split, deaths: int = 0) -> Batch:
+def _refusing(sink: ParquetSink, split: Split, deaths: int = 0) -> Outcome:
     """An attempt whose model rejects every record, up to what the driver is told."""
-    batch = Batch(split, deaths=deaths)
     (piece,) = NumbersReader().read(split)
-    rows = piece.table
-    named = rows.column("record_id").to_pylist()
-    batch.rows = rows.slice(0, 0)
-    batch.rejects = [Reject(name, "numbers", "infer", "ValueError", "not now", split.attempt, 0.0) for name in named]
-    return WriteStage(sink).run(batch)
+    record_ids = piece.table.column("record_id").to_pylist()
+    rejects = [Reject(each, "numbers", "infer", "ValueError", "not now", split.attempt, 0.0) for each in record_ids]
+    task = Task(split, piece.table.slice(0, 0), rejects=tuple(rejects), trail=Trail(deaths=deaths))
+    return WriteStage(sink).run(task)
 
 
 def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: tuple[ParquetSink, Listing]) -> None:
@@ -112,11 +108,11 @@ def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: t
     assert len(pieces) == 16
     for piece in pieces[:8]:
         driver.settle(_attempt(sink, piece)())
-    batch = late()
-    assert batch.receipt is not None
-    assert batch.receipt.retired
+    outcome = late()
+    assert outcome.task.receipt is not None
+    assert outcome.task.receipt.retired
     assert len(listing()) == sum(piece.records for piece in pieces[:8])
-    driver.settle(batch)  # and the committer, told of it, divides nothing a second time
+    driver.settle(outcome)  # and the committer, told of it, divides nothing a second time
     assert driver.backlog.take(0.0) == []
     for piece in pieces[8:]:
         driver.settle(_attempt(sink, piece)())
@@ -155,9 +151,9 @@ def test_a_late_attempt_adds_no_row_where_a_later_one_refused_all(
     late = _attempt(sink, replace(driver.split, attempt=1))
     driver.settle(_refusing(sink, replace(driver.split, attempt=attempt), deaths))
     assert driver.ledger.audit()["rejected"] == NUMBERS
-    batch = late()
-    assert batch.receipt is not None
-    assert batch.receipt.retired
+    outcome = late()
+    assert outcome.task.receipt is not None
+    assert outcome.task.receipt.retired
     assert listing() == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream_infer.config import CircuitBreakerLimits
 from stream_infer.driver.circuit_breaker import CircuitBreaker
 from stream_infer.splits import Receipt, Reject, Split
-from stream_infer.worker.task import Batch
+from stream_infer.tasks import Done, Outcome, Poisoned, Task
 
 LIMITS = CircuitBreakerLimits(records=100, share=0.9, splits=12)
 SIZES = st.integers(1, 60)
@@ -25,7 +25,7 @@ def _why(record_id: str = "", error: str = "ValueError") -> Reject:
     return Reject(record_id, "s", "infer", error, "sour", 1, 0.0)
 
 
-def _finished(name: object, rejects: Sequence[str], rows: int = 0, error: str = "ValueError") -> Batch:
+def _finished(name: object, rejects: Sequence[str], rows: int = 0, error: str = "ValueError") -> Outcome:
     split = _split(name, rows + len(rejects))
     receipt = Receipt(
         split.split_id,
@@ -36,11 +36,11 @@ def _finished(name: object, rejects: Sequence[str], rows: int = 0, error: str = 
         rows=rows,
         rejects=tuple(_why(i, error) for i in rejects),
     )
-    return Batch(split, receipt=receipt)
+    return Done(Task(split, receipt=receipt))
 
 
-def _killing(split: Split) -> Batch:
-    return Batch(split, poisoned=_why(error="WorkerDied"))
+def _killing(split: Split) -> Outcome:
+    return Poisoned(Task(split), _why(error="WorkerDied"))
 
 
 def _pieces(split: Split, depth: int = 4) -> Iterator[Split]:
@@ -111,7 +111,7 @@ def test_what_is_in_a_file_is_committed_even_when_the_line_stands() -> None:
     assert not circuit_breaker.holds(_finished(4, []))
     assert circuit_breaker.holds(_killing(_split(5)))
     retired = Receipt("x", "s", 1, {}, retired=True)
-    assert circuit_breaker.holds(Batch(_split(6), receipt=retired))
+    assert circuit_breaker.holds(Done(Task(_split(6), receipt=retired)))
 
 
 def test_splits_that_kill_one_after_another_open_it() -> None:
@@ -149,11 +149,9 @@ def test_an_inbox_of_three_bad_files_does_not_open_it() -> None:
 def test_replays_tombstones_and_a_limit_of_none_hold_nothing() -> None:
     circuit_breaker, off = CircuitBreaker(LIMITS), CircuitBreaker(None)
     for number in range(500):
-        replayed = replace(
-            _finished(number, [f"r/{number}"]),
-            split=Split.of("s", {"n": number, "replay": 1}, folder="f", records=1, bytes=1),
-        )
-        assert not circuit_breaker.holds(replayed)
+        replay = Split.of("s", {"n": number, "replay": 1}, folder="f", records=1, bytes=1)
+        receipt = _finished(number, [f"r/{number}"]).task.receipt
+        assert not circuit_breaker.holds(Done(Task(replay, receipt=receipt)))
         assert not circuit_breaker.holds(_finished(f"t{number}", [f"r/{number}"], error="tombstone"))
         assert not off.holds(_finished(number, [f"r/{number}"]))
     assert circuit_breaker.stands is off.stands is None

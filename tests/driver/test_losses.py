@@ -16,9 +16,9 @@ from stream_infer.driver.committer import Committer
 from stream_infer.driver.sizing import SplitSizer
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Loss, Receipt
+from stream_infer.tasks import Done, Task
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.testing import FolderSink, NumbersSource
-from stream_infer.worker.task import Batch
 
 
 def test_a_loss_that_a_worker_found_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -36,7 +36,7 @@ def test_a_loss_that_a_worker_found_is_said_once(tmp_path: Path, caplog: pytest.
     committer.start()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):  # the second attempt's outcome comes late
-            committer.outcomes.put(Batch(split, receipt=receipt))
+            committer.outcomes.put(Done(Task(split, receipt=receipt)))
         committer.outcomes.join()
     committer.finish()
     said = [record for record in caplog.records if "lost" in record.message]

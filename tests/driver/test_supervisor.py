@@ -20,7 +20,7 @@ from stream_infer.execution.cluster import connect
 from stream_infer.execution.execution import RayExecution
 from stream_infer.execution.pools import plan_pools
 from stream_infer.ledger import Ledger
-from stream_infer.stages import Capacity
+from stream_infer.stages import Capacity, model_demand
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.testing import FolderSink, NumbersSource
@@ -56,14 +56,12 @@ def _supervisor(
     sink, model = FolderSink(folder / "out"), build_model(settings.model)
     ledger = Ledger.open(settings.ledger, {})
     ledger.acquire("test")
-    pools = plan_pools(
-        settings,
-        ReadStage({"numbers": source.reader()}, None, model, (), (HERE,), 2**30),
-        InferStage(model, settings.model.batch, [], "cpu"),
+    stages = (
+        ReadStage({"numbers": source.reader()}, None, [model], (), (HERE,), 2**30),
+        InferStage(model, settings.model.batch, [], model_demand(settings.model, None)),
         WriteStage(sink),
-        cluster,
-        None,
     )
+    pools = plan_pools(stages, cluster, settings.stages)
     parts = Parts(
         settings,
         ledger,

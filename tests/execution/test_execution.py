@@ -14,7 +14,8 @@ import pytest
 from stream_infer.execution import execution
 from stream_infer.execution_seam import ExecutionReport
 from stream_infer.splits import Split
-from stream_infer.worker.task import Batch
+from stream_infer.tasks import Done, Outcome, Task
+from stream_infer.worker.envelope import pack
 
 
 def test_the_tracker_is_polled_now_and_then_and_drops_finished_splits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +24,7 @@ def test_the_tracker_is_polled_now_and_then_and_drops_finished_splits(monkeypatc
     end = threading.Event()
 
     def outputs(*_: Any) -> Iterator[pa.Table]:
-        yield from (Batch(split).to_envelope() for split in splits)
+        yield from (pack(Done(Task(split))) for split in splits)
         end.wait(10)
 
     tracker = SimpleNamespace(report=SimpleNamespace(remote=calls.append))
@@ -32,7 +33,7 @@ def test_the_tracker_is_polled_now_and_then_and_drops_finished_splits(monkeypatc
     monkeypatch.setattr(execution, "start_tracker", lambda: tracker)
     monkeypatch.setattr(execution, "unbounded", lambda _: None)
     monkeypatch.setattr(execution, "blocks", outputs)
-    outcomes: queue.Queue[Batch] = queue.Queue()
+    outcomes: queue.Queue[Outcome] = queue.Queue()
     running = execution.RayExecution(1, [], 3, outcomes)
     try:
         for _ in splits:

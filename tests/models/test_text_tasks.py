@@ -58,7 +58,7 @@ def _saved(folder: Path, tokenizer: Any, cls: str, **settings: Any) -> str:
 def _run(task: Any, folder: str, texts: list[str], **options: Any) -> pa.Table:
     made = build_model(TransformersModel(kind="transformers", task=task, path=folder, options=options))
     model: Model = pickle.loads(pickle.dumps(made))
-    model.load("cpu")
+    model.load(["cpu"])
     prepared = model.prepare(pa.table({"text": texts}))
     assert model.reads is not None
     assert set(prepared.column_names) <= model.reads
@@ -165,7 +165,7 @@ def test_weights_must_be_safetensors_and_whole(tmp_path: Path, tokenizer: Any) -
     folder = _saved(tmp_path, tokenizer, "BertModel")
     classifier = build_model(TransformersModel(kind="transformers", task="text-classification", path=folder))
     with pytest.raises(ConfigError, match="at random"):
-        classifier.load("cpu")
+        classifier.load(["cpu"])
     before = classifier.identity
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")

@@ -78,7 +78,7 @@ def _python(module: str, name: str, **options: Any) -> Model:
 
 def test_a_class_with_everything(module: str) -> None:
     model: Model = pickle.loads(pickle.dumps(_python(module, "Full", factor=3)))
-    model.load("cpu")
+    model.load(["cpu"])
     prepared = model.prepare(pa.table({"text": ["aaa", "a", "aa"]}))
     assert model.cost(prepared).tolist() == [3, 1, 2]
     assert model.reads == {"length"}
@@ -114,7 +114,7 @@ def test_a_torch_module_that_returns_columns(module: str, tmp_path: Path) -> Non
     save_file({f"linear.{name}": value for name, value in linear.state_dict().items()}, weights)
     settings = TorchModel(kind="torch", python=f"{module}:Net", weights=str(weights))
     model: Model = pickle.loads(pickle.dumps(build_model(settings)))
-    model.load("cpu")
+    model.load(["cpu"])
     vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     records = pa.table({"source": ["s"] * 5, "vector": list(vectors)})
     columns = run_batched(model, model.prepare(records), Batch(rows=2)).columns
@@ -126,7 +126,7 @@ def test_a_torch_module_that_returns_columns(module: str, tmp_path: Path) -> Non
         model.prepare(pa.table({"text": ["a"]}))
     save_file({"other": torch.zeros(1)}, weights)
     with pytest.raises(ConfigError, match="does not fit"):
-        build_model(settings).load("cpu")
+        build_model(settings).load(["cpu"])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_worker_that_was_started_elsewhere_finds_what_the_user_imports(
     model = build_model(PythonModel(kind="python", python="near_by:Times"))
     (tmp_path / "model").write_bytes(pickle.dumps(model))
     code = (
-        "import pickle, sys, pyarrow as pa; model = pickle.load(open(sys.argv[1], 'rb')); model.load('cpu'); "
+        "import pickle, sys, pyarrow as pa; model = pickle.load(open(sys.argv[1], 'rb')); model.load(['cpu']); "
         "print(model.infer(pa.table({'a': [1]})).to_pydict())"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

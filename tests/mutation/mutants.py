@@ -53,7 +53,7 @@ class Mutant:
 _STORE, _PLAN, _COMMIT = (f"stream_infer/ledger/{name}.py" for name in ("store", "plan", "commit"))
 _ROWS, _SUPERVISOR = "stream_infer/ledger/rows.py", "stream_infer/driver/supervisor.py"
 _COMMITTER, _PLANNER, _ADMISSION = (f"stream_infer/driver/{name}.py" for name in ("committer", "planner", "admission"))
-_STAGES, _STEPS, _BISECT = (f"stream_infer/worker/{name}.py" for name in ("actor", "stages", "bisect"))
+_ACTOR, _STAGES, _BISECT = (f"stream_infer/worker/{name}.py" for name in ("actor", "stages", "bisect"))
 _ATTEMPTS = "stream_infer/execution/attempts.py"
 _BISECTION = "stream_infer/driver/bisection.py"
 _SINK, _FOOTER = "connectors/parquet/sink.py", "connectors/parquet/footer.py"
@@ -235,13 +235,13 @@ ENGINE_MUTANTS = (
     Mutant(
         "a split is divided without taking its name",
         _COMMITTER,
-        "standing = self.patiently(lambda: self._sink.retire(split))",
-        "standing = None",
+        "existing = self.patiently(lambda: self._sink.retire(split))",
+        "existing = None",
     ),
     Mutant(
         "a file that stood before is not adopted but divided",
         _COMMITTER,
-        "if standing is not None and not standing.retired:",
+        "if existing is not None and not existing.retired:",
         "if False:",
     ),
     Mutant(
@@ -254,22 +254,22 @@ ENGINE_MUTANTS = (
     Mutant(
         "what a later start refused leaves its name free",
         _COMMITTER,
-        "(batch.split.attempt > 1 or batch.deaths)",
-        "batch.deaths",
+        "(task.split.attempt > 1 or task.trail.deaths)",
+        "task.trail.deaths",
         ZOMBIE,
     ),
     Mutant(
         "what a later worker refused leaves its name free",
         _COMMITTER,
-        "(batch.split.attempt > 1 or batch.deaths)",
-        "batch.split.attempt > 1",
+        "(task.split.attempt > 1 or task.trail.deaths)",
+        "task.split.attempt > 1",
         ZOMBIE,
     ),
     Mutant(
         "a row that came before a refusal is forgotten",
         _COMMITTER,
-        "            if standing is not None:\n                return standing\n        return _with",
-        "        return _with",
+        "            if existing is not None:\n                return existing\n        return receipt",
+        "        return receipt",
         ZOMBIE,
     ),
     Mutant("pieces are planned and never offered", _COMMITTER, "            self._backlog.offer(planned)\n", ""),
@@ -351,7 +351,7 @@ ENGINE_MUTANTS = (
         _ATTEMPTS,
         "        if start.worker in history.replaced:\n            return history.deaths()\n",
         "",
-        tests="tests/worker/test_task.py",
+        tests="tests/execution/test_attempts.py",
     ),
     Mutant(
         "isolating skips the row in the middle",
@@ -361,18 +361,23 @@ ENGINE_MUTANTS = (
     ),
     Mutant(
         "rejects of the model are dropped",
-        _STEPS,
-        'batch.rejects += rejected(batch.split, self.name, rows.column("record_id"), inferred.rejects)',
-        "pass",
+        _STAGES,
+        "rejects=(*task.rejects, *failures),",
+        "rejects=task.rejects,",
     ),
     Mutant(
         "rows and answers are paired by place",
-        _STEPS,
-        "output.take(pa.array(np.asarray(inferred.kept)))",
-        "output.slice(0, len(inferred.kept))",
+        _STAGES,
+        "rows.take(pa.array(np.asarray(inferred.kept)))",
+        "rows.slice(0, len(inferred.kept))",
     ),
-    Mutant("losses of the reader are dropped", _STEPS, "batch.losses = list(read.losses)", "batch.losses = []"),
-    Mutant("rejects of the reader are dropped", _STEPS, "rejects = list(read.rejects)", "rejects = []"),
+    Mutant("losses of the reader are dropped", _STAGES, "losses=piece.losses", "losses=()"),
+    Mutant(
+        "rejects of the reader are dropped",
+        _STAGES,
+        "rows, rejects = piece.table, list(piece.rejects)",
+        "rows, rejects = piece.table, []",
+    ),
     Mutant(
         "a piece is lost where a split is divided",
         _BISECTION,

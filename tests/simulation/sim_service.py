@@ -21,30 +21,25 @@ from sim_world import START, Process, Weather, World
 from stream_infer.errors import RejectRecord
 from stream_infer.execution.attempts import AttemptTracker
 from stream_infer.execution_seam import ExecutionReport
+from stream_infer.models.batching import BatchedModel
 from stream_infer.splits import Split
 from stream_infer.stages import PoolSpec
+from stream_infer.tasks import Done, Task
 from stream_infer.worker.actor import StageActor
-from stream_infer.worker.task import Batch
+from stream_infer.worker.envelope import pack, unpack
 
 
-class SimModel:
+class SimModel(BatchedModel):
     """Answers with the text turned round; does to its process what the text says."""
 
     identity = "sim@1"
     reads: frozenset[str] | None = None
-    weights: int | None = None
 
     def __init__(self, world: World, doom: Callable[[], None]) -> None:
         self._world, self._doom = world, doom
 
     def __deepcopy__(self, _memo: object) -> SimModel:
         return self
-
-    def warm(self) -> None:
-        return
-
-    def load(self, device: str) -> None:
-        return
 
     def prepare(self, records: pa.Table) -> pa.Table:
         texts = records.column("text").to_pylist()
@@ -157,7 +152,7 @@ class SimExecution:
     def submit(self, split: Split, deadline: float | None = None) -> None:
         self.submitted += 1
         self._inside += 1
-        self._queues[0].put(Batch(split, deadline=deadline).to_envelope())
+        self._queues[0].put(pack(Done(Task(split, deadline=deadline))))
 
     def report(self) -> ExecutionReport:
         return ExecutionReport()
@@ -216,7 +211,8 @@ class SimExecution:
             self._hire(worker.stage)  # type: ignore[attr-defined]
 
     def _work(self, worker: Any, index: int) -> None:
-        stage = StageActor(deepcopy(self._stages[index].stages), self.tracker, self._attempts, 1)
+        spec = self._stages[index]
+        stage = StageActor(deepcopy(spec.stages), spec.first_stage, self.tracker, self._attempts, 1)
         while True:
             item = self._queues[index].get()
             if worker not in self.workers:
@@ -234,9 +230,9 @@ class SimExecution:
 
     def _deliver(self, envelope: pa.Table) -> None:
         if self._driver.alive and not self._over:
-            batch = Batch.from_envelope(envelope)
-            self.tracker.report.remote([batch.split.split_id])
-            self._outcomes.put(batch)
+            outcome = unpack(envelope)
+            self.tracker.report.remote([outcome.task.split.split_id])
+            self._outcomes.put(outcome)
             self._inside -= 1
             self._look()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from stream_infer.contracts import Lag, PartitionStatus
@@ -16,12 +16,13 @@ from stream_infer.driver.gauges import Gauges, Rate
 from stream_infer.errors import Retryable
 from stream_infer.execution.attempts import AttemptTracker
 from stream_infer.splits import Split
-from stream_infer.tasks import PRIMING
+from stream_infer.stages import READ_DEMAND
+from stream_infer.tasks import PRIMING, Done, Outcome, Task, Trail
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.record_metrics import ActorTime
 from stream_infer.worker.actor import StageActor
-from stream_infer.worker.task import Batch
+from stream_infer.worker.envelope import pack, unpack
 
 
 def _planner(name: str, **values: Any) -> Any:
@@ -90,15 +91,15 @@ def test_a_source_in_trouble_is_not_up(trouble: str | None, failure: str | None,
 def test_idle_time_is_counted_as_it_passes_and_not_again_when_a_worker_tells_of_it() -> None:
     metrics = Metrics()
     spent = ActorTime(metrics)
-    spent.rested("read", 100.0)
-    spent.told({"read": 2.0}, {"read": [90.0, 1.0]})
-    spent.told({"read": 2.0}, {"read": [15.0, 0.0]})
+    spent.add_idle("read", 100.0)
+    spent.add(Trail(seconds={"read": 2.0}, stalls={"read": (90.0, 1.0)}))
+    spent.add(Trail(seconds={"read": 2.0}, stalls={"read": (15.0, 0.0)}))
     assert metrics.value(m.STAGE_IDLE_SECONDS, "read") == 105.0
     assert metrics.value(m.STAGE_BUSY_SECONDS, "read") == 4.0
     assert metrics.value(m.STAGE_BACKPRESSURED_SECONDS, "read") == 1.0
-    spent.rested("read", 10.0)
+    spent.add_idle("read", 10.0)
     spent.forget()
-    spent.told({}, {"read": [10.0, 0.0]})
+    spent.add(Trail(stalls={"read": (10.0, 0.0)}))
     assert metrics.value(m.STAGE_IDLE_SECONDS, "read") == 125.0
 
 
@@ -119,22 +120,23 @@ class _Slow:
     """A step that takes time; the first run of ``fails`` is met by a store that is away."""
 
     name = "read"
+    demand = READ_DEMAND
 
     def __init__(self, clock: list[float], fails: int = 0) -> None:
         self._clock, self._fails = clock, fails
 
-    def setup(self) -> None:
+    def setup(self, devices: Sequence[str]) -> None:
         return
 
-    def run(self, batch: Batch) -> Batch:
+    def run(self, task: Task) -> Outcome:
         self._clock[0] += 3.0
         self._fails -= 1
         if self._fails >= 0:
             raise Retryable("away", dependency="store")
-        return batch
+        return Done(task)
 
 
-def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *steps: Any) -> tuple[Any, AttemptTracker]:
+def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *stages: Any) -> tuple[Any, AttemptTracker]:
     tracker = AttemptTracker(starved=lambda _: False)
     call = {
         name: SimpleNamespace(remote=getattr(tracker, name)) for name in ("begin", "stall", "resume", "restart_clock")
@@ -145,13 +147,12 @@ def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *steps: Any) -> 
     monkeypatch.setattr(
         "stream_infer.worker.actor.ray", SimpleNamespace(get=lambda found: found, get_runtime_context=lambda: here)
     )
-    return StageActor(steps, SimpleNamespace(**call), 2, 1), tracker  # type: ignore[arg-type]
+    return StageActor(stages, 0, SimpleNamespace(**call), 2, 1), tracker  # type: ignore[arg-type]
 
 
-def _through(stage: Any, ready_at: float, source: str = "s") -> Batch:
+def _through(stage: Any, ready_at: float, source: str = "s") -> Trail:
     split = Split.of(source, {"n": ready_at}, folder="f", records=1, bytes=1)
-    envelope: pa.Table = stage(Batch(split, ready_at=ready_at).to_envelope())
-    return Batch.from_envelope(envelope)
+    return unpack(stage(pack(Done(Task(split, trail=Trail(ready_at=ready_at)))))).task.trail
 
 
 def test_between_two_splits_an_actor_is_idle_until_one_is_ready_and_then_held_back(
@@ -160,13 +161,13 @@ def test_between_two_splits_an_actor_is_idle_until_one_is_ready_and_then_held_ba
     clock = [100.0]
     stage, _ = _stage(monkeypatch, clock, _Slow(clock))
     clock[0] = 110.0
-    assert _through(stage, 0.0, PRIMING).waits == {}  # its ten idle seconds are the next split's
+    assert _through(stage, 0.0, PRIMING).stalls == {}  # its ten idle seconds are the next split's
     clock[0] = 120.0
     first = _through(stage, 117.0)
-    assert first.waits == {"read": [17.0, 3.0]}
-    assert (first.marks["read"], first.seconds["read"], first.ready_at) == ([120.0, 123.0], 3.0, 123.0)
+    assert first.stalls == {"read": (17.0, 3.0)}
+    assert (first.timestamps["read"], first.seconds["read"], first.ready_at) == ((120.0, 123.0), 3.0, 123.0)
     clock[0] = 125.0
-    assert _through(stage, 50.0).waits == {"read": [0.0, 2.0]}  # it was ready all the time
+    assert _through(stage, 50.0).stalls == {"read": (0.0, 2.0)}  # it was ready all the time
 
 
 def test_failures_outside_are_counted_where_everybody_can_ask(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from stream_infer.splits import Loss, Receipt, Reject, Split
+from stream_infer.tasks import Trail
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry import record_metrics
 from stream_infer.telemetry.metric_spec import PREFIX, Metric
@@ -78,7 +79,7 @@ def test_a_committed_split_is_conserved() -> None:
         *(split.split_id, "s", 1, {}), rows=5, rejects=(reject,) * 2, losses=(Loss("l", "s", "expired", 2),)
     )
     record_metrics.committed(metrics, split, receipt)
-    record_metrics.refused(metrics, "s", [reject])
+    record_metrics.rejected(metrics, "s", [reject])
     committed, received = metrics.value(m.RECORDS_COMMITTED, "s"), metrics.value(m.RECORDS_RECEIVED, "s")
     assert (committed, received) == (5, 10)
     assert metrics.value(m.RECORDS_REJECTED, "s", "read", "decode") == 3
@@ -94,7 +95,7 @@ def test_the_wait_of_a_split_is_that_of_its_oldest_record(event_at: float, oldes
     metrics = Metrics(["s"])
     split = Split.of("s", {"n": 1}, folder="f", records=9, bytes=9, event_at=event_at)
     record_metrics.committed(
-        metrics, split, Receipt(split.split_id, "s", 1, {}, rows=9, written_at=100.0), None, oldest
+        metrics, split, Receipt(split.split_id, "s", 1, {}, rows=9, written_at=100.0), Trail(oldest=oldest)
     )
     text = generate_latest(metrics.registry).decode()
     assert f'{m.END_TO_END_SECONDS.full_name}_sum{{source="s"}} {waited}' in text
@@ -104,7 +105,9 @@ def test_a_replay_has_no_wait() -> None:
     """Its record was in time, and rejected; when somebody has it tried again says nothing of the service."""
     metrics = Metrics(["s"])
     split = Split.of("s", {"n": 1, "replay": 1}, folder="f", records=1, bytes=9)
-    record_metrics.committed(metrics, split, Receipt(split.split_id, "s", 1, {}, rows=1, written_at=100.0), None, 1.0)
+    record_metrics.committed(
+        metrics, split, Receipt(split.split_id, "s", 1, {}, rows=1, written_at=100.0), Trail(oldest=1.0)
+    )
     assert f'{m.END_TO_END_SECONDS.full_name}_count{{source="s"}} 0.0' in generate_latest(metrics.registry).decode()
 
 

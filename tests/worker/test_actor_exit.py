@@ -13,24 +13,25 @@ import atexit, os
 from pathlib import Path
 import psutil, ray
 from stream_infer.execution.cluster import connect
+from stream_infer.stages import READ_DEMAND
 from stream_infer.worker.actor import StageActor
 
-class Step:
-    name = "read"
+class Stage:
+    name, demand = "read", READ_DEMAND
 
-    def setup(self):
+    def setup(self, devices):
         Path(FOLDER, "pid").write_text(str(os.getpid()))
 
 def unpickled():
     atexit.register(Path(FOLDER, "handler").write_text, "ran")
-    return Step()
+    return Stage()
 
-class Model(Step):
+class Model(Stage):
     def __reduce__(self):
         return unpickled, ()  # as a model's module is imported: before the stage is made
 
 connect()
-stage = ray.remote(StageActor).remote((Model(),), None, 1, 1, 0, True)
+stage = ray.remote(StageActor).remote((Model(),), 0, None, 1, 1, 0, True)
 ray.get(stage.__ray_ready__.remote())
 worker = psutil.Process(int(Path(FOLDER, "pid").read_text()))
 del stage

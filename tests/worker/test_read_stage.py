@@ -10,8 +10,9 @@ import pytest
 from stream_infer.contracts import Piece
 from stream_infer.errors import Oversized
 from stream_infer.splits import Split
+from stream_infer.tasks import Done, Task
+from stream_infer.worker.envelope import pack, unpack
 from stream_infer.worker.stages import ReadStage
-from stream_infer.worker.task import Batch
 
 MOST = 1000
 
@@ -38,10 +39,12 @@ class Plain:
         return records
 
 
-def _read(reader: Growing) -> Batch:
-    step = ReadStage({"s": reader}, None, Plain(), (), (), MOST)  # type: ignore[arg-type, dict-item]
+def _read(reader: Growing) -> Task:
+    stage = ReadStage({"s": reader}, None, [Plain()], (), (), MOST)  # type: ignore[list-item, dict-item]
     split = Split.of("s", {}, folder="f", records=1, bytes=1)
-    return step.run(Batch(split))
+    outcome = stage.run(Task(split))
+    assert isinstance(outcome, Done)
+    return outcome.task
 
 
 def test_a_split_knows_when_its_oldest_record_came_to_be() -> None:
@@ -52,11 +55,11 @@ def test_a_split_knows_when_its_oldest_record_came_to_be() -> None:
                 columns = {"event_time": moments.cast(pa.timestamp("us", tz="UTC")), "record_id": ["a", "b"]}
                 yield Piece(pa.table(columns))
 
-    batch = _read(Dated(1))
-    assert batch.oldest == 20.0
-    assert Batch.from_envelope(batch.to_envelope()).oldest == 20.0
-    assert _read(Growing(1)).oldest is None
-    assert _read(Growing(0)).oldest is None
+    task = _read(Dated(1))
+    assert task.trail.oldest == 20.0
+    assert unpack(pack(Done(task))).task.trail.oldest == 20.0
+    assert _read(Growing(1)).trail.oldest is None
+    assert _read(Growing(0)).trail.oldest is None
 
 
 def test_a_split_within_the_limit_is_read_whole() -> None:
