@@ -1,12 +1,11 @@
 """Crash points: named places where the chaos suite ends this process with SIGKILL.
 
-A point stands on each side of every effect that the outside can see: `before` it, and after it but before anybody
-was told. Off unless ``STREAM_INFER_CRASH`` names points, as ``FOLDER:NAME[*HIT],…``; then each named point kills once,
-at its HIT-th passing (the first) in a process. The folder remembers which did, for all processes of all starts: an
-empty file of the point's name.
+Each effect that is visible outside this process has two points: one before it, and one after it but before anything else
+learns of it. Points are off unless ``STREAM_INFER_CRASH`` names some, as ``FOLDER:NAME[*HIT],…``. A named point then kills
+once, at its HIT-th passing (the first) in a process. An empty file of the point's name in the folder says that it has, for
+all processes and later starts.
 
-The idea of points on both sides of an effect is that of FreeBSD's and TiKV's fail points; that a plain listing is
-held against them at every moment is ours.
+The points follow FreeBSD's and TiKV's fail points. New here: a plain listing of the output is checked at every one of them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SETTING: Final = "STREAM_INFER_CRASH"
 
 
 class _Points:
-    """The points that this process shall die at."""
+    """The armed points of this process."""
 
     def __init__(self, setting: str) -> None:
         folder, _, names = setting.rpartition(":")
@@ -33,7 +32,7 @@ class _Points:
             self.armed[name] = int(hit or 1)
 
     def claims(self, name: str) -> bool:
-        """Whether this process dies here and now; True once in all processes."""
+        """Count a passing of the point; True if this process must die now, which happens once in all processes."""
         self._hits[name] += 1
         if self._hits[name] != self.armed[name]:
             return False
@@ -54,7 +53,7 @@ def point(name: str) -> None:
 
 
 class around:
-    """Points ``NAME.before`` and ``NAME.after`` about an effect; the second only if the effect came without an error."""
+    """Points ``NAME.before`` and ``NAME.after`` on both sides of an effect; the second only after an effect without an error."""
 
     __slots__ = ("_name",)
 

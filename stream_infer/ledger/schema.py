@@ -1,8 +1,8 @@
-"""Tables of the ledger, their version, and how an older version becomes this one.
+"""Tables of the ledger, the version of the schema, and the migrations of older versions.
 
-States of a split: ``planned → running → committed | rejected | bisected``. The last three are final, and exactly
-then ``finished_at`` is set: partial indexes hang on ``IS NULL`` because both databases can prove that condition,
-whereas ``state IN (?, ?)`` with bound values would never use one.
+States of a split: ``planned → running → committed | rejected | bisected``. The last three are final, and only
+then is ``finished_at`` set. Partial indexes use its ``IS NULL``, which both databases can prove; a query with
+``state IN (?, ?)`` and bound values would never use one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ state = Table(
     Column("epoch", _BIG, nullable=False),
     Column("owner", Text, nullable=False),
     Column("acquired_at", Float),
-    # Counts fenced transactions: tells after a lost COMMIT reply whether the commit took place.
+    # Number of fenced transactions. It shows after a lost COMMIT reply whether the commit took place.
     Column("writes", _BIG, nullable=False),
 )
 settings = Table(
@@ -70,7 +70,7 @@ splits = Table(
     metadata,
     Column("seq", _BIG, primary_key=True, autoincrement=False),
     Column("split_id", Text, nullable=False, unique=True),
-    Column("root", _BIG),  # seq of the split that was planned, for the pieces of a bisection
+    Column("root", _BIG),  # seq of the planned split, for all halves it was bisected into
     Column("source", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("position_key", Text),
@@ -192,14 +192,14 @@ samples = Table(
     Column("event", _BIG, primary_key=True, autoincrement=False),  # seq of the rejection
     Column("payload", LargeBinary, nullable=False),
 )
-# How far each target has got in `rejections`.
+# The last of `rejections` that was published to each target.
 published = Table(
     "ledger_published",
     metadata,
     Column("target", Text, primary_key=True),
     Column("seq", _BIG, nullable=False),
 )
-# Written by anybody, without the epoch; the planner of the source that owns the ledger acts on it.
+# Any process writes here, without an epoch; the planner of the source in the instance that owns the ledger reads it.
 requests = Table(
     "ledger_replay_requests",
     metadata,
@@ -209,7 +209,7 @@ requests = Table(
     Column("since", Float),
     Column("until", Float),
     Column("records", Text),  # JSON list of coordinates, where records were named
-    Column("upto", _BIG, nullable=False),  # rejections that came later are not meant
+    Column("upto", _BIG, nullable=False),  # the request excludes later rejections
     Column("requested_at", Float, nullable=False),
     Column("done_at", Float),
 )
@@ -221,7 +221,7 @@ losses = Table(
     Column("seq", _BIG, primary_key=True),
     Column("record_id", Text, nullable=False),
     Column("source", Text, nullable=False),
-    Column("split_id", Text, nullable=False),  # "" for records that were gone before they could be planned
+    Column("split_id", Text, nullable=False),  # "" for records that were lost before they could be planned
     Column("reason", Text, nullable=False),
     Column("records", _BIG, nullable=False),
     UniqueConstraint("record_id", "source"),
@@ -240,7 +240,7 @@ totals = Table(
 
 
 def _rejects_are_replayed(connection: Connection) -> None:
-    """Version 2: rejects have a history, samples, targets that they are published to, and replays."""
+    """Version 2: rejects get a history, samples, publications and replays."""
     for column in _since_version_2():
         words = CreateColumn(column).compile(dialect=connection.dialect)
         connection.exec_driver_sql(f"ALTER TABLE {rejects.name} ADD COLUMN {words}")
@@ -266,7 +266,7 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def stored_version(connection: Connection) -> int:
-    """Version of the schema that stands in the database; 0 where there is none."""
+    """Version of the schema in the database; 0 where there is none."""
     if not inspect(connection).has_table(state.name):
         return 0
     return connection.scalar(select(state.c.schema_version)) or 0
@@ -280,16 +280,16 @@ def prepare(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-    known, version = len(migrations) + 1, stored_version(connection)
-    if version > known:
+    newest, version = len(migrations) + 1, stored_version(connection)
+    if version > newest:
         raise Fatal(
-            f"the ledger has schema version {version} and this release knows versions up to {known}: "
+            f"the ledger has schema version {version} and this release reads versions up to {newest}: "
             "run the release that wrote it, or a newer one"
         )
     if version == 0:
         metadata.create_all(connection)
-        connection.execute(insert(state).values(id=1, schema_version=known, epoch=0, owner="", writes=0))
+        connection.execute(insert(state).values(id=1, schema_version=newest, epoch=0, owner="", writes=0))
         return
     for migration in migrations[version - 1 :]:
         migration(connection)
-    connection.execute(update(state).values(schema_version=known))
+    connection.execute(update(state).values(schema_version=newest))

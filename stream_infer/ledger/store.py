@@ -1,4 +1,4 @@
-"""Connections, transactions and the fence: everything of the ledger that is not a table or a query."""
+"""Connections, transactions and the fence of the ledger."""
 
 from __future__ import annotations
 
@@ -28,14 +28,18 @@ from stream_infer.errors import ConfigError, Fatal, Fenced, Retryable
 from stream_infer.ledger import schema, settings
 
 R = TypeVar("R")
-# An instance that is stopped in the midst of a transaction would keep its locks from all others for as long as it stands.
-# SQLite cannot be told so.
+# An instance that is suspended in the midst of a transaction would keep its locks until it resumes. SQLite has no such limit.
 _FROZEN_MILLISECONDS = 30_000
-_LATER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
-# A wrong statement or a read-only file does not heal with time, though SQLite calls both operational.
+_TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
+# A wrong statement or a read-only file stays so, though SQLite calls both operational.
 _SQLITE_FATAL = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY})
-# Seconds and milliseconds after which a host that is gone counts as gone; the kernel would wait for hours.
-_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 5, "tcp_user_timeout": 60_000}
+# Seconds, and for the last one milliseconds, until a dead host counts as dead; the kernel would wait for hours.
+_DEAD_HOST_TIMEOUTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 60_000,
+}
 
 
 class _Doubt(NamedTuple):
@@ -50,7 +54,7 @@ def parse_url(url: str) -> URL:
     """The database URL, with the folder of an SQLite file made.
 
     Raises:
-        ConfigError: not a URL this ledger can live at. The message never shows the URL, which may hold a password.
+        ConfigError: the URL is not one of a supported database. The message never shows it: it may hold a password.
     """
     try:
         parsed = make_url(url)
@@ -72,7 +76,7 @@ def parse_url(url: str) -> URL:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Database errors as this project's errors, with the driver's first line and never the URL."""
+    """Translate database errors to this project's errors, with the driver's first line and never the URL."""
     try:
         yield
     except exc.TimeoutError as error:
@@ -82,15 +86,15 @@ def translated() -> Iterator[None]:
     except exc.DBAPIError as error:
         line = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
         final = getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_FATAL
-        if error.connection_invalidated or (isinstance(error, _LATER) and not final):
+        if error.connection_invalidated or (isinstance(error, _TRANSIENT) and not final):
             raise Retryable(f"the ledger's database did not answer: {line}", dependency="ledger") from error
         raise Fatal(f"the ledger's database refused a statement: {line}") from error
 
 
 def connect(url: URL, busy_timeout: float) -> Engine:
-    """An engine whose pool may be used from any thread; transactions begin only where we say so."""
+    """An engine whose pool may be used from any thread. Only this module begins transactions."""
     sqlite = url.get_backend_name() == "sqlite"
-    arguments: dict[str, Any] = {"timeout": busy_timeout} if sqlite else _PATIENCE
+    arguments: dict[str, Any] = {"timeout": busy_timeout} if sqlite else _DEAD_HOST_TIMEOUTS
     try:
         engine = create_engine(url, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=arguments)
     except ModuleNotFoundError as error:
@@ -132,7 +136,7 @@ class Store:
     on the row of ``ledger_state``. Readers see one snapshot and wait for nobody.
 
     Attributes:
-        fenced: set once a write found that another instance owns the ledger; this one must stop.
+        fenced: set once a write was refused, because another instance owns the ledger; this one must stop.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -148,7 +152,7 @@ class Store:
 
     @property
     def epoch(self) -> int:
-        """Of this instance; 0 before it took the ledger."""
+        """Epoch of this instance; 0 before it acquired the ledger."""
         return self._epoch or 0
 
     def close(self) -> None:
@@ -156,24 +160,24 @@ class Store:
         self._engine.dispose()
 
     def acquire(self, owner: str) -> int:
-        """Take the ledger: the new epoch. From now on every older instance is fenced.
+        """Take the ledger; returns the new epoch. From now on every older instance is fenced.
 
         Raises:
             Retryable: the database did not answer; calling again costs at most one unused epoch.
         """
         epoch = self._take(owner)
-        assert epoch is not None, "the table has one row from the first"
+        assert epoch is not None, "the table always has one row"
         return epoch
 
     def _take(self, owner: str, *where: ColumnElement[bool]) -> int | None:
-        """The new epoch; None, and nothing changed, where the state is not as said."""
+        """Take the ledger if its state matches the conditions: the new epoch, or None."""
         taken = {"epoch": schema.state.c.epoch + 1, "owner": owner, "acquired_at": time.time()}
         taking = update(schema.state).where(*where).values(taken).returning(schema.state.c.epoch)
         with self._lock, self._writing() as connection:
             epoch: int | None = connection.execute(taking).scalar_one_or_none()
             crash.point("ledger.acquire.row")
             if epoch is not None:
-                # The caller reads `unfinished` next, which answers whatever was in doubt.
+                # The caller reads `unfinished` next, which shows the outcome of a commit in doubt.
                 self._doubt, self._settled = None, {}
                 self._epoch, self.fenced = epoch, None
         crash.point("ledger.acquire.committed")
@@ -194,19 +198,19 @@ class Store:
             try:
                 connection.commit()
             except exc.DBAPIError:
-                # or the pool hands it on with the transaction still open, and SQLite's write lock held
+                # otherwise the pool would reuse it with its transaction open and SQLite's write lock taken
                 connection.invalidate()
                 raise
 
     def _write(self, call: tuple[Hashable, ...], work: Callable[[Connection], R]) -> R:
         """Run ``work`` in one fenced transaction and return what it returns.
 
-        When a COMMIT is not answered, Retryable is raised and the result kept; the same ``call`` made again returns
-        it if the commit turns out to have taken place. Otherwise the work is simply done again.
+        Raises Retryable and keeps the result when a COMMIT is not answered. The same ``call`` made again returns that result if
+        the commit has taken place, else it does the work again.
 
         Raises:
             Fenced: another instance has taken the ledger, or this one never did.
-            Retryable: nothing is known to be written; call again.
+            Retryable: it is unknown whether the commit took place; call again.
         """
         with self._lock:
             with self._writing() as connection:
@@ -224,7 +228,7 @@ class Store:
             return result
 
     def _fence(self, connection: Connection) -> int:
-        """Number of this transaction; holds the row until it ends, so no other instance can take the ledger within."""
+        """Number of this transaction. Locks the row until its end, so no other instance can take the ledger meanwhile."""
         own = schema.state.c.epoch == (-1 if self._epoch is None else self._epoch)
         counted = update(schema.state).where(own).values(writes=schema.state.c.writes + 1)
         number: int | None = connection.execute(counted.returning(schema.state.c.writes)).scalar_one_or_none()
@@ -237,12 +241,10 @@ class Store:
         return number
 
     def _open(self, pipeline: Mapping[str, str]) -> None:
-        """Bring schema and settings up to date; writes only where something is missing."""
+        """Bring schema and settings up to date; writes only if one of them is outdated."""
         with self._reading() as connection:
             if schema.stored_version(connection) and settings.UNFINISHED in settings.stored(connection):
-                raise Fatal(
-                    "the ledger was to be made anew and that did not end: run `stream-infer rebuild FILE` again"
-                )
+                raise Fatal("the rebuild of this ledger did not end: run `stream-infer rebuild FILE` again")
         given = {name: settings.fingerprint(value) for name, value in pipeline.items()}
         with self._reading() as connection:
             ready = schema.stored_version(connection) == schema.VERSION

@@ -1,4 +1,4 @@
-"""A ledger that is older than its output: one put back from a backup would plan again what later files already hold."""
+"""Refusal of a ledger that is older than its output. One restored from a backup would plan records of later files again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _PAGE = 5000
 
 
 def refuse_older_ledger(ledger: Ledger, sink: Sink, sources: Collection[str]) -> None:
-    """Hold the names of the output's files against the ledger before anything is planned.
+    """Compare the names of the output's files with the ledger, before a source plans.
 
-    Listed are the folders of the days since this ledger planned last, names only; of a new ledger the whole output.
-    A footer is read only where a name is not known. Output that is named by event dates is looked at on the same days.
+    Lists the folders of the days since this ledger planned last; for a new ledger the whole output. Reads the footer of a file
+    only if the ledger never planned its split. Output in folders of event dates is listed for the same days.
 
     Args:
-        sources: names of the pipeline's sources; files of others are nobody's trouble here.
+        sources: names of the pipeline's sources; files of other sources are ignored.
 
     Raises:
         Fatal: there are files of these sources that the ledger never planned.
@@ -34,14 +34,14 @@ def refuse_older_ledger(ledger: Ledger, sink: Sink, sources: Collection[str]) ->
                 receipt = sink.receipt_of(page[split_id])
                 if receipt is not None and receipt.source in sources:
                     raise Fatal(
-                        f"the output holds {page[split_id]} of source {receipt.source} and the ledger does not know it: "
+                        f"the output holds {page[split_id]} of source {receipt.source} and the ledger never planned it: "
                         "the ledger is older than its output, and going on would deliver records twice; put back a "
                         "newer ledger, or let `stream-infer rebuild` make it anew from the files"
                     )
 
 
 def _days(since: float) -> Iterator[str]:
-    """Folders of the days from a moment to tomorrow: another host's clock may be ahead."""
+    """Folders of the days from the day before a time to tomorrow: another host's clock may be ahead."""
     day = datetime.fromtimestamp(since, UTC).date() - timedelta(days=1)
     last: date = datetime.now(UTC).date() + timedelta(days=1)
     while day <= last:

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, by NVIDIA's own library; none where there is no driver."""
+"""Utilization and memory of this machine's GPUs, from NVIDIA's library; no GPU where there is no driver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Gpu:
 
 
 class Gpus:
-    """Looks once for a driver, then reads its GPUs whenever asked: a few milliseconds each."""
+    """The GPUs of the driver that is there at the start; reading one takes a few milliseconds."""
 
     def __init__(self) -> None:
         try:
@@ -34,13 +34,13 @@ class Gpus:
             self._handles = []
 
     def read(self) -> list[Gpu]:
-        """Those that answer."""
-        found = []
+        """Read every GPU that answers."""
+        gpus = []
         for index, handle in enumerate(self._handles):
             try:
                 memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
                 busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
             except pynvml.NVMLError:  # a driver that is being replaced, a GPU that fell off its bus
                 continue
-            found.append(Gpu(str(index), busy, int(memory.used), int(memory.total)))
-        return found
+            gpus.append(Gpu(str(index), busy, int(memory.used), int(memory.total)))
+        return gpus

@@ -1,4 +1,4 @@
-"""The list of metrics as a page: ``python -m stream_infer.telemetry.reference > docs/metrics.md``."""
+"""The page of metrics: ``python -m stream_infer.telemetry.reference > docs/metrics.md``."""
 
 from __future__ import annotations
 

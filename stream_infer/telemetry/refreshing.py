@@ -1,4 +1,4 @@
-"""What makes gauges fresh in each scrape."""
+"""A collector that brings gauges up to date before each scrape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 
 class Refreshing(Collector):
-    """Calls what brings gauges up to date; collects nothing itself."""
+    """Calls the functions that set gauges; has no metric of its own."""
 
     def __init__(self, calls: Sequence[Callable[[], None]]) -> None:
         self._calls = calls
