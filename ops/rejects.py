@@ -12,26 +12,26 @@ from pydantic import TypeAdapter, ValidationError
 from stream_infer.config.values import Seconds
 from stream_infer.errors import ConfigError
 from stream_infer.ledger import Ledger
-from stream_infer.rejects import Rejected, RejectFilter, Rejection, State, sample_document
+from stream_infer.rejects import DeadLetter, RejectQuery, RejectStatus, State, sample_document
 
 _SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
 _REJECTION_FIELDS = ("stage", "error", "reason", "attempts", "rejected_at")
 
 
-def reject_filter(
+def reject_query(
     source: str | None,
     error: str | None,
     since: str | None,
     until: str | None,
     records: Sequence[str],
     state: State | None,
-) -> RejectFilter:
-    """The filter that the command's options describe.
+) -> RejectQuery:
+    """The query that the command's options describe.
 
     Raises:
         ConfigError: a time cannot be read.
     """
-    return RejectFilter(source, error, _timestamp("since", since), _timestamp("until", until), tuple(records), state)
+    return RejectQuery(source, error, _timestamp("since", since), _timestamp("until", until), tuple(records), state)
 
 
 def details(ledger: Ledger, records: Sequence[str]) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def replay_sentence(count: int) -> str:
     return f"{count} rejects will be replayed: by the running service within seconds, else by the next run"
 
 
-def _document(item: Rejected, history: Sequence[Rejection]) -> dict[str, Any]:
+def _document(item: RejectStatus, history: Sequence[DeadLetter]) -> dict[str, Any]:
     events = [
         {"split_id": event.split.split_id, "replay": event.replay}
         | {name: getattr(event.reject, name) for name in _REJECTION_FIELDS}

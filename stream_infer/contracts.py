@@ -1,4 +1,4 @@
-"""The seams: what a source, a reader, a sink and a model promise. Policies wrap them; nothing registers itself."""
+"""The seams: contracts of sources, readers, sinks and models. Policies wrap them; nothing registers itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
-from stream_infer.intervals import Intervals
-from stream_infer.rejects import Original, Told
+from stream_infer.bounds import ObjectRef
+from stream_infer.rejects import DeadLetter, Original
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
 if TYPE_CHECKING:  # the settings import the contracts of the plugins
     from stream_infer.config import Batch
 
-ORIGINS: Final = 512  # producers' spans that are kept of one split: they travel with it
+ORIGINS: Final = 512  # most producers' spans of one split: they travel with it
 NO_ROWS: Final = pa.table({})
 
 
@@ -25,9 +25,9 @@ class PlanBudget:
     """How much may be planned now.
 
     Attributes:
-        splits: most splits to yield; with 0 a source only looks what there is.
+        splits: most splits to yield; with 0 a source only brings its status up to date.
         records / bytes: most of either in one split.
-        record_bytes: size of a record as learned so far, for sources that do not know it.
+        record_bytes: mean size of a record so far, for sources that do not know sizes.
         freshness: seconds a record may wait to share a split with others; 0 plans at once.
         now: seconds since the epoch, for folders and freshness.
         date_by: ``plan`` or ``event``: which date names the output folder.
@@ -44,7 +44,7 @@ class PlanBudget:
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """Identity of one version of one object, claimed by the split that reads it.
+    """One version of one object, claimed by the split that reads it.
 
     Attributes:
         object_id: coordinate without the row, `records.ObjectCoordinate.object_id`.
@@ -57,12 +57,12 @@ class ObjectVersion:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One step of a plan. The caller stores all of it in one transaction before the split is dispatched.
+    """One element of a plan. The caller stores all of it in one transaction before the split is dispatched.
 
     Attributes:
-        split: new work, or None when the step only moves positions or names losses.
-        positions: the NEXT position by position key, as it stands once this step is stored.
-        objects: the object versions the split claims.
+        split: new work, or None when the element only moves positions or names losses.
+        positions: the NEXT position by position key, once this element is stored.
+        objects: the object versions that the split claims.
         losses: records that were gone before they could be planned.
     """
 
@@ -73,7 +73,7 @@ class Planned:
 
 
 class Position(Protocol):
-    """What the ledger already knows of a source; read only."""
+    """The ledger's state of a source; read only."""
 
     def get(self, key: str) -> Any | None:
         """The next position under a key (JSON value), or None where nothing was planned yet."""
@@ -86,14 +86,14 @@ class Position(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """What a source knows to be waiting beyond its planned position.
+    """Input beyond the planned position of a source.
 
     Attributes:
-        records / bytes: not yet planned, as far as is known.
+        records / bytes: not yet planned, as far as the source has seen them.
         oldest: event time of the oldest of them, seconds since the epoch.
-        unsettled: inputs seen but not yet plannable (a file still being written).
-        objects: how many objects the records stand in, for a source that knows objects.
-        by_key: records waiting by position key (a Kafka partition, say).
+        unsettled: inputs that are not plannable yet (a file still being written).
+        objects: number of objects that hold the records, for a source of objects.
+        by_key: records by position key (a Kafka partition, say).
     """
 
     records: int = 0
@@ -109,10 +109,10 @@ class PartitionStatus:
     """One partition of a log that a source reads.
 
     Attributes:
-        position: end of its contiguous committed prefix.
-        end: next offset that a record would take, as of the last look.
+        position: committed offset: the end of the contiguous final range.
+        end: next offset that a record would take, as of the last plan.
         oldest: event time of the record at the position, seconds since the epoch, to within a few seconds of reading;
-            None where none waits or it is not known yet.
+            None where no record is there or its time has not been read yet.
     """
 
     topic: str
@@ -122,19 +122,35 @@ class PartitionStatus:
     oldest: float | None = None
 
 
-class Source(Protocol):
-    """Driver side: finds new work and cuts it into splits.
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A source as of its last plan.
 
-    Called from one thread, except `wake`, `bisect` and `record_ids`.
+    Attributes:
+        partitions: of the logs that it reads; none where it reads no log.
+        attributes: facts for the spans of all its splits, in the words of OpenTelemetry's semantic conventions. The
+            facts of one split follow from its bounds.
+    """
+
+    lag: Lag = field(default_factory=Lag)
+    partitions: Sequence[PartitionStatus] = ()
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Driver side: looks for new work and cuts it into splits.
+
+    Called from one thread, except `wake` and `reader`. Bounds are `bounds.LogRange` or `bounds.ObjectSet`; bisection,
+    replay and record ids follow from them.
     """
 
     name: str
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
-        """New work only, oldest first.
+        """Yield new work only, oldest first.
 
-        The caller stores a step without a split before it asks for the next; steps with a split it may store in
-        groups. Steps it took and did not store are new work again after a restart.
+        The caller stores an element without a split before it asks for the next; elements with a split it may store in
+        groups. Elements that were yielded and not stored are new work again after a restart.
 
         Raises:
             Retryable: the outside world did not answer; call again later.
@@ -150,65 +166,44 @@ class Source(Protocol):
         """Make a running `wait` return now."""
         ...
 
-    def lag(self, position: Position) -> Lag:
-        """What is waiting, as of the last look."""
-        ...
+    def status(self, committed_offsets: Mapping[str, int]) -> SourceStatus:
+        """Lag and partitions as of the last plan. Called about once a second; asks nobody.
 
-    def places(self, prefix: Mapping[str, int]) -> Sequence[PartitionStatus]:
-        """Partitions of the logs it reads, none where it reads no log. Called about once a second; asks nobody.
-
-        ``prefix`` is as for `committed`.
+        Args:
+            committed_offsets: as for `committed`; empty until they have been read.
         """
-        ...
-
-    def attributes(self, split: Split) -> Mapping[str, str | int]:
-        """What the split reads, in the words of OpenTelemetry's semantic conventions, for its span."""
         ...
 
     def reader(self) -> Reader:
-        """A picklable reader for the workers."""
+        """A picklable reader for the workers; an `ObjectReader` where bounds are sets of objects."""
         ...
 
-    def bisect(self, split: Split) -> tuple[Split, Split] | None:
-        """Two halves that together cover the split, or None when it holds one record."""
-        ...
+    def committed(self, splits: Sequence[Split], committed_offsets: Mapping[str, int]) -> None:
+        """Report splits that are final in the ledger. Idempotent.
 
-    def record_ids(self, split: Split) -> Iterator[str]:
-        """Coordinates a split of one record may hold (used to reject it unread)."""
-        ...
-
-    def replay(self, split: Split, reject: Reject, number: int) -> Split:
-        """A split that reads one rejected record of ``split`` again: its bounds say so as ``replay: number``.
-
-        Its identity follows from the record and the number, and is no other split's.
-        """
-        ...
-
-    def intervals(self, split: Split) -> Intervals:
-        """What the split reads, as ranges by key (a partition's offsets, an object's rows); two splits with nothing
-        in common have ranges with nothing in common."""
-        ...
-
-    def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
-        """The steps that tell a new ledger what an old one knew, when these splits are all that is left of it.
-
-        Each of them as it was planned; then splits, of at most ``most`` records where that can be told, for what
-        lies between them, wherever no plan would find it again; then the positions behind them.
-
-        Raises:
-            Retryable: the outside world did not answer; call again later.
-        """
-        ...
-
-    def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
-        """After the ledger says so; idempotent.
-
-        ``prefix`` is the end of the contiguous committed prefix by position key.
+        Args:
+            committed_offsets: by position key the end of the contiguous range of final splits.
         """
         ...
 
     def close(self) -> None:
         """Release clients. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A source whose ledger can be made anew from the receipts in its output files (`maintenance.rebuild`)."""
+
+    def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
+        """Yield the plan of a new ledger, when these splits are all that is left of the old one.
+
+        Each of the splits as it was planned; then splits, of at most ``most`` records where their number is known, for
+        the records between them that no plan would reach again; then the positions behind them.
+
+        Raises:
+            Retryable: the outside world did not answer; call again later.
+        """
         ...
 
 
@@ -259,12 +254,41 @@ class Reader(Protocol):
         ...
 
     def original(self, split: Split, reject: Reject, most: int) -> Original:
-        """A rejected record of the split as it came in; at most ``most`` bytes of its value, and then it says so.
+        """A rejected record of the split as it came in; its value cut to ``most`` bytes, which `Original` then says.
 
         Raises:
             Retryable: the store or broker did not answer.
         """
         ...
+
+
+@runtime_checkable
+class ObjectReader(Reader, Protocol):
+    """A reader of `bounds.ObjectSet`: it knows the objects' location, and can count the rows of one."""
+
+    @property
+    def location(self) -> str:
+        """``SCHEME://BUCKET``, the beginning of its records' coordinates."""
+        ...
+
+    def one_record(self, key: str) -> bool:
+        """Whether the object of a key is exactly one record, whatever its content: such an object is not divided."""
+        ...
+
+    def count_rows(self, item: ObjectRef) -> int:
+        """How many records an object holds, rejected ones included; 1 when it cannot be read.
+
+        Called in a process of its own: decoding the object may have killed a worker.
+
+        Raises:
+            Retryable: the store did not answer.
+        """
+        ...
+
+
+def location_of(reader: Reader) -> str:
+    """``SCHEME://BUCKET`` of a reader of objects; empty for a reader of a log, whose bounds name the log."""
+    return reader.location if isinstance(reader, ObjectReader) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,11 +396,11 @@ class Sink(Protocol):
 
 
 class RejectTarget(Protocol):
-    """Driver side: a place outside the ledger that is told of each rejection, after it is committed.
+    """Driver side: a destination outside the ledger for dead letters, each published after it is committed.
 
     Attributes:
-        name: kind and place, without secrets; the ledger remembers under it how far the target has been told.
-        originals: bytes of each original's value that it wants; 0 for none, and then none is fetched.
+        name: kind and location, without secrets; the ledger keeps under it how far the target has been published to.
+        originals: most bytes of each original's value; 0 where the target needs no originals, and none is fetched.
     """
 
     @property
@@ -385,11 +409,11 @@ class RejectTarget(Protocol):
     @property
     def originals(self) -> int: ...
 
-    def publish(self, told: Sequence[Told]) -> None:
+    def publish(self, letters: Sequence[DeadLetter]) -> None:
         """Durable when it returns. Called again with the same after a failure; all of a split's come in one call.
 
         Raises:
-            Retryable: the outside world did not answer; nothing is known of what it took.
+            Retryable: the outside world did not answer; some of the letters may have arrived.
         """
         ...
 

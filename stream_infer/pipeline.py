@@ -17,7 +17,7 @@ import ray
 from stream_infer import config, retry
 from stream_infer.builders import build_model, build_reject_targets, build_sink, build_source
 from stream_infer.contracts import RejectTarget, Sink, Source
-from stream_infer.driver.publisher import Publisher, Samples
+from stream_infer.driver.publisher import DeadLetterPublisher, Samples
 from stream_infer.driver.standby import Standby, owning
 from stream_infer.driver.supervisor import Parts, Supervisor
 from stream_infer.execution.cluster import connect
@@ -28,7 +28,7 @@ from stream_infer.ledger.renewal import renewed
 from stream_infer.maintenance.audit import Audit, audit
 from stream_infer.maintenance.rebuild import Rebuilt, rebuild, settled
 from stream_infer.maintenance.rollback_check import refuse_older_ledger
-from stream_infer.rejects import Rejected, RejectFilter
+from stream_infer.rejects import RejectQuery, RejectStatus
 from stream_infer.search_path import search_path
 from stream_infer.stages import PoolSpec, model_demand
 from stream_infer.telemetry import metrics as m
@@ -37,7 +37,7 @@ from stream_infer.telemetry.tracing import tracing
 from stream_infer.worker.stages import InferStage, ReadStage, WriteStage
 
 log = logging.getLogger(__name__)
-ALL = RejectFilter()
+ALL = RejectQuery()
 
 
 class Pipeline:
@@ -106,7 +106,7 @@ class Pipeline:
         if self.settings.rejects.sample:
             targets = [*targets, Samples(ledger, self.settings.rejects.sample)]
         readers = {source.name: source.reader() for source in sources}
-        publishers = [Publisher(target, ledger, readers, self.metrics) for target in targets]
+        publishers = [DeadLetterPublisher(target, ledger, readers, self.metrics) for target in targets]
         with tracing(
             self.settings.telemetry, self.settings.name, self.metrics, config.Redactor(self.settings)
         ) as tracer:
@@ -181,17 +181,17 @@ class Pipeline:
         return self._supervisor.status() if self._supervisor else {"state": self._state, "ready": False}
 
     def rejects(
-        self, chosen: RejectFilter = ALL, limit: int = 1000, offset: int = 0, newest: bool = False
-    ) -> list[Rejected]:
+        self, query: RejectQuery = ALL, limit: int = 1000, offset: int = 0, newest: bool = False
+    ) -> list[RejectStatus]:
         """Rejects in the order in which they were first committed, or backwards."""
-        return self.ledger().rejected(chosen, limit, offset, newest)
+        return self.ledger().rejected(query, limit, offset, newest)
 
-    def replay(self, chosen: RejectFilter = ALL) -> int:
+    def replay(self, query: RejectQuery = ALL) -> int:
         """Ask for the open rejects that match now to be planned anew; returns how many match.
 
         Durable when it returns. The instance that owns the ledger plans them within seconds, or else the next one.
         """
-        return self.ledger().request_replay(chosen)
+        return self.ledger().request_replay(query)
 
     def rebuild(self, force: bool = False, settle: float = 15.0) -> tuple[Rebuilt, str | None]:
         """Make a lost ledger anew from the receipts in the output; no instance may run meanwhile.

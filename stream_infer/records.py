@@ -7,9 +7,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
 
-# What an object or a message holds, as it came: a memoryview where the client's own memory need not be copied.
+# Content of an object or a message: a memoryview where the client's own memory need not be copied.
 Content = bytes | memoryview
-# What a reader emits before its content columns. ``key`` is the Kafka key or the object's key.
+# Columns of a reader's table before the content columns. ``key`` is the Kafka key or the object's key.
 RECORD_FIELDS = (
     pa.field("record_id", pa.string(), nullable=False),
     pa.field("source", pa.string(), nullable=False),
@@ -17,7 +17,7 @@ RECORD_FIELDS = (
     pa.field("event_time", pa.timestamp("us", tz="UTC")),
     pa.field("trace_id", pa.string()),
 )
-# What a row of output starts with.
+# First columns of the output.
 OUTPUT_FIELDS = (
     *RECORD_FIELDS[:4],
     pa.field("processed_at", pa.timestamp("us", tz="UTC"), nullable=False),
@@ -32,7 +32,7 @@ _SAFE = "/-._~!$&'()*+,=:@"
 
 
 def content_name(name: str) -> str:
-    """A content column's name that cannot be mistaken for a provenance column (``key`` becomes ``key_``)."""
+    """Rename a content column that would be mistaken for a provenance column (``key`` becomes ``key_``)."""
     return f"{name}_" if name in RESERVED else name
 
 
@@ -49,6 +49,11 @@ class KafkaCoordinate:
         return f"kafka://{self.cluster}/{self.topic}/{self.partition}/{self.offset}"
 
 
+def object_path(key: str, version: str) -> str:
+    """Key and version as coordinates write them: ``KEY?version=VERSION``, unambiguous whatever the two contain."""
+    return f"{quote(key, safe=_SAFE)}?version={quote(version, safe='')}"
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectCoordinate:
     """``s3://BUCKET/KEY?version=ID-OR-ETAG#ROW`` with KEY percent-encoded, slashes kept."""
@@ -62,17 +67,17 @@ class ObjectCoordinate:
     @property
     def object_id(self) -> str:
         """The coordinate without its row: one version of one object."""
-        return f"{self.scheme}://{self.bucket}/{quote(self.key, safe=_SAFE)}?version={quote(self.version, safe='')}"
+        return f"{self.scheme}://{self.bucket}/{object_path(self.key, self.version)}"
 
     def __str__(self) -> str:
         return f"{self.object_id}#{self.row}"
 
 
 def parse_coordinate(text: str) -> KafkaCoordinate | ObjectCoordinate:
-    """The coordinate a record_id stands for.
+    """Parse a record_id.
 
     Raises:
-        ValueError: the text is no coordinate; the message says what one looks like.
+        ValueError: the text is no coordinate; the message shows the form of one.
     """
     parts = urlsplit(text)
     if parts.scheme == "kafka":

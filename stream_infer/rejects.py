@@ -1,4 +1,4 @@
-"""Rejects as people and targets see them: which are meant, what became of each, what is told to the outside."""
+"""Rejects after the commit: queries, states, and the dead letters that are published."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream_infer.splits import Reject, Split
 
 
 class State(StrEnum):
-    """What became of a reject."""
+    """The state of a reject."""
 
     OPEN = "open"
     REPLAYING = "replaying"
@@ -19,14 +19,14 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RejectFilter:
-    """Which rejects are meant; every condition that is given must hold.
+class RejectQuery:
+    """Conditions on rejects; every condition that is given must hold.
 
     Attributes:
         source / error: name of the source; class name of the error.
         since / until: rejected at or after, before; seconds since the epoch.
         records: coordinates; empty means any.
-        state: only rejects in this state. Only open ones are replayed, whatever it says.
+        state: only rejects in this state. A replay takes only open ones in any case.
     """
 
     source: str | None = None
@@ -38,14 +38,14 @@ class RejectFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """One reject as the ledger has it now, with its newest reason.
+class RejectStatus:
+    """One reject as it is in the ledger now, with its newest reason.
 
     Attributes:
-        state: ``open``; ``replaying`` (planned anew, not yet final); ``resolved`` (its row is committed).
-        replays: how often it was planned anew.
+        state: ``open``; ``replaying`` (planned again, not yet final); ``resolved`` (its row is committed).
+        replays: how often it was planned again.
         split_id: the split that was committed with it as a reject.
-        replay_split: the split that reads it again, or did.
+        replay_split: the split of its newest replay.
         resolved_at: seconds since the epoch.
         sample: the beginning of its payload, where ``rejects.sample`` allows one and it has been fetched.
     """
@@ -67,22 +67,6 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """One time that a record was rejected.
-
-    Attributes:
-        seq: its place in the order of commits.
-        replay: the replay that ended so; 0 for the first time.
-        split: the split it stood in.
-    """
-
-    seq: int
-    reject: Reject
-    replay: int
-    split: Split
-
-
-@dataclass(frozen=True, slots=True)
 class Original:
     """A rejected record as it came in, as far as it can still be had.
 
@@ -98,21 +82,31 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a target is given: a rejection, and its original where it asked for one."""
+class DeadLetter:
+    """One rejection of a record: a record that is replayed may be rejected several times.
 
-    rejection: Rejection
+    Attributes:
+        seq: its number in the order of commits.
+        replay: the replay that ended so; 0 for the first rejection.
+        split: the split that held the record.
+        original: the record as it came in, where a target asked for it.
+    """
+
+    seq: int
+    reject: Reject
+    replay: int
+    split: Split
     original: Original | None = None
 
 
 def sample_document(sample: bytes) -> Mapping[str, str]:
-    """A sample for JSON and for people: text where it is UTF-8, else base64."""
+    """A JSON object of a sample: text where it is UTF-8, else base64."""
     import base64
 
     try:
         text = sample.decode()
     except UnicodeDecodeError as error:
-        # a sample is cut anywhere: a character that is not whole at its end does not make it binary
+        # a sample may be cut inside a character, which does not make it binary
         if error.start < len(sample) - 3 or error.reason != "unexpected end of data":
             return {"encoding": "base64", "data": base64.b64encode(sample).decode()}
         text = sample[: error.start].decode()

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
 
+from stream_infer.bounds import JSON, Bounds, ObjectSet, halves, parse, record_count, replay_of, single
+
 Lane = Literal["live", "backfill"]
-JSON = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A few hundred bytes that say what to read; the data itself never passes through the driver.
+    """Some input to read: a few hundred bytes. The data itself never passes through the driver.
 
     Attributes:
         split_id: digest of source and bounds; the name of its output file.
         source: name of the source that planned it.
-        bounds: what to read, in the source's own JSON terms; never changes.
+        bounds: what to read, as the JSON document of `bounds.Bounds`; never changes.
         folder: partition folder of its output, such as ``date=2026-11-24``; fixed when planned.
         records: estimated number of records (an upper bound for offset ranges).
         bytes: estimated input bytes, for admission.
@@ -33,7 +35,7 @@ class Split:
         planned_at: seconds since the epoch.
         event_at: oldest event time in it if known, seconds since the epoch.
         parent: the split this one was bisected from.
-        depth: how many bisections stand above it.
+        depth: number of bisections that led to it.
         attempt: tries counted so far, this one included; 0 while only planned.
     """
 
@@ -52,11 +54,12 @@ class Split:
     trace_id: str = ""
 
     @classmethod
-    def of(cls, source: str, bounds: JSON, **fields: Any) -> Split:
+    def of(cls, source: str, bounds: Bounds | JSON, **fields: Any) -> Split:
         """A split whose identity follows from its source and bounds alone."""
-        identity = orjson.dumps([source, bounds], option=orjson.OPT_SORT_KEYS)
+        document = bounds if isinstance(bounds, Mapping) else bounds.to_json()
+        identity = orjson.dumps([source, document], option=orjson.OPT_SORT_KEYS)
         digest = hashlib.blake2b(identity, digest_size=16).hexdigest()
-        return cls(split_id=digest, source=source, bounds=bounds, trace_id=digest, **fields)
+        return cls(split_id=digest, source=source, bounds=document, trace_id=digest, **fields)
 
     def to_json(self) -> str:
         """The split as one JSON document; `from_json` is its inverse."""
@@ -69,20 +72,49 @@ class Split:
     @property
     def replay(self) -> int:
         """Which replay of a rejected record this is, from 1; 0 for work that a source planned."""
-        return int(self.bounds.get("replay", 0))
+        return replay_of(self.bounds)
 
     def fields(self) -> dict[str, str]:
-        """What a line of the log that speaks of this split carries besides its text."""
+        """Fields of a log line about this split."""
         return {"source": self.source, "split": self.split_id, "trace_id": self.trace_id}
 
     def tried(self) -> Split:
         """The same split with one more attempt counted."""
         return replace(self, attempt=self.attempt + 1)
 
-    def child(self, bounds: JSON, **fields: Any) -> Split:
+    def halves(self, rows: int | None = None) -> tuple[Split, Split] | None:
+        """Two halves that together hold the split; None where it holds one record.
+
+        Args:
+            rows: how many rows its single object has; see `bounds.halves`.
+        """
+        divided = halves(parse(self.bounds), rows)
+        if divided is None:
+            return None
+        first, second = (self.child(half, records=record_count(half), bytes=self._bytes_of(half)) for half in divided)
+        return first, second
+
+    def for_replay(self, reject: Reject, number: int) -> Split:
+        """A split that reads one rejected record of this split again.
+
+        Its identity follows from the record and the number of the replay, and is no other split's.
+        """
+        bounds = replace(single(parse(self.bounds), reject.record_id, reject.whole), replay=number)
+        inherited = {"folder": self.folder, "lane": self.lane, "parent": self.split_id}
+        return Split.of(
+            self.source, bounds, records=1, bytes=self._bytes_of(bounds), planned_at=time.time(), **inherited
+        )
+
+    def child(self, bounds: Bounds | JSON, **fields: Any) -> Split:
         """One half of a bisected split: same source, folder and lane, one level deeper."""
         inherited = {"folder": self.folder, "lane": self.lane, "planned_at": self.planned_at, "event_at": self.event_at}
         return Split.of(self.source, bounds, parent=self.split_id, depth=self.depth + 1, **inherited, **fields)
+
+    def _bytes_of(self, bounds: Bounds) -> int:
+        """Estimated input bytes of a part of the split. Rows of an object cost the whole object."""
+        if isinstance(bounds, ObjectSet):
+            return sum(item.size for item in bounds.objects)
+        return self.bytes // max(1, self.records) * record_count(bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +126,9 @@ class Reject:
         stage: ``read``, ``infer`` or ``write``.
         error: class name of the error.
         reason: one sentence.
-        attempts: tries of the split it stood in.
+        attempts: tries of its split.
         rejected_at: seconds since the epoch.
-        whole: it stands for all that its split would have read of the object, not for one row of it.
+        whole: it stands for everything that its split would have read of the object, not for one row of it.
     """
 
     record_id: str
@@ -109,7 +141,7 @@ class Reject:
     whole: bool = False
 
     def __post_init__(self) -> None:
-        # what was raised may quote the record: NUL and lone surrogates fit in no JSON document and no PostgreSQL text
+        # an error's text may quote the record: NUL and lone surrogates fit in no JSON document and no PostgreSQL text
         for name in ("record_id", "error", "reason"):
             text = getattr(self, name)
             clean = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
@@ -134,7 +166,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What ``write`` returns for a split; it also stands in the output file's footer.
+    """The result of a split, as ``write`` returns it; the output file's footer holds it too.
 
     Attributes:
         file: output file relative to the sink's root, or None when no row was left to write.
@@ -171,6 +203,11 @@ class Receipt:
     written_at: float = 0.0
     retired: bool = False
     poisoned: Reject | None = None
+
+    @property
+    def replay(self) -> int:
+        """Which replay of a rejected record its split is, from 1; 0 for planned work."""
+        return replay_of(self.bounds)
 
     @property
     def records(self) -> int:

@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from benchmarks.kit import DIGEST, Kit, every
 from benchmarks.results import Result
 from benchmarks.texts import texts
-from stream_infer.contracts import ORIGINS, Lag, PartitionStatus
+from stream_infer.contracts import ORIGINS, Lag, PartitionStatus, SourceStatus
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.gauges import Gauges
 from stream_infer.driver.traces import trace_of
@@ -91,7 +91,10 @@ def _scrape_seconds(partitions: int) -> float:
     metrics = Metrics(["stream", "inbox"], "M")
     statuses = [PartitionStatus("texts", str(number), 5, 100, time.time()) for number in range(partitions)]
     planner: Any = SimpleNamespace(
-        source=SimpleNamespace(name="stream"), lag=Lag(records=5), places=statuses, trouble=None, failure=None
+        source=SimpleNamespace(name="stream"),
+        status=SourceStatus(Lag(records=5), statuses),
+        trouble=None,
+        failure=None,
     )
     gauges = Gauges(metrics, Backlog(1, 1, 1), [planner], ActorTime(metrics), [["read", "infer", "write"]])
     metrics.before_scrape(gauges.refresh)

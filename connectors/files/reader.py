@@ -6,7 +6,7 @@ import base64
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,12 +16,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stream_infer.bounds import ObjectRef, ObjectSet, object_of, parse
 from stream_infer.connectors.storage.store import Store, url_of
 from stream_infer.contracts import NO_ROWS, Piece
 from stream_infer.decode.base import Decoded
 from stream_infer.decode.decoder import Decoder
 from stream_infer.errors import Lost, RejectRecord, Retryable
-from stream_infer.records import RECORD_COLUMNS, RECORD_FIELDS, Content, ObjectCoordinate
+from stream_infer.records import RECORD_COLUMNS, RECORD_FIELDS, Content
 from stream_infer.rejects import Original
 from stream_infer.splits import Loss, Reject, Split
 
@@ -31,12 +32,11 @@ _AHEAD_BYTES = 64 * 2**20
 _TABLE_BYTES = 32 * 2**20
 _LARGE = 64 * 2**10  # bytes of a piece that is not copied to stand beside its neighbours
 _PROVENANCE_BYTES = 150  # of one row, besides its key
-Described = Mapping[str, Any]
 _Fetched = Content | Lost | RejectRecord
 
 
 class FilesReader:
-    """Implements `contracts.Reader`. Reads are pinned to the version that was planned."""
+    """Implements `contracts.ObjectReader`. Reads are pinned to the version that was planned."""
 
     def __init__(self, store: Store, decoder: Decoder) -> None:
         self._store = store
@@ -44,10 +44,11 @@ class FilesReader:
 
     def read(self, split: Split) -> Iterator[Piece]:
         """See `contracts.Reader.read`."""
-        rows = split.bounds.get("rows")
+        bounds = objects_of(split)
+        rows = bounds.rows
         run = _Run(self, split)
         with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
-            for item, content in self._fetched(pool, split.bounds["objects"]):
+            for item, content in self._fetched(pool, bounds.objects):
                 if isinstance(content, Lost):
                     start, stop = rows or (0, 1)
                     first = self.record_id(item, start)
@@ -65,16 +66,15 @@ class FilesReader:
 
     def original(self, split: Split, reject: Reject, most: int) -> Original:
         """See `contracts.Reader.original`. Of an object that is one record its bytes, of a row its columns as JSON."""
-        row = int(reject.record_id.rpartition("#")[2])
-        item = next(it for it in split.bounds["objects"] if self.record_id(it, row) == reject.record_id)
-        key = item["key"].encode()
+        item, row = object_of(objects_of(split), reject.record_id)
+        key = item.key.encode()
         try:
-            if reject.whole or self._decoder.one_record(item["key"]):
-                value = self._store.get_range(item["key"], 0, min(most, item["size"]), item["version"])
-                return Original(key, value, missing="too_large" if item["size"] > most else None)
+            if reject.whole or self._decoder.one_record(item.key):
+                value = self._store.get_range(item.key, 0, min(most, item.size), item.version)
+                return Original(key, value, missing="too_large" if item.size > most else None)
         except Lost as error:
             return Original(key, missing=error.reason)
-        one = replace(split, bounds={"objects": [item], "rows": [row, row + 1]})
+        one = replace(split, bounds=ObjectSet((item,), (row, row + 1)).to_json())
         for piece in self.read(one):
             if piece.table.num_rows:
                 columns = [name for name in piece.table.column_names if name not in RECORD_COLUMNS]
@@ -84,39 +84,44 @@ class FilesReader:
                 return Original(key, missing=piece.losses[0].reason)
         return Original(key, missing="undecodable")
 
+    def record_id(self, item: ObjectRef, row: int) -> str:
+        """The coordinate of one row of an object."""
+        return f"{self.location}/{item.path}#{row}"
+
+    @property
+    def location(self) -> str:
+        """See `contracts.ObjectReader.location`."""
+        return f"{self._store.scheme}://{self._store.bucket}"
+
     def one_record(self, key: str) -> bool:
-        """Whether the object of a key is exactly one record."""
+        """See `contracts.ObjectReader.one_record`."""
         return self._decoder.one_record(key)
 
-    def record_id(self, item: Described, row: int) -> str:
-        """The coordinate of one row of an object."""
-        return str(ObjectCoordinate(self._store.scheme, self._store.bucket, item["key"], item["version"], row))
-
-    def count_rows(self, item: Described) -> int:
-        """How many rows an object holds, rejected ones included; 1 when it cannot be read. Raises Retryable."""
+    def count_rows(self, item: ObjectRef) -> int:
+        """See `contracts.ObjectReader.count_rows`."""
         content = self._fetch(item)
         if isinstance(content, Exception):
             return 1
         last = 0
         try:
-            for piece in self._decoder.decode(content, item["key"]):
+            for piece in self._decoder.decode(content, item.key):
                 last = max([last, *piece.rows, *(reject.row for reject in piece.rejects)])
         except RejectRecord:
             return 1
         return last + 1
 
-    def _fetched(self, pool: ThreadPoolExecutor, objects: Sequence[Described]) -> Iterator[tuple[Described, _Fetched]]:
+    def _fetched(self, pool: ThreadPoolExecutor, objects: Sequence[ObjectRef]) -> Iterator[tuple[ObjectRef, _Fetched]]:
         """The objects in order, each with its content; others are fetched meanwhile: many small ones, few large ones."""
-        ahead: deque[tuple[Described, Future[_Fetched]]] = deque()
+        ahead: deque[tuple[ObjectRef, Future[_Fetched]]] = deque()
         size = 0
         try:
             for item in objects:
-                while ahead and (len(ahead) == _AHEAD or size + item["size"] > _AHEAD_BYTES):
+                while ahead and (len(ahead) == _AHEAD or size + item.size > _AHEAD_BYTES):
                     first, content = ahead.popleft()
-                    size -= first["size"]
+                    size -= first.size
                     yield first, content.result()
                 ahead.append((item, pool.submit(self._fetch, item)))
-                size += item["size"]
+                size += item.size
             while ahead:
                 first, content = ahead.popleft()
                 yield first, content.result()
@@ -124,21 +129,21 @@ class FilesReader:
             for _, content in ahead:
                 content.cancel()
 
-    def _fetch(self, item: Described) -> _Fetched:
-        if item["size"] > self._decoder.most_bytes:
-            return RejectRecord(f"{item['size']} bytes are more than limits.record_bytes", reason="too_large")
+    def _fetch(self, item: ObjectRef) -> _Fetched:
+        if item.size > self._decoder.most_bytes:
+            return RejectRecord(f"{item.size} bytes are more than limits.record_bytes", reason="too_large")
         try:
-            content = self._store.get(item["key"], item["version"], item["size"])
+            content = self._store.get(item.key, item.version, item.size)
         except Lost as error:
             return error
-        if item["size"] and len(content) != item["size"]:  # the version is the planned one, so a part of it is missing
-            raise Retryable(f"{url_of(self._store, item['key'])}: {len(content)} of {item['size']} bytes came")
+        if item.size and len(content) != item.size:  # the version is the planned one, so a part of it is missing
+            raise Retryable(f"{url_of(self._store, item.key)}: {len(content)} of {item.size} bytes came")
         return content
 
-    def _decode_into(self, run: _Run, item: Described, content: Content, rows: Sequence[int] | None) -> None:
+    def _decode_into(self, run: _Run, item: ObjectRef, content: Content, rows: Sequence[int] | None) -> None:
         split = run.split
         try:
-            for decoded in self._decoder.decode(content, item["key"]):
+            for decoded in self._decoder.decode(content, item.key):
                 if rows is not None:
                     if decoded.rows and min([decoded.rows[0], *(it.row for it in decoded.rejects)]) >= rows[1]:
                         return
@@ -151,7 +156,7 @@ class FilesReader:
             if rows is None or rows[0] == 0:
                 run.rejects.append(self._reject(split, item, 0, error.reason, str(error), whole=True))
 
-    def _reject(self, split: Split, item: Described, row: int, error: str, reason: str, whole: bool = False) -> Reject:
+    def _reject(self, split: Split, item: ObjectRef, row: int, error: str, reason: str, whole: bool = False) -> Reject:
         record_id = self.record_id(item, row)
         return Reject(record_id, split.source, "read", error, reason, split.attempt, time.time(), whole)
 
@@ -173,9 +178,9 @@ class _Run:
         self._reader = reader
         self._tables: list[pa.Table] = []
         self._rows: list[Sequence[int]] = []
-        self._items: list[Described] = []
+        self._items: list[ObjectRef] = []
 
-    def add(self, item: Described, decoded: Decoded) -> None:
+    def add(self, item: ObjectRef, decoded: Decoded) -> None:
         """Append rows of an object."""
         count = decoded.table.num_rows
         if not count:
@@ -184,7 +189,7 @@ class _Run:
         self._rows.append(decoded.rows)
         self._items.append(item)
         # rows of one byte make large tables of coordinates
-        self.table_bytes += decoded.table.nbytes + count * (len(item["key"]) + _PROVENANCE_BYTES)
+        self.table_bytes += decoded.table.nbytes + count * (len(item.key) + _PROVENANCE_BYTES)
 
     def to_piece(self) -> Piece:
         """Everything that was added."""
@@ -199,11 +204,11 @@ class _Run:
         item_of_row = pa.array(np.repeat(np.arange(len(lengths)), lengths))
         numbers = pa.array(np.concatenate([np.asarray(rows, np.int64) for rows in self._rows])).cast(pa.string())
         prefixes = pa.array([self._reader.record_id(item, 0)[:-1] for item in self._items], pa.string())
-        times = pa.array([int(item["modified"] * 1_000_000) for item in self._items], pa.int64())
+        times = pa.array([int(item.modified * 1_000_000) for item in self._items], pa.int64())
         provenance = [
             pc.binary_join_element_wise(prefixes.take(item_of_row), numbers, ""),
             pa.repeat(pa.scalar(self.split.source), len(item_of_row)),
-            pa.array([item["key"] for item in self._items], pa.string()).take(item_of_row),
+            pa.array([item.key for item in self._items], pa.string()).take(item_of_row),
             times.take(item_of_row).cast(pa.timestamp("us", tz="UTC")),
             pa.repeat(pa.scalar(self.split.trace_id, pa.string()), len(item_of_row)),
         ]
@@ -211,12 +216,20 @@ class _Run:
         return pa.Table.from_arrays([*provenance, *content.columns], schema=schema)
 
 
+def objects_of(split: Split) -> ObjectSet:
+    """The typed bounds of a split of this source."""
+    bounds = parse(split.bounds)
+    if not isinstance(bounds, ObjectSet):
+        raise ValueError(f"split {split.split_id} of source {split.source} holds no objects")
+    return bounds
+
+
 def _plain(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def _only(piece: Decoded, start: int, stop: int) -> Decoded:
-    """The rows of the piece, which ascend, that lie in the range."""
-    first, last = bisect_left(piece.rows, start), bisect_left(piece.rows, stop)
-    rejects = [reject for reject in piece.rejects if start <= reject.row < stop]
-    return Decoded(piece.table.slice(first, last - first), piece.rows[first:last], rejects)
+def _only(decoded: Decoded, start: int, stop: int) -> Decoded:
+    """The rows of the decoded piece, which ascend, that lie in the range."""
+    first, last = bisect_left(decoded.rows, start), bisect_left(decoded.rows, stop)
+    rejects = [reject for reject in decoded.rejects if start <= reject.row < stop]
+    return Decoded(decoded.table.slice(first, last - first), decoded.rows[first:last], rejects)

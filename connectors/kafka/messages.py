@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from confluent_kafka import Message
 
 from stream_infer.connectors.kafka.contents import Contents
-from stream_infer.connectors.kafka.ranges import coordinate
+from stream_infer.connectors.kafka.partition_log import range_of
 from stream_infer.contracts import Piece
 from stream_infer.errors import RejectRecord
 from stream_infer.records import RECORD_FIELDS
@@ -88,15 +88,15 @@ def piece_of(split: Split, run: Run, contents: Contents) -> Piece:
 
 
 def _provenance(split: Split, messages: Sequence[Message], parents: Sequence[str | None]) -> list[pa.Array]:
-    """The columns of `RECORD_FIELDS`. Methods are mapped, not called in a loop: there are a million messages a minute."""
+    """The columns of `RECORD_FIELDS`. Methods are mapped, not called in a loop, for a million messages a minute."""
     count = len(messages)
-    prefix = coordinate(split, 0)[:-1]
+    log = range_of(split).log
     offsets = pa.array(np.fromiter(map(Message.offset, messages), np.int64, count)).cast(pa.string())
     keys = list(map(Message.key, messages))
     times = np.fromiter(map(_MILLISECONDS, map(Message.timestamp, messages)), np.int64, count)
     traced = [parent[3:35] if parent else split.trace_id for parent in parents]
     return [
-        pc.binary_join_element_wise(prefix, offsets, ""),
+        pc.binary_join_element_wise(f"{log}/", offsets, ""),
         pa.repeat(pa.scalar(split.source), count),
         pa.nulls(count, pa.string()) if keys.count(None) == count else pa.array(map(_text, keys), pa.string()),
         pa.array(times * 1000, pa.timestamp("us", tz="UTC"), mask=times <= 0),
@@ -105,7 +105,8 @@ def _provenance(split: Split, messages: Sequence[Message], parents: Sequence[str
 
 
 def _reject(split: Split, offset: int, error: RejectRecord) -> Reject:
-    return Reject(coordinate(split, offset), split.source, "read", error.reason, str(error), split.attempt, time.time())
+    record_id = range_of(split).record_id(offset)
+    return Reject(record_id, split.source, "read", error.reason, str(error), split.attempt, time.time())
 
 
 def _text(key: bytes | None) -> str | None:

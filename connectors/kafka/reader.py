@@ -9,14 +9,14 @@ from dataclasses import replace
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from stream_infer import config, crash
-from stream_infer.connectors.kafka import ranges
+from stream_infer.bounds import single
 from stream_infer.connectors.kafka.cluster import Cluster, Link
 from stream_infer.connectors.kafka.contents import Contents, build_contents
 from stream_infer.connectors.kafka.messages import Run, offsets_of, piece_of
+from stream_infer.connectors.kafka.partition_log import PartitionLog, range_of
 from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.contracts import Piece
 from stream_infer.errors import Fatal, Retryable
-from stream_infer.records import KafkaCoordinate, parse_coordinate
 from stream_infer.rejects import Original
 from stream_infer.splits import Loss, Reject, Split
 
@@ -45,7 +45,7 @@ class KafkaReader:
         self._link = Link(self._settings.name, self._settings.servers, self._settings.options)
         self._consumers: dict[int, Consumer] = {}  # by KiB of a fetch
         self._cluster = Cluster(self._link)
-        self._replaced: set[str] = set()  # ids of topics that are gone
+        self._replaced: set[str | None] = set()  # ids of deleted topics
         self._contents: Contents | None = None
 
     def __getstate__(self) -> tuple[KafkaSettings, str, config.Limits]:
@@ -59,8 +59,9 @@ class KafkaReader:
         """See `contracts.Reader.read`."""
         if self._contents is None:
             self._contents = build_contents(self._settings, self._limits)
-        if split.bounds.get("topic_id") in self._replaced:
-            yield Piece(losses=(_loss(split, split.bounds["start"], split.bounds["stop"], "deleted"),))
+        bounds = range_of(split)
+        if PartitionLog.of(bounds).topic_id in self._replaced:
+            yield Piece(losses=(_loss(split, bounds.start, bounds.stop, "deleted"),))
             return
         try:
             for run in self._runs(split):
@@ -73,10 +74,7 @@ class KafkaReader:
 
     def original(self, split: Split, reject: Reject, most: int) -> Original:
         """See `contracts.Reader.original`."""
-        coordinate = parse_coordinate(reject.record_id)
-        assert isinstance(coordinate, KafkaCoordinate)
-        offset = coordinate.offset
-        one = replace(split, bounds={**split.bounds, "start": offset, "stop": offset + 1})
+        one = replace(split, bounds=single(range_of(split), reject.record_id).to_json())
         try:
             fetches = list(self._fetches(one))
         except Retryable:
@@ -98,16 +96,17 @@ class KafkaReader:
             self._consumers.popitem()[1].close()
 
     def _is_replaced(self, split: Split) -> bool:
-        """Asked after the reading: an id that is gone never comes back, so what was read before is the topic's."""
-        name, planned = _topic(split), split.bounds.get("topic_id")
-        found = self._cluster.topics([name]).get(name) if planned else None
-        return found is not None and found.topic_id != planned
+        """Asked after the reading: a deleted id never comes back, so messages read before are of the planned topic."""
+        log = PartitionLog.of(range_of(split))
+        topic = self._cluster.topics([log.topic_name]).get(log.topic_name) if log.topic_id else None
+        return topic is not None and topic.topic_id != log.topic_id
 
     def _check_topic(self, split: Split) -> None:
-        """Raise Retryable if the topic was made again meanwhile; the next try knows it."""
+        """Raise Retryable if the topic was made again meanwhile; the next try yields a named loss."""
         if self._is_replaced(split):
-            self._replaced.add(split.bounds["topic_id"])
-            raise Retryable(f"topic {split.bounds['topic']!r} was made again while it was read", dependency="kafka")
+            log = PartitionLog.of(range_of(split))
+            self._replaced.add(log.topic_id)
+            raise Retryable(f"topic {log.topic!r} was made again while it was read", dependency="kafka")
 
     def _runs(self, split: Split) -> Iterator[Run]:
         """Messages for one table each."""
@@ -125,7 +124,8 @@ class KafkaReader:
 
     def _fetches(self, split: Split) -> Iterator[list[Message] | Loss]:
         """Messages of the range, in order, once; a gap is skipped, an expired range is a named loss."""
-        at, stop = split.bounds["start"], split.bounds["stop"]
+        bounds = range_of(split)
+        at, stop = bounds.start, bounds.stop
         with self._link.answered(self._forget):
             consumer = self._stand(split, at)
             try:
@@ -144,7 +144,7 @@ class KafkaReader:
                             yield _loss(split, expired_at, at, "expired")
                             break  # what came along is of where the consumer stood before: it all comes again
                         if error is not None:
-                            at = self._met(error, message, split, at)
+                            at = self._after_error(error, message, split, at)
                         elif (offset := message.offset() or 0) >= at:
                             at = offset + 1
                             if offset < stop:
@@ -153,18 +153,17 @@ class KafkaReader:
                         yield good
                         silent_since = time.monotonic()
                     elif time.monotonic() - silent_since > _SILENCE_SECONDS:
-                        raise self._link.failure(
-                            f"nothing came of {_topic(split)}/{split.bounds['partition']} from {at}"
-                        )
+                        raise self._link.failure(f"nothing came of {bounds.position_key} from {at}")
             finally:
                 consumer.unassign()  # else it would go on fetching what other readers are to read
 
-    def _met(self, error: KafkaError, message: Message, split: Split, at: int) -> int:
+    def _after_error(self, error: KafkaError, message: Message, split: Split, at: int) -> int:
         """Where to go on after an error event."""
         if error.code() == KafkaError._PARTITION_EOF:
             return max(at, message.offset() or 0)
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
-            raise Retryable(f"topic {_topic(split)!r} does not exist at {self._settings.servers}", dependency="kafka")
+            topic = PartitionLog.of(range_of(split)).topic_name
+            raise Retryable(f"topic {topic!r} does not exist at {self._settings.servers}", dependency="kafka")
         raise self._link.failure(error)
 
     def _stand(self, split: Split, offset: int) -> Consumer:
@@ -188,42 +187,42 @@ class KafkaReader:
                     "isolation.level": "read_committed",
                 }
             )
-        self._consumers[kib].assign([TopicPartition(_topic(split), split.bounds["partition"], offset)])
+        log = PartitionLog.of(range_of(split))
+        self._consumers[kib].assign([TopicPartition(log.topic_name, log.partition, offset)])
         return self._consumers[kib]
 
     def _skip_expired(self, consumer: Consumer, split: Split, at: int) -> int:
         """Go on at the first offset that the broker still has; returns it."""
-        place = TopicPartition(_topic(split), split.bounds["partition"])
-        marks: tuple[int, int] | None = consumer.get_watermark_offsets(place, timeout=_SILENCE_SECONDS, cached=False)
-        if marks is None:
+        bounds = range_of(split)
+        log = PartitionLog.of(bounds)
+        partition = TopicPartition(log.topic_name, log.partition)
+        watermarks: tuple[int, int] | None = consumer.get_watermark_offsets(
+            partition, timeout=_SILENCE_SECONDS, cached=False
+        )
+        if watermarks is None:
             raise self._link.failure("timed out")
-        low, high = marks
+        low, high = watermarks
         if low <= at:
             why = (
                 f"ends at {high}, before offset {at} that was planned"
                 if high < at
                 else f"refused offset {at} of {high}"
             )
-            raise Retryable(f"{place.topic}/{place.partition} {why}", dependency="kafka")
-        resumed = min(low, split.bounds["stop"])
+            raise Retryable(f"{log.topic_name}/{log.partition} {why}", dependency="kafka")
+        resumed = min(low, bounds.stop)
         if self._settings.on_expired == "stop":
-            raise Fatal(expired(self._settings.name, f"{split.bounds['topic']}/{place.partition}", at, resumed))
-        consumer.assign([TopicPartition(place.topic, place.partition, resumed)])
+            raise Fatal(expired(self._settings.name, f"{log.topic}/{log.partition}", at, resumed))
+        consumer.assign([TopicPartition(log.topic_name, log.partition, resumed)])
         return resumed
 
 
-def expired(source: str, place: str, start: int, stop: int) -> str:
+def expired(source: str, partition: str, start: int, stop: int) -> str:
     """The sentence for a source that is to stop when its records expire unread."""
     return (
-        f"{place}: offsets {start} to {stop - 1} expired before they were read; lengthen the topic's retention, or write "
-        f"on_expired: skip for source {source}"
+        f"{partition}: offsets {start} to {stop - 1} expired before they were read; lengthen the topic's retention, or "
+        f"write on_expired: skip for source {source}"
     )
 
 
-def _topic(split: Split) -> str:
-    """The topic's name at the broker, without its incarnation."""
-    return str(split.bounds["topic"].partition("@")[0])
-
-
 def _loss(split: Split, start: int, stop: int, reason: str) -> Loss:
-    return Loss(ranges.coordinate(split, start), split.source, reason, stop - start)
+    return Loss(range_of(split).record_id(start), split.source, reason, stop - start)

@@ -13,9 +13,9 @@ from stream_infer import crash
 from stream_infer.connectors.kafka.cluster import Link
 from stream_infer.connectors.kafka.settings import KafkaSettings, TopicRejects
 from stream_infer.errors import ConfigError, Retryable
-from stream_infer.rejects import Original, Told
+from stream_infer.rejects import DeadLetter, Original
 
-_VALUE_BYTES = 900_000  # a broker takes 1 MB a message unless told otherwise; headers need room too
+_VALUE_BYTES = 900_000  # a broker takes messages of 1 MB by default, headers included
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 5.0
 
@@ -53,23 +53,23 @@ class RejectTopic:
         link.check()
         return cls(link, settings.kafka_topic)
 
-    def publish(self, told: Sequence[Told]) -> None:
+    def publish(self, letters: Sequence[DeadLetter]) -> None:
         """See `contracts.RejectTarget.publish`."""
         self._failed = []
         try:
             with self._link.answered(), crash.around("rejects.kafka"):
                 producer = self._open()
-                for item in told:
-                    self._send(producer, item)
+                for letter in letters:
+                    self._send(producer, letter)
                 left = producer.flush(_PATIENCE_SECONDS)
                 if left or self._failed:
                     raise self._refusal(producer)
         except Retryable:
-            self.close()  # what is still in its queue would come beside the next try
+            self.close()  # messages still in its queue would come beside those of the next try
             raise
 
     def close(self) -> None:
-        """Drop the producer and what it has not sent. Safe to call twice."""
+        """Drop the producer and its unsent messages. Safe to call twice."""
         if self._producer is not None:
             self._producer.purge()
             self._producer = None
@@ -77,8 +77,8 @@ class RejectTopic:
     def _open(self) -> Producer:
         if self._producer is None:
             patience = int(_PATIENCE_SECONDS * 900)
-            given = self._link.settings(linger_ms=5, message_timeout_ms=patience)
-            self._producer = Producer({**given, "enable.idempotence": True})
+            settings = self._link.settings(linger_ms=5, message_timeout_ms=patience)
+            self._producer = Producer({**settings, "enable.idempotence": True})
         return self._producer
 
     def _refusal(self, producer: Producer) -> Retryable:
@@ -87,23 +87,23 @@ class RejectTopic:
             error = producer.list_topics(self._topic, timeout=_LOOK_SECONDS).topics[self._topic].error
             if error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 # librdkafka says of such a topic only that the messages timed out
-                what = f"topic {self._topic!r} is not there on Kafka at {self._link.servers}"
-                return Retryable(f"{what}; create it, or correct rejects.kafka_topic", dependency="kafka")
+                missing = f"topic {self._topic!r} is not there on Kafka at {self._link.servers}"
+                return Retryable(f"{missing}; create it, or correct rejects.kafka_topic", dependency="kafka")
         return Retryable(f"topic {self._topic!r} does not take the rejects: {self._link.failure(cause)}")
 
-    def _send(self, producer: Producer, item: Told) -> None:
-        original = item.original or Original(missing="unknown")
+    def _send(self, producer: Producer, letter: DeadLetter) -> None:
+        original = letter.original or Original(missing="unknown")
         try:
-            self._produce(producer, item, original)
+            self._produce(producer, letter, original)
         except KafkaException as error:
             cause = error.args[0]
             if not isinstance(cause, KafkaError) or cause.code() != KafkaError.MSG_SIZE_TOO_LARGE:
                 raise
-            self._produce(producer, item, Original(original.key, missing="too_large"))
+            self._produce(producer, letter, Original(original.key, missing="too_large"))
 
-    def _produce(self, producer: Producer, item: Told, original: Original) -> None:
+    def _produce(self, producer: Producer, letter: DeadLetter, original: Original) -> None:
         value = None if original.missing else original.value
-        headers = [*original.headers, *_headers(item, original.missing)]
+        headers = [*original.headers, *_headers(letter, original.missing)]
         while True:
             try:
                 producer.produce(
@@ -118,10 +118,10 @@ class RejectTopic:
             self._failed.append(error)
 
 
-def _headers(item: Told, missing: str | None) -> list[tuple[str, Any]]:
-    rejection, reject = item.rejection, item.rejection.reject
-    identity = "\n".join((reject.source, reject.record_id, rejection.split.split_id))
-    told = {
+def _headers(letter: DeadLetter, missing: str | None) -> list[tuple[str, Any]]:
+    reject = letter.reject
+    identity = "\n".join((reject.source, reject.record_id, letter.split.split_id))
+    values = {
         "id": hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
         "coordinate": reject.record_id,
         "source": reject.source,
@@ -129,8 +129,8 @@ def _headers(item: Told, missing: str | None) -> list[tuple[str, Any]]:
         "error": reject.error,
         "reason": reject.reason,
         "attempts": str(reject.attempts),
-        "replay": str(rejection.replay),
+        "replay": str(letter.replay),
     }
     if missing:
-        told["payload"] = missing
-    return [(f"stream-infer-{name}", value.encode()) for name, value in told.items()]
+        values["payload"] = missing
+    return [(f"stream-infer-{name}", value.encode()) for name, value in values.items()]

@@ -7,28 +7,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stream_infer import config, crash
-from stream_infer.connectors.kafka import ranges
 from stream_infer.connectors.kafka.ages import Ages
 from stream_infer.connectors.kafka.cluster import Cluster, Link, Partition
+from stream_infer.connectors.kafka.partition_log import PartitionLog
+from stream_infer.connectors.kafka.partition_statuses import partition_statuses
 from stream_infer.connectors.kafka.partitions import Partitions
-from stream_infer.connectors.kafka.places import attributes, places
 from stream_infer.connectors.kafka.reader import KafkaReader, expired
 from stream_infer.connectors.kafka.restoring import restored
 from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.connectors.kafka.watcher import Peek, Watcher
-from stream_infer.contracts import Lag, PartitionStatus, PlanBudget, Planned, Position
+from stream_infer.contracts import Lag, PlanBudget, Planned, Position, SourceStatus
 from stream_infer.errors import Fatal
-from stream_infer.intervals import Intervals
-from stream_infer.records import KafkaCoordinate
-from stream_infer.splits import Loss, Reject, Split
+from stream_infer.splits import Loss, Split
 
-_RECHECK_SECONDS = 0.1  # at least between two looks at records that wait for company
+_RECHECK_SECONDS = 0.1  # shortest pause between two plans while records wait for others to share a split
 
 
 class KafkaSource:
-    """Implements `contracts.Source`.
+    """Implements `contracts.Source` and `contracts.Restorable`.
 
-    Positions: ``TOPIC/PARTITION`` holds the next offset, ``first/TOPIC/PARTITION`` the one that was read first,
+    Positions: ``TOPIC/PARTITION`` holds the next offset, ``first/TOPIC/PARTITION`` the first offset of all,
     ``topic/TOPIC`` the topic's id and incarnation. A topic made again under its name is another topic: in positions
     and coordinates it is ``TOPIC@2``.
     """
@@ -52,10 +50,10 @@ class KafkaSource:
         self._group = group
         self._ages = ages
         self._partitions = Partitions(settings, cluster)
-        self._nexts: dict[Partition, int] = {}
-        self._seen: dict[Partition, float] = {}  # when the oldest unplanned record was first known of
-        self._told: dict[str, int] = {}
-        self._firsts_known: dict[str, Any] = {}
+        self._next_offsets: dict[Partition, int] = {}
+        self._first_seen: dict[Partition, float] = {}  # of the oldest unplanned record: when a plan saw it first
+        self._reported_offsets: dict[str, int] = {}
+        self._first_offsets: dict[str, Any] = {}
         self._turn = 0
         self._record_bytes = 0.0
 
@@ -77,29 +75,30 @@ class KafkaSource:
         """See `contracts.Source.plan`. Partitions take turns, so that none starves behind a long one."""
         yield from self._partitions.look(position)
         self._record_bytes = budget.record_bytes
-        partitions = sorted(self._partitions.known)
-        nexts = self._nexts = {partition: self._partitions.next(position, partition) for partition in partitions}
-        for partition in self._seen.keys() - nexts.keys():  # of a topic made again with fewer
-            del self._seen[partition]
+        partitions = sorted(self._partitions.topics)
+        next_offsets = {partition: self._partitions.next(position, partition) for partition in partitions}
+        self._next_offsets = next_offsets
+        for partition in self._first_seen.keys() - next_offsets.keys():  # of a topic made again with fewer
+            del self._first_seen[partition]
         for partition in partitions:
-            step = self._expired(partition, nexts)
-            if step is not None:
-                yield step
+            loss = self._expired(partition, next_offsets)
+            if loss is not None:
+                yield loss
         self._turn = (self._turn + 1) % len(partitions)
         order = partitions[self._turn :] + partitions[: self._turn]
         left = budget.splits
         while left:
-            ready = [partition for partition in order if self._ripe(partition, nexts[partition], budget)]
+            ready = [partition for partition in order if self._is_ready(partition, next_offsets[partition], budget)]
             if not ready:
                 break
             for partition in ready[:left]:
-                start = nexts[partition]
-                stop = min(self._partitions.ends[partition], start + _most(budget))
-                yield self._step(position, partition, start, stop, budget)
-                nexts[partition] = stop
+                start = next_offsets[partition]
+                stop = min(self._partitions.ends[partition], start + _most_records(budget))
+                yield self._planned(position, partition, start, stop, budget)
+                next_offsets[partition] = stop
                 left -= 1
         self._watcher.expect(
-            {part: max(nexts[part], self._partitions.ends[part]) for part in partitions}, self._again(budget)
+            {part: max(next_offsets[part], self._partitions.ends[part]) for part in partitions}, self._pause(budget)
         )
 
     def wait(self, timeout: float) -> None:
@@ -109,62 +108,36 @@ class KafkaSource:
     def wake(self) -> None:
         self._watcher.wake()
 
-    def lag(self, position: Position) -> Lag:
-        """See `contracts.Source.lag`."""
-        waiting = {
-            self._partitions.key(partition): max(0, end - self._nexts[partition])
-            for partition, end in self._partitions.ends.items()
-            if partition in self._nexts and partition in self._partitions.known
-        }
-        oldest = min(self._seen.values(), default=None)
-        records = sum(waiting.values())
-        return Lag(records, int(records * self._record_bytes), oldest, by_key=waiting)
-
-    def places(self, prefix: Mapping[str, int]) -> Sequence[PartitionStatus]:
-        """See `contracts.Source.places`."""
-        found = self._partitions
-        return places(prefix, found.known, found.ends, self._nexts, self._seen, self._ages)
-
-    def attributes(self, split: Split) -> Mapping[str, str | int]:
-        """See `contracts.Source.attributes`."""
-        return attributes(split, self._group)
+    def status(self, committed_offsets: Mapping[str, int]) -> SourceStatus:
+        """See `contracts.Source.status`."""
+        partitions = self._partitions
+        statuses = partition_statuses(
+            committed_offsets, partitions.topics, partitions.ends, self._next_offsets, self._first_seen, self._ages
+        )
+        return SourceStatus(self._lag(), statuses, {"messaging.consumer.group.name": self._group})
 
     def reader(self) -> KafkaReader:
         return self._reader
 
-    def bisect(self, split: Split) -> tuple[Split, Split] | None:
-        """See `contracts.Source.bisect`."""
-        return ranges.bisect(split)
-
-    def record_ids(self, split: Split) -> Iterator[str]:
-        return ranges.record_ids(split)
-
-    def replay(self, split: Split, reject: Reject, number: int) -> Split:
-        """See `contracts.Source.replay`."""
-        return ranges.replay(split, reject, number)
-
-    def intervals(self, split: Split) -> Intervals:
-        """See `contracts.Source.extent`."""
-        return ranges.intervals(split)
-
     def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
-        """See `contracts.Source.restore`."""
+        """See `contracts.Restorable.restore`."""
         return restored(splits, most, self._settings, self._cluster, self._group)
 
-    def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
-        """Let the consumer group's offsets follow the contiguous committed prefix."""
-        latest: dict[Partition, tuple[int, str]] = {}
-        for key in prefix:
-            known_as, _, number = key.rpartition("/")
-            topic, _, incarnation = known_as.partition("@")
-            if topic in self._settings.topics and number.isdigit():
-                partition = topic, int(number)
-                latest[partition] = max(latest.get(partition, (0, "")), (int(incarnation or 1), key))
-        keys = {partition: key for partition, (_, key) in latest.items() if self._told.get(key) != prefix[key]}
-        if keys:
+    def committed(self, splits: Sequence[Split], committed_offsets: Mapping[str, int]) -> None:
+        """Let the consumer group's offsets follow the committed offsets."""
+        newest: dict[Partition, tuple[int, str]] = {}  # incarnation and position key
+        for key in committed_offsets:
+            topic, _, number = key.rpartition("/")
+            name, _, incarnation = topic.partition("@")
+            if name in self._settings.topics and number.isdigit():
+                partition = name, int(number)
+                newest[partition] = max(newest.get(partition, (0, "")), (int(incarnation or 1), key))
+        offsets = {key: committed_offsets[key] for _, key in newest.values()}
+        changed = {part: key for part, (_, key) in newest.items() if self._reported_offsets.get(key) != offsets[key]}
+        if changed:
             with crash.around("kafka.offsets"):
-                self._cluster.commit(self._group, {partition: prefix[key] for partition, key in keys.items()})
-            self._told.update({key: prefix[key] for key in keys.values()})
+                self._cluster.commit(self._group, {partition: offsets[key] for partition, key in changed.items()})
+            self._reported_offsets.update({key: offsets[key] for key in changed.values()})
 
     def close(self) -> None:
         self._watcher.close()
@@ -173,74 +146,81 @@ class KafkaSource:
             self._ages.close()
         self._cluster.close()
 
-    def _expired(self, partition: Partition, nexts: dict[Partition, int]) -> Planned | None:
-        start, now = self._partitions.starts.get(partition, 0), nexts[partition]
-        if now >= start:
+    def _lag(self) -> Lag:
+        unplanned = {
+            self._partitions.key(partition): max(0, end - self._next_offsets[partition])
+            for partition, end in self._partitions.ends.items()
+            if partition in self._next_offsets and partition in self._partitions.topics
+        }
+        oldest = min(self._first_seen.values(), default=None)
+        records = sum(unplanned.values())
+        return Lag(records, int(records * self._record_bytes), oldest, by_key=unplanned)
+
+    def _expired(self, partition: Partition, next_offsets: dict[Partition, int]) -> Planned | None:
+        start, position = self._partitions.starts.get(partition, 0), next_offsets[partition]
+        if position >= start:
             return None
         if self._settings.on_expired == "stop":
-            raise Fatal(expired(self.name, f"{partition[0]}/{partition[1]}", now, start))
-        known_as = self._partitions.known[partition]
-        first = str(KafkaCoordinate(self._cluster.id, known_as, partition[1], now))
-        nexts[partition] = start
-        loss = Loss(first, self.name, "expired", start - now)
-        return Planned(None, positions={self._partitions.key(partition): start}, losses=(loss,))
+            raise Fatal(expired(self.name, f"{partition[0]}/{partition[1]}", position, start))
+        bounds = PartitionLog(self._cluster.id, self._partitions.topics[partition], partition[1]).range(position, start)
+        next_offsets[partition] = start
+        loss = Loss(bounds.record_id(position), self.name, "expired", start - position)
+        return Planned(None, positions={bounds.position_key: start}, losses=(loss,))
 
-    def _ripe(self, partition: Partition, start: int, budget: PlanBudget) -> bool:
-        waiting = self._partitions.ends[partition] - start
-        if waiting <= 0:
-            self._seen.pop(partition, None)
+    def _is_ready(self, partition: Partition, start: int, budget: PlanBudget) -> bool:
+        """Whether the records from ``start`` on fill a split, or have waited long enough for others to share one."""
+        records = self._partitions.ends[partition] - start
+        if records <= 0:
+            self._first_seen.pop(partition, None)
             return False
         # a clock that was put back must not make records wait until it has caught up
-        seen = self._seen[partition] = min(self._seen.get(partition, budget.now), budget.now)
-        return waiting >= _most(budget) or budget.now - seen >= budget.freshness
+        first_seen = self._first_seen[partition] = min(self._first_seen.get(partition, budget.now), budget.now)
+        return records >= _most_records(budget) or budget.now - first_seen >= budget.freshness
 
-    def _again(self, budget: PlanBudget) -> float | None:
-        """Seconds after which records that wait for company should be looked at, None where none wait."""
-        if not self._seen:
+    def _pause(self, budget: PlanBudget) -> float | None:
+        """Seconds until records that wait to share a split are due; None where there are none."""
+        if not self._first_seen:
             return None
-        due = min(self._seen.values()) + budget.freshness - budget.now
+        due = min(self._first_seen.values()) + budget.freshness - budget.now
         return max(0.01, min(due, max(_RECHECK_SECONDS, budget.freshness / 10)))
 
-    def _first(self, position: Position, key: str) -> dict[str, int]:
-        """Where the partition was begun, for `restore`; nothing where an older release began it."""
-        if key not in self._firsts_known:
-            self._firsts_known[key] = position.get(f"first/{key}")
-        known = self._firsts_known[key]
-        return {"first": known["offset"]} if known else {}
+    def _first_offset(self, position: Position, key: str) -> int | None:
+        """The partition's first offset of all, for `restore`; None where an older release began it."""
+        if key not in self._first_offsets:
+            self._first_offsets[key] = position.get(f"first/{key}")
+        stored = self._first_offsets[key]
+        return int(stored["offset"]) if stored else None
 
-    def _step(self, position: Position, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
+    def _planned(self, position: Position, partition: Partition, start: int, stop: int, budget: PlanBudget) -> Planned:
         key = self._partitions.key(partition)
         event_at = self._watcher.timestamp(partition, start)
         if event_at is None and budget.date_by == "event":
             event_at = self._peek.timestamp(partition, start)
-        by = event_at if budget.date_by == "event" and event_at is not None else budget.now
-        bounds: dict[str, Any] = {
-            "cluster": self._cluster.id,
-            "topic": self._partitions.known[partition],
-            "topic_id": self._partitions.topic_id(partition),
-            "partition": partition[1],
-            "start": start,
-            "stop": stop,
-            "position_key": key,
-            **self._first(position, key),
-        }
+        dated_at = event_at if budget.date_by == "event" and event_at is not None else budget.now
+        log = PartitionLog(
+            self._cluster.id,
+            self._partitions.topics[partition],
+            partition[1],
+            self._partitions.topic_id(partition),
+            self._first_offset(position, key),
+        )
         split = Split.of(
             self.name,
-            bounds,
-            folder=f"date={datetime.fromtimestamp(by, UTC):%Y-%m-%d}",
+            log.range(start, stop),
+            folder=f"date={datetime.fromtimestamp(dated_at, UTC):%Y-%m-%d}",
             records=stop - start,
             bytes=int((stop - start) * budget.record_bytes),
             lane=self._settings.lane,
             planned_at=budget.now,
-            event_at=event_at if event_at is not None else self._seen.get(partition, budget.now),
+            event_at=event_at if event_at is not None else self._first_seen.get(partition, budget.now),
         )
         if stop < self._partitions.ends[partition]:
-            self._seen[partition] = budget.now
+            self._first_seen[partition] = budget.now
         else:
-            self._seen.pop(partition, None)
+            self._first_seen.pop(partition, None)
         return Planned(split, positions={key: stop})
 
 
-def _most(budget: PlanBudget) -> int:
+def _most_records(budget: PlanBudget) -> int:
     """Offsets of a full split."""
     return max(1, min(budget.records, int(budget.bytes / max(1.0, budget.record_bytes))))

@@ -15,7 +15,7 @@ from stream_infer.connectors.parquet.settings import FolderRejects
 from stream_infer.connectors.storage.opening import open_store
 from stream_infer.connectors.storage.store import Store
 from stream_infer.errors import ConfigError
-from stream_infer.rejects import Told
+from stream_infer.rejects import DeadLetter
 
 SCHEMA = pa.schema(
     [
@@ -57,12 +57,12 @@ class RejectFolder:
             )
         return cls(store, f"parquet:{store.scheme}://{store.bucket}/{store.root}", settings.sample)
 
-    def publish(self, told: Sequence[Told]) -> None:
-        """See `contracts.RejectTarget.publish`. A file that stands was written by an earlier try."""
-        for split, items in groupby(told, key=lambda item: item.rejection.split):
+    def publish(self, letters: Sequence[DeadLetter]) -> None:
+        """See `contracts.RejectTarget.publish`. A file that exists was written by an earlier try."""
+        for split, letters_of_split in groupby(letters, key=lambda letter: letter.split):
             key = f"{split.folder}/{split.split_id}.parquet"
             content = io.BytesIO()
-            rows = [_row(item, self.originals) for item in items]
+            rows = [_row(letter, self.originals) for letter in letters_of_split]
             pq.write_table(pa.Table.from_pylist(rows, SCHEMA), content, compression="zstd")
             self._store.create(f"{self._store.root}/{key}" if self._store.root else key, content.getvalue())
 
@@ -70,14 +70,13 @@ class RejectFolder:
         """Nothing to release."""
 
 
-def _row(item: Told, sample: int) -> dict[str, Any]:
-    rejection = item.rejection
-    reject = rejection.reject
-    value = item.original.value if item.original is not None and sample else None
+def _row(letter: DeadLetter, sample: int) -> dict[str, Any]:
+    reject = letter.reject
+    value = letter.original.value if letter.original is not None and sample else None
     names = ("record_id", "source", "stage", "error", "reason", "attempts")
     return {name: getattr(reject, name) for name in names} | {
         "rejected_at": datetime.fromtimestamp(reject.rejected_at, UTC),
-        "replay": rejection.replay,
-        "split_id": rejection.split.split_id,
+        "replay": letter.replay,
+        "split_id": letter.split.split_id,
         "sample": value[:sample] if value is not None else None,
     }

@@ -39,7 +39,7 @@ def rejects(
     from stream_infer.ops import rejects as views
     from stream_infer.ops.watch import formatting
 
-    query = views.reject_filter(source, error, since, until, records or (), state)
+    query = views.reject_query(source, error, since, until, records or (), state)
     with contextlib.closing(open_pipeline(file)) as pipeline:
         if action is RejectsAction.REPLAY:
             count = pipeline.replay(query)

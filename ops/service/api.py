@@ -21,7 +21,7 @@ from stream_infer.ops.watch.search import absent, search
 from stream_infer.ops.watch.snapshot import Finding, Reject, Severity, Snapshot, Split
 from stream_infer.ops.watch.watcher import Watcher
 from stream_infer.pipeline import Pipeline
-from stream_infer.rejects import RejectFilter, State
+from stream_infer.rejects import RejectQuery, State
 
 _bearer = HTTPBearer(auto_error=False, description="the setting serve.token, where one is set")
 
@@ -165,7 +165,7 @@ def _add_rejects(router: APIRouter, pipeline: Pipeline) -> None:
         offset: Annotated[int, Query(ge=0, le=10**9, description="how many of the newest to skip")] = 0,
     ) -> list[Reject]:
         """Records that could not be processed, newest first."""
-        items = pipeline.rejects(RejectFilter(source, error, state=state), limit, offset, newest=True)
+        items = pipeline.rejects(RejectQuery(source, error, state=state), limit, offset, newest=True)
         return [Reject.model_validate(item.to_dict()) for item in items]
 
     @router.get("/rejects/show", responses={404: {"model": Problem, "description": "it was never rejected"}})
@@ -179,7 +179,7 @@ def _add_rejects(router: APIRouter, pipeline: Pipeline) -> None:
     @router.post("/rejects/replay", status_code=202)
     def replay(which: Replay) -> Asked:
         """Replay open rejects. The request is durable when it is answered; the service plans them within seconds."""
-        query = RejectFilter(which.source, which.error, which.since, which.until, tuple(which.records))
+        query = RejectQuery(which.source, which.error, which.since, which.until, tuple(which.records))
         return Asked(asked=pipeline.replay(query))
 
 

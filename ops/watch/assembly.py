@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stream_infer import config
+from stream_infer.bounds import in_words, parse
 from stream_infer.ops.watch import formatting
 from stream_infer.ops.watch.recent import gpus_of, recent_of
 from stream_infer.ops.watch.samples import Window
@@ -150,21 +151,7 @@ def shown_split(item: Mapping[str, Any]) -> Split:
     names = Split.model_fields.keys() - {"what"}
     # the ledger counts the first attempt only when a second one starts
     attempts = {"attempts": max(item["attempts"], int(item["committed_at"] is not None))}
-    return Split(what=what(item["bounds"]), **{name: item[name] for name in names} | attempts)
-
-
-def what(bounds: Mapping[str, Any]) -> str:
-    """The offsets or objects of a split in words: ``tickets/0 1,000 … 1,999``, ``a.txt and 31 more``."""
-    if "objects" in bounds:
-        objects = bounds["objects"]
-        first = str(objects[0]["key"]) if objects else "no object"
-        rows = bounds.get("rows")
-        if rows:
-            return f"{first} rows {rows[0]:,} … {rows[1] - 1:,}"
-        return first if len(objects) < 2 else f"{first} and {len(objects) - 1} more"
-    if {"position_key", "start", "stop"} <= bounds.keys():
-        return f"{bounds['position_key']} {bounds['start']:,} … {bounds['stop'] - 1:,}"
-    return formatting.clipped(str(dict(bounds)), 80)
+    return Split(what=in_words(parse(item["bounds"])), **{name: item[name] for name in names} | attempts)
 
 
 def _model(window: Window | None) -> str:

@@ -5,21 +5,37 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stream_infer.attempts import HALVINGS
-from stream_infer.contracts import Source
+from stream_infer.bounds import ObjectSet, parse
+from stream_infer.contracts import ObjectReader, Reader
+from stream_infer.driver.row_count import count_apart
 from stream_infer.splits import Split
 
 
-def pieces(source: Source, split: Split) -> list[Split]:
+def pieces(split: Split, reader: Reader) -> list[Split]:
     """The split in up to 16 pieces; empty when it holds one record.
 
-    A replay is never divided: it stands for one reject, which stays one.
+    A replay is never divided: it is of one reject, which stays one.
+
+    Raises:
+        Retryable: an object's rows must be counted, and its store did not answer.
     """
     if split.replay:
         return []
-    found = [split]
+    divided = [split]
     for _ in range(HALVINGS):
-        halved = [source.bisect(piece) for piece in found]
-        found = [half for piece, halves in zip(found, halved, strict=True) for half in (halves or (piece,))]
-    if found == [split]:
+        halved = [piece.halves(_rows(piece, reader)) for piece in divided]
+        divided = [half for piece, halves in zip(divided, halved, strict=True) for half in (halves or (piece,))]
+    if divided == [split]:
         return []
-    return [replace(piece, parent=split.split_id, depth=split.depth + 1) for piece in found]
+    return [replace(piece, parent=split.split_id, depth=split.depth + 1) for piece in divided]
+
+
+def _rows(split: Split, reader: Reader) -> int | None:
+    """Rows of a split's only object, where its bounds do not say; None where the object is not divided."""
+    bounds = parse(split.bounds)
+    if not isinstance(bounds, ObjectSet) or bounds.rows is not None or len(bounds.objects) != 1:
+        return None
+    item = bounds.objects[0]
+    if not isinstance(reader, ObjectReader) or reader.one_record(item.key):
+        return None
+    return count_apart(reader, item)

@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import TypeVar
 
 from stream_infer import crash, retry
-from stream_infer.contracts import Sink, Source
+from stream_infer.bounds import parse, record_ids
+from stream_infer.contracts import Sink, Source, location_of
 from stream_infer.driver import losses
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.bisection import pieces
 from stream_infer.driver.circuit_breaker import CircuitBreaker
 from stream_infer.driver.drain import await_end
 from stream_infer.driver.sizing import SplitSizer
-from stream_infer.driver.traces import trace_of
+from stream_infer.driver.traces import attributes_of, trace_of
 from stream_infer.errors import Fatal, Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Receipt, Reject, Split
@@ -71,6 +72,7 @@ class Committer(threading.Thread):
         self._given_up = threading.Event()
         self.actor_time = record_metrics.ActorTime(metrics)
         self.on_settled: Callable[[Split], None] = lambda _: None
+        self.source_attributes: Callable[[str], Mapping[str, str | int]] = lambda _: {}
 
     def run(self) -> None:
         while not (self._ending.is_set() and self.outcomes.empty()):
@@ -198,13 +200,13 @@ class Committer(threading.Thread):
     def _trace(self, outcome: Outcome, began: float, receipt: Receipt | None = None) -> None:
         if self._tracer is not None:
             split = outcome.task.split
-            attributes = self._sources[split.source].attributes(split)
+            attributes = attributes_of(split, self.source_attributes(split.source))
             self._tracer.settled(trace_of(outcome, attributes, (began, time.time()), receipt))
 
     def _bisect(self, split: Split, reject: Reject) -> None:
         """Plan the pieces of the split; a split of one record becomes a reject."""
-        source = self._sources[split.source]
-        children = self.patiently(lambda: pieces(source, split))
+        reader = self._sources[split.source].reader()
+        children = self.patiently(lambda: pieces(split, reader))
         cause = (reject.error, reject.stage, reject.reason)
         if children:
             log.warning("split %s is bisected: %s in %s: %s", split.split_id, *cause, extra=split.fields())
@@ -214,8 +216,8 @@ class Committer(threading.Thread):
             self._backlog.offer(planned)
             return
         now = time.time()
-        record_ids = source.record_ids(split)
-        rejects = [replace(reject, record_id=record_id, rejected_at=now, whole=True) for record_id in record_ids]
+        names = record_ids(parse(split.bounds), location_of(reader))
+        rejects = [replace(reject, record_id=record_id, rejected_at=now, whole=True) for record_id in names]
         with crash.around("reject"):
             self.patiently(lambda: self._ledger.reject(split, rejects))
         for each in rejects:

@@ -50,7 +50,9 @@ class Gauges:
         self._shares = {stage: 1 / len(pool) for pool in pools for stage in pool}
         self._gpus = Gpus()
         self._rates = {planner.source.name: Rate() for planner in planners}
-        self._known: dict[str, set[tuple[str, str]]] = {planner.source.name: set() for planner in planners}
+        self._reported_partitions: dict[str, set[tuple[str, str]]] = {
+            planner.source.name: set() for planner in planners
+        }
         self._looked_at, self._admitted, self._was_busy = time.monotonic(), 0, False
         self._lock = threading.Lock()
 
@@ -90,32 +92,33 @@ class Gauges:
         self._looked_at, self._admitted, self._was_busy = now, admitted, busy
 
     def _source(self, planner: Planner, splits: Sequence[Split]) -> None:
-        metrics, name, lag = self._metrics, planner.source.name, planner.lag
+        metrics, name, lag = self._metrics, planner.source.name, planner.status.lag
         metrics.set(m.WAITING_RECORDS, lag.records, name)
         metrics.set(m.WAITING_BYTES, lag.bytes, name)
         metrics.set(m.WAITING_OBJECTS, lag.objects, name)
         metrics.set(m.SOURCE_UP, planner.trouble is None and planner.failure is None, name)
-        self._places(name, planner.places)
+        partitions = planner.status.partitions
+        self._partitions(name, partitions)
         oldest = [split.event_at or split.planned_at for split in splits]
-        oldest += [place.oldest for place in planner.places if place.oldest is not None]
+        oldest += [partition.oldest for partition in partitions if partition.oldest is not None]
         if lag.records and lag.oldest is not None:
             oldest.append(lag.oldest)
         metrics.set(m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, min(oldest, default=0.0), name)
         pending = lag.records + sum(split.records for split in splits)
         metrics.set(m.DRAIN_ETA_SECONDS, self._rates[name].eta(pending), name)
 
-    def _places(self, source: str, places: Iterable[PartitionStatus]) -> None:
+    def _partitions(self, source: str, statuses: Iterable[PartitionStatus]) -> None:
         metrics, now = self._metrics, time.time()
-        gone = self._known[source]
-        self._known[source] = {(place.topic, place.partition) for place in places}
-        for place in places:
-            labels = (source, place.topic, place.partition)
-            waits = place.end > place.position
-            metrics.set(m.LAG_RECORDS, max(0, place.end - place.position), *labels)
-            metrics.set(m.POSITION_OFFSET, place.position, *labels)
-            age = max(0.0, now - place.oldest) if waits and place.oldest is not None else 0.0
+        before = self._reported_partitions[source]
+        self._reported_partitions[source] = {(status.topic, status.partition) for status in statuses}
+        for status in statuses:
+            labels = (source, status.topic, status.partition)
+            is_behind = status.end > status.position
+            metrics.set(m.LAG_RECORDS, max(0, status.end - status.position), *labels)
+            metrics.set(m.POSITION_OFFSET, status.position, *labels)
+            age = max(0.0, now - status.oldest) if is_behind and status.oldest is not None else 0.0
             metrics.set(m.LAG_SECONDS, age, *labels)
-        for topic, partition in gone - self._known[source]:
+        for topic, partition in before - self._reported_partitions[source]:
             for metric in (m.LAG_RECORDS, m.LAG_SECONDS, m.POSITION_OFFSET):
                 metrics.forget(metric, source, topic, partition)
 

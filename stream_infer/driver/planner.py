@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
 from stream_infer import crash, retry
 from stream_infer.config import Limits
-from stream_infer.contracts import Lag, PartitionStatus, PlanBudget, Planned, Source
+from stream_infer.contracts import PlanBudget, Planned, Source, SourceStatus
 from stream_infer.driver import losses
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.sizing import SplitSizer
@@ -32,13 +32,12 @@ _GROUP = 64  # steps of one transaction
 
 
 class Planner(threading.Thread):
-    """Owns its source: nobody else calls it, except `Source.wake`, `Source.bisect` and `Source.record_ids`.
+    """Owns its source: other threads call only `Source.wake` and `Source.reader`.
 
     Attributes:
         failure: why this source stopped for good, if it did.
         trouble: the dependency failure it waits out at the moment.
-        lag: as of the last look.
-        places: of a log's partitions, as of the last look.
+        status: of the source, as of the last plan.
     """
 
     def __init__(
@@ -56,8 +55,7 @@ class Planner(threading.Thread):
         self.source = source
         self.failure: Fatal | None = None
         self.trouble: str | None = None
-        self.lag = Lag()
-        self.places: Sequence[PartitionStatus] = ()
+        self.status = SourceStatus()
         self._ledger = ledger
         self._backlog = backlog
         self._sizer = sizer
@@ -71,7 +69,7 @@ class Planner(threading.Thread):
         self._looked_at = 0.0
         self._position = ledger.position(source.name)
         self._metrics = metrics or Metrics([source.name])
-        self._prefix: Mapping[str, int] | None = None
+        self._committed_offsets: Mapping[str, int] | None = None
 
     @property
     def planning(self) -> bool:
@@ -116,7 +114,7 @@ class Planner(threading.Thread):
             if planned is None:
                 return
             if not planned:
-                if self._until_idle and not self.lag.unsettled and not self.lag.records:
+                if self._until_idle and not self.status.lag.unsettled and not self.status.lag.records:
                     return
                 self._rest(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
 
@@ -132,13 +130,11 @@ class Planner(threading.Thread):
     def _replay_once(self, most: int) -> int:
         """Plan rejects anew that somebody asked for; returns how many."""
         asked = self._ledger.replayable(self.source.name, most)
-        again = [
-            (rejected, self.source.replay(split, rejected.reject, rejected.replays + 1)) for rejected, split in asked
-        ]
+        again = [(rejected, split.for_replay(rejected.reject, rejected.replays + 1)) for rejected, split in asked]
         if not again:
             return 0
         crash.point("replay.step")
-        added = self._patiently(partial(self._ledger.replay, self.source.name, again))
+        added = self._patiently(lambda: self._ledger.replay(self.source.name, again))
         crash.point("replay.stored")
         if added:
             log.info("source %s: %d rejects are replayed", self.source.name, len(added))
@@ -151,7 +147,7 @@ class Planner(threading.Thread):
         freshness = 0.0 if self._until_idle else limits.freshness
         budget = PlanBudget(
             splits=room,
-            records=self._sizer.records(self.lag.records, self.lag.bytes),
+            records=self._sizer.records(self.status.lag.records, self.status.lag.bytes),
             bytes=limits.split_bytes,
             freshness=freshness,
             now=time.time(),
@@ -173,7 +169,7 @@ class Planner(threading.Thread):
             steps += len(group)
             if self._halt.is_set():
                 break
-        self.lag = self.source.lag(self._position)
+        self.status = self.source.status(self._committed_offsets or {})
         return steps
 
     def _patiently(self, call: Callable[[], T]) -> T | None:
@@ -209,15 +205,15 @@ class Planner(threading.Thread):
             return
         try:
             while splits := self._ledger.unacknowledged(self.source.name, _PAGE):
-                self._prefix = self._ledger.prefix(self.source.name)
+                self._committed_offsets = self._ledger.committed_offsets(self.source.name)
                 with crash.around("source.committed"):
-                    self.source.committed(splits, self._prefix)
+                    self.source.committed(splits, self._committed_offsets)
                 self._ledger.acknowledge([split.split_id for split in splits])
                 if len(splits) < _PAGE:
                     break
-            if self._prefix is None:
-                self._prefix = self._ledger.prefix(self.source.name)
-            self.places = self.source.places(self._prefix)
+            if self._committed_offsets is None:
+                self._committed_offsets = self._ledger.committed_offsets(self.source.name)
+            self.status = self.source.status(self._committed_offsets)
         except Retryable as error:
             log.warning("source %s: committed work is not acknowledged yet: %s", self.source.name, error)
         except Fenced:

@@ -1,4 +1,4 @@
-"""The publisher: sends every reject that the ledger has committed to one target, at the target's own pace."""
+"""Publishers of dead letters: one for each target, at the target's own pace."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import copy
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from stream_infer import crash, retry
 from stream_infer.contracts import Reader, RejectTarget
 from stream_infer.errors import Fenced
 from stream_infer.ledger import Ledger
-from stream_infer.rejects import Rejection, Told
+from stream_infer.rejects import DeadLetter
 from stream_infer.telemetry import labels
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
@@ -21,16 +22,17 @@ _LOOK_SECONDS = 1.0
 _PAGE = 100
 
 
-class Publisher(threading.Thread):
-    """A thread for one target, so that a failing target delays no other target and no commit.
+class DeadLetterPublisher(threading.Thread):
+    """Publishes every reject that the ledger has committed to one target.
 
-    The ledger stores the last reject that was published; a restart goes on there and may publish the last page twice.
+    One thread a target, so that a target that fails delays no other, and never the pipeline. The ledger remembers how
+    far it is; a restart goes on there, and may publish the last page twice.
 
     Args:
         readers: the sources' readers. The publisher copies them, since a reader belongs to one thread.
 
     Attributes:
-        trouble: the target's present failure, in a sentence.
+        trouble: why the target takes nothing at the moment.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Publisher(threading.Thread):
         self._failures = 0
 
     def finish(self, timeout: float) -> None:
-        """Publish the rest once and end. A reject that fails now is published by the next start."""
+        """Publish the rest and end. After a failure the next start publishes it."""
         self._ending.set()
         if self.is_alive():
             self.join(timeout)
@@ -55,46 +57,46 @@ class Publisher(threading.Thread):
         try:
             while True:
                 ending = self._ending.is_set()
-                published = self._publish_page()
+                published = self._try()
                 if ending and not published:
                     break
                 if published is None or self._failures:
                     self._ending.wait(retry.PUBLISH.pause(self._failures) if self._failures else _LOOK_SECONDS)
         except Fenced:
-            log.info("%s: another instance publishes the rejects from now on", self.target.name)
+            log.info("%s: another instance publishes to it from now on", self.target.name)
         finally:
             self.target.close()
 
-    def _publish_page(self) -> bool | None:
-        """Publish one page of rejects: True after a success, None without a reject to publish, False after a failure."""
+    def _try(self) -> bool | None:
+        """Publish one page. True when something was published, None when there is nothing, False when it failed."""
         try:
-            found = self._ledger.unpublished(self.target.name, _PAGE)
-            if found:
-                told = [self._told(rejection) for rejection in found]
+            letters = self._ledger.unpublished(self.target.name, _PAGE)
+            if letters:
+                with_originals = [self._with_original(letter) for letter in letters]
                 with crash.around("rejects.publish"):
-                    self.target.publish(told)
-                self._ledger.publish(self.target.name, found[-1].seq)
-                self._count(len(found))
+                    self.target.publish(with_originals)
+                self._ledger.publish(self.target.name, letters[-1].seq)
+                self._count(len(letters))
         except Fenced:
             raise
-        except Exception as error:  # a failing target stops neither commits nor planning
+        except Exception as error:  # whatever a target raises, the pipeline goes on
             self._failures += 1
             self.trouble = f"{self.target.name}: {error}"
             log.warning("rejects are not published yet: %s", self.trouble)
             return False
         self._failures, self.trouble = 0, None
-        return True if found else None
+        return True if letters else None
 
     def _count(self, rejects: int) -> None:
         kind = self.target.name.partition(":")[0]
         if self._metrics is not None and kind in labels.REJECT_TARGETS:
             self._metrics.add(m.REJECTS_PUBLISHED, rejects, kind)
 
-    def _told(self, rejection: Rejection) -> Told:
-        reader = self._readers.get(rejection.split.source)
+    def _with_original(self, letter: DeadLetter) -> DeadLetter:
+        reader = self._readers.get(letter.split.source)
         if reader is None:
-            return Told(rejection)
-        return Told(rejection, reader.original(rejection.split, rejection.reject, self.target.originals))
+            return letter
+        return replace(letter, original=reader.original(letter.split, letter.reject, self.target.originals))
 
 
 class Samples:
@@ -110,9 +112,9 @@ class Samples:
         self.originals = size
         self._ledger = ledger
 
-    def publish(self, told: Sequence[Told]) -> None:
+    def publish(self, letters: Sequence[DeadLetter]) -> None:
         """See `contracts.RejectTarget.publish`."""
-        values = {item.rejection.seq: item.original.value for item in told if item.original is not None}
+        values = {letter.seq: letter.original.value for letter in letters if letter.original is not None}
         self._ledger.keep_samples({seq: value[: self.originals] for seq, value in values.items() if value is not None})
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from stream_infer.driver.committer import Committer
 from stream_infer.driver.executions import Executions, StartExecution
 from stream_infer.driver.gauges import Gauges
 from stream_infer.driver.planner import Planner
-from stream_infer.driver.publisher import Publisher
+from stream_infer.driver.publisher import DeadLetterPublisher
 from stream_infer.driver.recovery import recovered
 from stream_infer.driver.sizing import FIRST_RECORDS, FIRST_RECORDS_DEAR, SplitSizer
 from stream_infer.driver.stalls import Stalls
@@ -59,7 +59,7 @@ class Parts:
     pools: Sequence[PoolSpec]
     start_execution: StartExecution
     metrics: Metrics
-    publishers: Sequence[Publisher] = ()
+    publishers: Sequence[DeadLetterPublisher] = ()
     tracer: Tracer | None = None
     until_idle: bool = False
 
@@ -103,6 +103,8 @@ class Supervisor:
         pools = [[stage.name for stage in pool.stages] for pool in parts.pools]
         self._gauges = Gauges(metrics, self._backlog, self.planners, self._committer.actor_time, pools)
         self._committer.on_settled = self._gauges.settled
+        by_source = {planner.source.name: planner for planner in self.planners}
+        self._committer.source_attributes = lambda name: by_source[name].status.attributes
         self._stalls = Stalls(metrics, self._backlog)
         metrics.before_scrape(self._gauges.refresh)
         metrics.set(m.IN_FLIGHT_LIMIT_BYTES, limits.in_flight)
@@ -168,8 +170,8 @@ class Supervisor:
             ],
             "sources": {
                 planner.source.name: {
-                    "lag": planner.lag.records,
-                    "unsettled": planner.lag.unsettled,
+                    "lag": planner.status.lag.records,
+                    "unsettled": planner.status.lag.unsettled,
                     "trouble": planner.trouble,
                     "failure": str(planner.failure) if planner.failure else None,
                 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stream_infer.splits import Receipt
+from stream_infer.bounds import LogRange, parse
+from stream_infer.splits import Receipt, Split
 from stream_infer.tasks import Outcome, Poisoned
 from stream_infer.telemetry.tracing import Period, SplitTrace
 
@@ -35,3 +36,27 @@ def trace_of(
         error=None if reject is None else f"{reject.error} in {reject.stage}: {reject.reason}",
         retried=split.attempt > 1 or trail.deaths > 0 or trail.retries > 0,
     )
+
+
+def attributes_of(split: Split, source: Mapping[str, str | int]) -> Mapping[str, str | int]:
+    """The input of a split, in the words of OpenTelemetry's semantic conventions.
+
+    Args:
+        source: facts of all splits of the source (`contracts.SourceStatus.attributes`).
+    """
+    bounds = parse(split.bounds)
+    if not isinstance(bounds, LogRange):
+        key = {"aws.s3.key": bounds.objects[0].key} if "aws.s3.bucket" in source else {}
+        return {"stream_infer.objects": len(bounds.objects), **source, **key}
+    system = bounds.log.partition("://")[0]
+    topic, _, partition = bounds.position_key.rpartition("/")
+    return {
+        "messaging.system": system,
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": topic.partition("@")[0],
+        "messaging.destination.partition.id": partition,
+        **source,
+        f"messaging.{system}.offset": bounds.start,
+        f"stream_infer.{system}.end_offset": bounds.stop,
+    }

@@ -128,7 +128,7 @@ def _commit(connection: Connection, wanted: dict[str, Receipt]) -> list[Split]:
     if not accepted:
         return []
     now = time.time()
-    again = [receipt.split_id for receipt in accepted if "replay" in receipt.bounds]
+    again = [receipt.split_id for receipt in accepted if receipt.replay]
     if again:
         records = replayed_records(connection, again)
         accepted = [_still_rejected(receipt, records.get(receipt.split_id), now) for receipt in accepted]

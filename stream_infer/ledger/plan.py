@@ -109,8 +109,8 @@ class Planning(Store):
         with self._reading() as connection:
             return [rows.to_split(row) for row in connection.execute(query)]
 
-    def prefix(self, source: str) -> dict[str, int]:
-        """End of the contiguous final prefix by position key.
+    def committed_offsets(self, source: str) -> dict[str, int]:
+        """By position key the end of the contiguous range of final splits.
 
         The lowest start of a split that is not final, else the stored position (an int, or the ``next`` of an object).
         """

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Column, Connection, Row, func, insert, select, update
 
+from stream_infer.bounds import log_range
 from stream_infer.ledger import schema
 from stream_infer.splits import Loss, Reject, Split
 
@@ -55,17 +56,17 @@ def insert_splits(connection: Connection, splits: Iterable[Split], root: int | N
 
 
 def _row(split: Split, seq: int, root: int | None) -> dict[str, Any]:
-    # a replay does not belong to the order of its partition: it must not hold back the committed offsets
-    ranged = {"position_key", "start", "stop"} <= split.bounds.keys() and not split.replay
+    # a replay is no part of the order of its partition: it must not hold back the committed offsets
+    bounds = None if split.replay else log_range(split.bounds)
     return {
         "seq": seq,
         "root": root,
         "split_id": split.split_id,
         "source": split.source,
         "state": schema.PLANNED,
-        "position_key": split.bounds["position_key"] if ranged else None,
-        "range_start": split.bounds["start"] if ranged else None,
-        "range_stop": split.bounds["stop"] if ranged else None,
+        "position_key": bounds.position_key if bounds is not None else None,
+        "range_start": bounds.start if bounds is not None else None,
+        "range_stop": bounds.stop if bounds is not None else None,
         "document": replace(split, attempt=0).to_json(),
         "records": split.records,
         "planned_at": split.planned_at,

@@ -1,20 +1,22 @@
-"""A lost ledger, made anew from the receipts in the output files, so that the service goes on with nothing twice.
+"""Rebuild of a lost ledger from the receipts in the output files, so that the service goes on with nothing twice.
 
-What a receipt says is final. What lies between receipts (a split without a row has no file, one in flight has none yet)
-is planned again. Rejects and losses of splits without a file are found again as their records are read again.
+The records of a receipt are final. Records between receipts (a split without a row has no file, one in flight has none
+yet) are planned again. Rejects and losses of splits without a file come back as their records are read again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from stream_infer import crash
-from stream_infer.contracts import Planned, Sink, Source
-from stream_infer.intervals import END, Intervals, IntervalSet
+from stream_infer.bounds import intervals, parse, record_count, record_ids
+from stream_infer.contracts import Planned, Restorable, Sink, Source, location_of
+from stream_infer.errors import Fatal
+from stream_infer.intervals import Intervals, IntervalSet
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Receipt, Split
 
@@ -25,10 +27,10 @@ _GROUP = 500
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What the new ledger holds.
+    """Counts of the new ledger.
 
     Attributes:
-        committed / bisected / planned: splits with a file, splits divided before, splits to do (again).
+        committed / bisected / planned: splits with a file, splits bisected before, splits to do (again).
         rows / rejected / lost: records of the committed ones.
         strange: files of sources that the pipeline does not name, and copies of files; left alone.
     """
@@ -43,55 +45,54 @@ class Rebuilt:
 
 
 @dataclass(slots=True)
-class Sorted:
-    """Receipts of one source by what they mean.
+class SortedReceipts:
+    """Receipts of one source by their meaning.
 
     Attributes:
         final: splits with rows.
-        replays: the same of rejects that were replayed.
-        standing: retired names of splits that were not divided (yet); to be done again as they are.
-        divided: retired names whose records stand in other splits, wholly or in part.
+        replays: splits with rows of rejects that were replayed.
+        undivided: retired names of splits that were not bisected (yet); to be done again as they are.
+        divided: retired names whose records are in other splits, wholly or in part.
     """
 
     final: list[Receipt] = field(default_factory=list)
     replays: list[Receipt] = field(default_factory=list)
-    standing: list[Receipt] = field(default_factory=list)
+    undivided: list[Receipt] = field(default_factory=list)
     divided: list[Receipt] = field(default_factory=list)
 
 
-def sort_receipts(receipts: Sequence[Receipt], intervals: Callable[[Split], Intervals]) -> Sorted:
-    """What each receipt of a source means, from bounds alone.
+def sort_receipts(receipts: Sequence[Receipt]) -> SortedReceipts:
+    """Sort the receipts of a source by their meaning, from bounds alone.
 
-    A retired name whose records stand elsewhere was divided, or was replayed; of names inside one another the inner
-    one stands, and of the replays of one record the last.
+    A retired name whose records are in other files was bisected, or was replayed. Of names inside one another the inner
+    one counts, and of the replays of one record the last.
     """
-    found, rows, cover, again = Sorted(), IntervalSet(), IntervalSet(), IntervalSet()
+    result, with_rows, planned, replayed = SortedReceipts(), IntervalSet(), IntervalSet(), IntervalSet()
     for receipt in sorted((item for item in receipts if not item.retired), key=lambda item: item.written_at):
-        covers = intervals(split_of(receipt))
-        if "replay" in receipt.bounds:
-            found.replays.append(receipt)
-            again.add(covers)
+        ranges = intervals(parse(receipt.bounds))
+        if receipt.replay:
+            result.replays.append(receipt)
+            replayed.add(ranges)
         else:
-            if rows.touches(covers):
-                log.warning("%s: records of it stand in another file as well", receipt.file)
-            found.final.append(receipt)
-            rows.add(covers)
-        cover.add(covers)
-    retired = [(intervals(split_of(receipt)), receipt) for receipt in receipts if receipt.retired]
-    retired.sort(key=lambda item: (-split_of(item[1]).replay, _size(item[0]), item[1].split_id))
-    for covers, receipt in retired:
-        where = again if "replay" in receipt.bounds else cover
-        if where.touches(covers):
-            found.divided.append(receipt)
+            if with_rows.touches(ranges):
+                log.warning("%s: records of it are in another file as well", receipt.file)
+            result.final.append(receipt)
+            with_rows.add(ranges)
+        planned.add(ranges)
+    retired = [(intervals(parse(receipt.bounds)), receipt) for receipt in receipts if receipt.retired]
+    retired.sort(key=lambda item: (-item[1].replay, _size(item[0]), item[1].split_id))
+    for ranges, receipt in retired:
+        if (replayed if receipt.replay else planned).touches(ranges):
+            result.divided.append(receipt)
         else:
-            found.standing.append(receipt)
-            again.add(covers)
-            cover.add(covers)
-    return found
+            result.undivided.append(receipt)
+            replayed.add(ranges)
+            planned.add(ranges)
+    return result
 
 
 def split_of(receipt: Receipt) -> Split:
-    """The split that a receipt is of, as far as the receipt knows it."""
+    """The split of a receipt, as far as the receipt describes it."""
     folder = (receipt.file or "").rpartition("/")[0]
     return Split(
         receipt.split_id,
@@ -106,23 +107,23 @@ def split_of(receipt: Receipt) -> Split:
 
 
 def settled(sink: Sink, seconds: float) -> list[Receipt]:
-    """Every receipt of the output, once no file has appeared for so long: what a dead instance left may still be written."""
-    found = _listed(sink)
+    """Every receipt of the output, once no file has appeared for so long: a dead instance's workers may still write."""
+    receipts_by_file = _listed(sink)
     while seconds > 0:
         time.sleep(seconds)
         again = _listed(sink)
-        if again.keys() == found.keys():
+        if again.keys() == receipts_by_file.keys():
             break
-        log.info("%d files appeared meanwhile; looking again", len(again) - len(found))
-        found = again
-    return list(found.values())
+        log.info("%d files appeared meanwhile; looking again", len(again) - len(receipts_by_file))
+        receipts_by_file = again
+    return list(receipts_by_file.values())
 
 
 def rebuild(ledger: Ledger, receipts: Sequence[Receipt], sources: Sequence[Source], most: int) -> Rebuilt:
     """Fill an empty ledger that this instance owns.
 
     Args:
-        most: records of one split that is planned for what lies between receipts.
+        most: records of one split that is planned between receipts.
     """
     by_source: dict[str, list[Receipt]] = {source.name: [] for source in sources}
     strange = 0
@@ -142,40 +143,43 @@ def rebuild(ledger: Ledger, receipts: Sequence[Receipt], sources: Sequence[Sourc
 
 
 def _rebuild_source(ledger: Ledger, source: Source, receipts: Sequence[Receipt], most: int) -> Rebuilt:
-    means = sort_receipts(receipts, source.intervals)
-    standing = [_estimated(split_of(receipt), source) for receipt in means.standing]
-    replays = [*map(split_of, means.replays), *(split for split in standing if split.replay)]
-    known = [*map(split_of, means.final), *replays, *(split for split in standing if not split.replay)]
-    for steps in _groups(source.restore(known, most)):
-        ledger.plan(source.name, steps)
+    if not isinstance(source, Restorable):
+        raise Fatal(f"source {source.name}: sources of its kind cannot be rebuilt; restore the ledger from a backup")
+    sorted_receipts = sort_receipts(receipts)
+    undivided = [_estimated(split_of(receipt)) for receipt in sorted_receipts.undivided]
+    replays = [*map(split_of, sorted_receipts.replays), *(split for split in undivided if split.replay)]
+    final = map(split_of, sorted_receipts.final)
+    splits = [*final, *replays, *(split for split in undivided if not split.replay)]
+    for plans in _groups(source.restore(splits, most)):
+        ledger.plan(source.name, plans)
         crash.point("rebuild.planned")
-    for group in _groups(iter(means.final)):
+    for group in _groups(iter(sorted_receipts.final)):
         ledger.commit(group)
         crash.point("rebuild.committed")
+    location = location_of(source.reader())
     for split in replays:
-        ledger.restore_replay(next(iter(source.record_ids(split))), split)
-    for group in _groups(iter(means.replays)):
+        ledger.restore_replay(next(record_ids(parse(split.bounds), location)), split)
+    for group in _groups(iter(sorted_receipts.replays)):
         ledger.commit(group)
-    for receipt in means.divided:
+    for receipt in sorted_receipts.divided:
         ledger.plan(source.name, [Planned(split_of(receipt))])
         ledger.bisect(split_of(receipt), [])
-    done = [*means.final, *means.replays]
+    done = [*sorted_receipts.final, *sorted_receipts.replays]
     return Rebuilt(
         committed=len(done),
-        bisected=len(means.divided),
+        bisected=len(sorted_receipts.divided),
         rows=sum(receipt.rows for receipt in done),
         rejected=sum(len(receipt.rejects) for receipt in done),
         lost=sum(loss.records for receipt in done for loss in receipt.losses),
     )
 
 
-def _estimated(split: Split, source: Source) -> Split:
-    intervals = source.intervals(split)
-    return replace(split, records=max(1, sum(1 if high == END else high - low for low, high in intervals.values())))
+def _estimated(split: Split) -> Split:
+    return replace(split, records=max(1, record_count(parse(split.bounds))))
 
 
-def _size(intervals: Intervals) -> int:
-    return sum(high - low for low, high in intervals.values())
+def _size(ranges: Intervals) -> int:
+    return sum(high - low for low, high in ranges.values())
 
 
 def _listed(sink: Sink) -> dict[str, Receipt]:

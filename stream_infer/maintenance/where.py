@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from stream_infer.bounds import LogRange, ObjectSet, parse
 from stream_infer.errors import ConfigError
 from stream_infer.ledger import Ledger
 from stream_infer.records import KafkaCoordinate, ObjectCoordinate, parse_coordinate
@@ -124,12 +125,14 @@ def _place(coordinate: KafkaCoordinate | ObjectCoordinate) -> tuple[tuple[str, s
 
 def _exact(coordinate: KafkaCoordinate | ObjectCoordinate, split: dict[str, Any]) -> str | None:
     """The full coordinate, where the split's bounds complete what was asked for."""
+    bounds = parse(split["bounds"])
     if isinstance(coordinate, KafkaCoordinate):
-        cluster = coordinate.cluster or split["bounds"].get("cluster")
-        return str(KafkaCoordinate(cluster, coordinate.topic, coordinate.partition, coordinate.offset))
-    if coordinate.version:
+        if coordinate.cluster or not isinstance(bounds, LogRange):
+            return str(coordinate)
+        return bounds.record_id(coordinate.offset)
+    if coordinate.version or not isinstance(bounds, ObjectSet):
         return str(coordinate)
-    versions = [item["version"] for item in split["bounds"].get("objects", ()) if item["key"] == coordinate.key]
+    versions = [item.version for item in bounds.objects if item.key == coordinate.key]
     if len(versions) != 1:
         return None
     return str(ObjectCoordinate(coordinate.scheme, coordinate.bucket, coordinate.key, versions[0]))

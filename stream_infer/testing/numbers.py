@@ -7,9 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from stream_infer.contracts import Lag, PartitionStatus, Piece, PlanBudget, Planned, Position
+from stream_infer.bounds import LogRange, parse, record_ids
+from stream_infer.contracts import Lag, PartitionStatus, Piece, PlanBudget, Planned, Position, SourceStatus
 from stream_infer.splits import Split
 from stream_infer.testing.script import Script, Signal
+
+
+def numbers_range(start: int, stop: int) -> LogRange:
+    """Bounds of the numbers from ``start`` to before ``stop``."""
+    return LogRange("numbers", start, stop, position_key="n")
 
 
 class NumbersReader:
@@ -17,11 +23,13 @@ class NumbersReader:
 
     def read(self, split: Split) -> Iterator[Piece]:
         """See `contracts.Reader.read`."""
-        numbers = range(split.bounds["start"], split.bounds["stop"])
+        bounds = parse(split.bounds)
+        assert isinstance(bounds, LogRange)
+        numbers = range(bounds.start, bounds.stop)
         count = len(numbers)
         table = pa.table(
             {
-                "record_id": [f"numbers/{number}" for number in numbers],
+                "record_id": list(record_ids(bounds)),
                 "source": [split.source] * count,
                 "key": pa.nulls(count, pa.string()),
                 "event_time": pa.nulls(count, pa.timestamp("us", tz="UTC")),
@@ -48,6 +56,7 @@ class NumbersSource:
         self.committed_offsets: Mapping[str, int] = {}
         self._script = Script([script] if isinstance(script, int) else script)
         self._most = most
+        self._planned = 0
         self._woken = threading.Event()
 
     def add(self, count: int) -> None:
@@ -57,17 +66,18 @@ class NumbersSource:
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         """See `contracts.Source.plan`."""
-        start = position.get("n") or 0
+        start = self._planned = position.get("n") or 0
         self._script.check_abort(start)
         for _ in range(budget.splits):
             stop = min(start + min(self._most, budget.records), self._script.available(start))
             if stop <= start:
                 return
-            bounds = {"position_key": "n", "start": start, "stop": stop}
             size = {"records": stop - start, "bytes": 8 * (stop - start)}
-            split = Split.of(self.name, bounds, folder="date=2026-01-01", planned_at=budget.now, **size)
+            split = Split.of(
+                self.name, numbers_range(start, stop), folder="date=2026-01-01", planned_at=budget.now, **size
+            )
             yield Planned(split, positions={"n": stop})
-            start = stop
+            start = self._planned = stop
 
     def wait(self, timeout: float) -> None:
         """See `contracts.Source.wait`."""
@@ -79,41 +89,18 @@ class NumbersSource:
         """See `contracts.Source.wake`."""
         self._woken.set()
 
-    def lag(self, position: Position) -> Lag:
-        """See `contracts.Source.lag`."""
-        return Lag(records=self._script.total - (position.get("n") or 0))
-
-    def places(self, prefix: Mapping[str, int]) -> Sequence[PartitionStatus]:
-        """See `contracts.Source.places`."""
-        return [PartitionStatus("n", "0", prefix.get("n", 0), self._script.total, oldest=1.0)]
-
-    def attributes(self, split: Split) -> Mapping[str, str | int]:
-        """See `contracts.Source.attributes`."""
-        return {"numbers.start": split.bounds["start"]}
+    def status(self, committed_offsets: Mapping[str, int]) -> SourceStatus:
+        """See `contracts.Source.status`."""
+        partition = PartitionStatus("n", "0", committed_offsets.get("n", 0), self._script.total, oldest=1.0)
+        return SourceStatus(Lag(records=self._script.total - self._planned), [partition])
 
     def reader(self) -> NumbersReader:
         """See `contracts.Source.reader`."""
         return NumbersReader()
 
-    def bisect(self, split: Split) -> tuple[Split, Split] | None:
-        """See `contracts.Source.bisect`."""
-        start, stop = split.bounds["start"], split.bounds["stop"]
-        if stop - start < 2:
-            return None
-        middle = (start + stop) // 2
-        left, right = (
-            split.child({"position_key": "n", "start": low, "stop": high}, records=high - low, bytes=8 * (high - low))
-            for low, high in ((start, middle), (middle, stop))
-        )
-        return left, right
-
-    def record_ids(self, split: Split) -> Iterator[str]:
-        """See `contracts.Source.record_ids`."""
-        yield f"numbers/{split.bounds['start']}"
-
-    def committed(self, splits: Sequence[Split], prefix: Mapping[str, int]) -> None:
+    def committed(self, splits: Sequence[Split], committed_offsets: Mapping[str, int]) -> None:
         """See `contracts.Source.committed`."""
-        self.committed_offsets = dict(prefix)
+        self.committed_offsets = dict(committed_offsets)
 
     def close(self) -> None:
         """See `contracts.Source.close`."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from stream_infer.bounds import LogRange, parse, record_ids
 from stream_infer.contracts import PlanBudget, Planned, Source
 from stream_infer.splits import Split
 from stream_infer.testing.checks import require
@@ -166,7 +167,14 @@ def _splits_outlive_json(case: CheckedSource) -> None:
         require(copy == split, "a split is not the same after its way through JSON, as the ledger stores it")
         named = Split.of(split.source, split.bounds, folder=split.folder, records=split.records, bytes=split.bytes)
         require(named.split_id == split.split_id, "a split_id does not follow from source and bounds; use Split.of")
-        require(len(source.attributes(split)) > 0, "attributes() says nothing of a split")
+        bounds = parse(split.bounds)
+        require(bounds.to_json() == split.bounds, "bounds are not the document of a LogRange or ObjectSet")
+        halves = split.halves() or (split,)
+        parts = _record_ids(source, halves)
+        require(parts == _record_ids(source, [split]), "the halves of a split do not hold its records, each once")
+        if isinstance(bounds, LogRange):
+            strangers = parts.keys() - set(record_ids(bounds))
+            require(not strangers, f"{sorted(strangers)[:1]} is not LOG/OFFSET of the split's bounds")
     source.close()
 
 
@@ -187,6 +195,6 @@ def _committed_and_close_may_be_called_twice(case: CheckedSource) -> None:
     offsets = {key: value for key, value in position.positions.items() if isinstance(value, int)}
     for _ in range(2):
         source.committed(splits, offsets)
-    require(source.lag(position).records == 0, "the source still shows waiting records after all are planned")
+    require(source.status(offsets).lag.records == 0, "the source still shows waiting records after all are planned")
     for _ in range(2):
         source.close()

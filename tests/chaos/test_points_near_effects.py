@@ -29,7 +29,7 @@ METHODS = {
 }
 _METHOD = re.compile("|".join(name for names in METHODS.values() for name in names))
 EXCUSED = {
-    "connectors/files/counting.py::count_apart": "reads the answer of a process of its own",
+    "stream_infer/driver/row_count.py::count_apart": "reads the answer of a process of its own",
     "connectors/files/source.py::plan": "the queue passes a point in its poll",
     "connectors/files/source.py::wait": "the queue passes a point in its poll",
     "connectors/storage/fsspec_store.py::_write": "its callers stand a point on each side of it",
@@ -40,7 +40,6 @@ EXCUSED = {
     "connectors/kafka/watcher.py::_watch": "looks whether there is something new; consumes nothing that is kept",
     "connectors/kafka/watcher.py::timestamp": "reads a time stamp; keeps nothing",
     "connectors/parquet/sink.py::write": "find() is a GET of the store, which has its points",
-    "stream_infer/driver/bisection.py::pieces": "cuts bounds; asks nobody",
     "stream_infer/ledger/store.py::_reading": "a transaction that only reads",
     "stream_infer/ledger/store.py::parse_url": "makes the ledger's folder, empty",
     "stream_infer/models/base.py::_file_digest": "reads weights that do not change, before any work is taken",

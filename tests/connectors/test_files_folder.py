@@ -28,12 +28,12 @@ def test_a_file_renamed_into_place_is_taken_at_once_and_a_growing_one_is_not(tmp
         os.utime(path, (NOW - age, NOW - age))
     source = _folder(tmp_path)
     assert keys(plan(source, claims)) == [str(old)[1:]]
-    assert source.lag(claims).unsettled == 1
+    assert source.status({}).lag.unsettled == 1
     new.write_text("xy")
     os.utime(new, (NOW + 50, NOW + 50))
     assert plan(source, claims, now=NOW + 59) == []
     assert keys(plan(source, claims, now=NOW + 110)) == [str(new)[1:]]
-    assert source.lag(claims).unsettled == 0
+    assert source.status({}).lag.unsettled == 0
 
 
 def test_a_file_dated_in_the_future_is_taken_when_it_rests(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_rows_that_are_gone_are_lost_once_each(tmp_path: Path) -> None:
     source = _folder(tmp_path)
     (step,) = plan(source, Claims())
     assert step.split is not None
-    halves = source.bisect(step.split)
+    halves = step.split.halves(5)
     assert halves is not None
     path.unlink()
     read = joined([piece for half in halves for piece in source.reader().read(half)])

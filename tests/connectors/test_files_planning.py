@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from planning_kit import DAY, NOW, Claims, keys, plan
 
 from stream_infer import config
+from stream_infer.bounds import parse, record_ids
 from stream_infer.connectors.files import listing
 from stream_infer.connectors.files.events import ObjectEvent, parse_events
 from stream_infer.connectors.files.queues import EventQueue, SqsQueue
@@ -130,8 +131,7 @@ def test_without_room_for_a_split_it_is_still_known_what_waits() -> None:
         bucket.put(str(number), 1)
     source = _source(bucket)
     assert plan(source, claims, splits=0) == []
-    position: Any = claims
-    assert source.lag(position).records == 50
+    assert source.status({}).lag.records == 50
 
 
 def test_the_same_objects_make_the_same_split() -> None:
@@ -173,7 +173,7 @@ def test_a_small_group_waits_for_company_and_then_the_wait_ends() -> None:
     bucket.put("a", 1)
     source = _source(bucket, discover={"poll": 3600})
     assert plan(source, claims, freshness=0.2) == []
-    assert source.lag(claims).records == 1
+    assert source.status({}).lag.records == 1
     began = time.monotonic()
     source.wait(30)
     assert 0.15 <= time.monotonic() - began < 10
@@ -260,16 +260,16 @@ def test_halves_cover_the_whole(tmp_path: Path, count: int) -> None:
         bucket.put(f"{number}.txt", 1)
     source = _source(bucket)
     pending = [step.split for step in plan(source, Claims()) if step.split]
-    names = [name for split in pending for name in source.record_ids(split)]
+    names = [name for split in pending for name in record_ids(parse(split.bounds))]
     ends = []
     while pending:
         split = pending.pop()
-        halves = source.bisect(split)
+        halves = split.halves()
         if halves is None:
             ends.append(split)
         else:
             assert {half.parent for half in halves} == {split.split_id}
             assert sum(half.records for half in halves) == split.records
             pending += halves
-    assert sorted(name for split in ends for name in source.record_ids(split)) == sorted(names)
+    assert sorted(name for split in ends for name in record_ids(parse(split.bounds))) == sorted(names)
     assert len(ends) == count

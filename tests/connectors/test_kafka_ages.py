@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from stream_infer.connectors.kafka import ages as module
 from stream_infer.connectors.kafka.ages import Ages
-from stream_infer.connectors.kafka.places import places
+from stream_infer.connectors.kafka.partition_statuses import partition_statuses
 
 KNOWN = {("t", 0): "t", ("t", 1): "t@2"}
 
@@ -73,12 +73,12 @@ def test_only_what_waits_is_looked_at_and_once_per_position(looked: tuple[Ages, 
     ages, consumer = looked
     ends, nexts = {("t", 0): 9, ("t", 1): 5}, {("t", 0): 9, ("t", 1): 5}
     seen = {("t", 0): 77.0}
-    first = places({"t/0": 4, "t@2/1": 5}, KNOWN, ends, nexts, seen, ages)
-    assert [(place.topic, place.partition, place.position, place.end) for place in first] == [
+    first = partition_statuses({"t/0": 4, "t@2/1": 5}, KNOWN, ends, nexts, seen, ages)
+    assert [(status.topic, status.partition, status.position, status.end) for status in first] == [
         ("t", "0", 4, 9),
         ("t@2", "1", 5, 5),
     ]
-    assert [place.oldest for place in first] == [77.0, None]  # until it is looked up
+    assert [status.oldest for status in first] == [77.0, None]  # until it is looked up
     _until(lambda: ages.at(("t", 0), 4) == 4.0)
     assert ages.at(("t", 0), 6) == 4.0  # on the move: shortly before
     assert ages.at(("t", 0), 3) is None

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.connectors.kafka.messages import traceparent, without_repetition
-from stream_infer.connectors.kafka.places import attributes
+from stream_infer.connectors.kafka.partition_log import PartitionLog
 from stream_infer.contracts import Piece, joined
+from stream_infer.driver.traces import attributes_of
 from stream_infer.splits import Split
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -45,9 +46,11 @@ def test_origins_in_pieces_are_those_of_the_whole(parents: list[str | None], cut
 
 
 def test_a_split_is_named_as_the_messaging_conventions_name_it() -> None:
-    bounds = {"topic": "texts@2", "partition": 3, "start": 5, "stop": 9}
-    found = attributes(Split.of("s", bounds, folder="f", records=4, bytes=4), "group")
-    assert found["messaging.system"] == "kafka"
-    assert found["messaging.destination.name"] == "texts"
-    assert found["messaging.destination.partition.id"] == "3"
-    assert (found["messaging.kafka.offset"], found["stream_infer.kafka.end_offset"]) == (5, 9)
+    bounds = PartitionLog("c", "texts@2", 3).range(5, 9)
+    split = Split.of("s", bounds, folder="f", records=4, bytes=4)
+    attributes = attributes_of(split, {"messaging.consumer.group.name": "group"})
+    assert attributes["messaging.system"] == "kafka"
+    assert attributes["messaging.destination.name"] == "texts"
+    assert attributes["messaging.destination.partition.id"] == "3"
+    assert attributes["messaging.consumer.group.name"] == "group"
+    assert (attributes["messaging.kafka.offset"], attributes["stream_infer.kafka.end_offset"]) == (5, 9)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer import config
+from stream_infer.bounds import parse, record_ids
 from stream_infer.connectors.kafka.cluster import Cluster, Link, Partition, Topic
 from stream_infer.connectors.kafka.reader import KafkaReader
 from stream_infer.connectors.kafka.settings import KafkaSettings
@@ -106,7 +107,7 @@ def test_ranges_are_contiguous_disjoint_and_cover_what_is_there(
         assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges)][: len(ranges)]
         assert (ranges[-1][1] if ranges else 0) == end
     assert len({split.split_id for split in planned}) == len(planned)
-    assert source.lag(positions).records == 0
+    assert source.status({}).lag.records == 0
 
 
 def test_what_comes_behind_a_range_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +128,7 @@ def test_a_long_partition_does_not_starve_the_others() -> None:
     source, positions = source_of(FakeCluster([10_000, 10, 10])), Positions()
     found = splits_of(plan(source, positions, replace(BUDGET, splits=3)))
     assert {split.bounds["partition"] for split in found} == {0, 1, 2}
-    lag = source.lag(positions)
+    lag = source.status({}).lag
     assert (lag.records, lag.by_key["t/0"], lag.by_key["t/1"]) == (9990, 9990, 0)
 
 
@@ -137,8 +138,8 @@ def test_without_room_for_a_split_it_is_still_known_what_waits() -> None:
     assert len(splits_of(plan(source, positions, replace(BUDGET, splits=1)))) == 1
     cluster.logs["t", 0] = (0, 500)
     assert splits_of(plan(source, positions, replace(BUDGET, splits=0))) == []
-    assert source.lag(positions).records == 490
-    assert [place.end for place in source.places({"t/0": 0})] == [500]
+    assert source.status({}).lag.records == 490
+    assert [status.end for status in source.status({"t/0": 0}).partitions] == [500]
 
 
 def test_bytes_bound_a_split_too() -> None:
@@ -209,7 +210,7 @@ def test_a_topic_made_again_is_met_before_its_offsets_are_used() -> None:
     (split,) = splits_of(plan(adopts, positions))
     assert (split.bounds["topic"], split.bounds["position_key"], split.records) == ("t@2", "t@2/0", 9)
     assert positions["topic/t"] == {"id": "two", "incarnation": 2}
-    assert next(adopts.record_ids(split)) == "kafka://c/t@2/0/0"
+    assert next(record_ids(parse(split.bounds))) == "kafka://c/t@2/0/0"
 
 
 def test_a_topic_that_does_not_exist_is_waited_for() -> None:
@@ -224,15 +225,14 @@ def test_a_topic_that_does_not_exist_is_waited_for() -> None:
 
 @given(start=st.integers(0, 1000), records=st.integers(1, 200))
 def test_halves_cover_the_split(start: int, records: int) -> None:
-    source = source_of(FakeCluster([0]))
     bounds = {"cluster": "c", "topic": "t", "partition": 0, "start": start, "stop": start + records}
     pending = [Split.of("s", bounds, folder="date=2026-01-31", records=records, bytes=records)]
     singles = []
     while pending:
         split = pending.pop()
-        halves = source.bisect(split)
+        halves = split.halves()
         if halves is None:
-            singles += list(source.record_ids(split))
+            singles += list(record_ids(parse(split.bounds)))
         else:
             assert sum(half.records for half in halves) == split.records
             pending += reversed(halves)

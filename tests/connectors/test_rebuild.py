@@ -15,6 +15,7 @@ from planning_kit import NOW
 from test_kafka_plan import FakeCluster, source_of
 
 from stream_infer import config
+from stream_infer.bounds import LogRange, parse, record_ids
 from stream_infer.connectors.files.settings import Discover, FilesSettings
 from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.kafka.source import KafkaSource
@@ -23,7 +24,7 @@ from stream_infer.driver.bisection import pieces
 from stream_infer.intervals import IntervalSet, cut
 from stream_infer.ledger import Ledger
 from stream_infer.maintenance.rebuild import rebuild, sort_receipts
-from stream_infer.rejects import RejectFilter, State
+from stream_infer.rejects import RejectQuery, State
 from stream_infer.splits import Receipt, Reject, Split
 
 GOOD, BAD, KILLING = "good", "bad", "killing"
@@ -77,10 +78,10 @@ class Outside:
             return standing
         if standing is not None or any(self.nature[offset] == KILLING for offset in offsets):
             self.retire(split)
-            return pieces(source, split) or None
+            return pieces(split, source.reader()) or None
         rejects = [
             Reject(name, split.source, "infer", "E", "r", 1, 1.0)
-            for offset, name in zip(offsets, source.record_ids(split), strict=True)
+            for offset, name in zip(offsets, record_ids(parse(split.bounds)), strict=True)
             if self.nature[offset] == BAD
         ]
         return self.write(split, [offset for offset in offsets if self.nature[offset] == GOOD], rejects)
@@ -98,9 +99,9 @@ def _plan(source: KafkaSource, ledger: Ledger, most: int) -> None:
 
 
 def _replay(source: Source, ledger: Ledger) -> None:
-    ledger.request_replay(RejectFilter())
+    ledger.request_replay(RejectQuery())
     asked = ledger.replayable(source.name, 100)
-    again = [(item, source.replay(split, item.reject, item.replays + 1)) for item, split in asked]
+    again = [(item, split.for_replay(item.reject, item.replays + 1)) for item, split in asked]
     if again:
         ledger.replay(source.name, again)
 
@@ -117,7 +118,7 @@ def _work(source: Source, ledger: Ledger, world: Outside, split: Split, upto: st
     elif outcome:
         ledger.bisect(split, outcome)
     else:
-        names = list(source.record_ids(split))
+        names = list(record_ids(parse(split.bounds)))
         ledger.reject(split, [Reject(name, source.name, "read", "Poisoned", "r", 1, 1.0) for name in names])
 
 
@@ -132,7 +133,7 @@ def _whole(ledger: Ledger, world: Outside) -> None:
     rows = Counter(offset for offsets in world.rows.values() for offset in offsets)
     assert set(rows.values()) <= {1}, rows
     rejected = {
-        int(item.reject.record_id.rpartition("/")[2]) for item in ledger.rejected(RejectFilter(state=State.OPEN))
+        int(item.reject.record_id.rpartition("/")[2]) for item in ledger.rejected(RejectQuery(state=State.OPEN))
     }
     assert rejected.isdisjoint(rows)
     assert rejected | rows.keys() == set(range(len(world.nature)))
@@ -201,7 +202,7 @@ def test_a_missing_range_is_planned_exactly_as_its_neighbours_leave_it(tmp_path:
     assert [(split.split_id, split.folder) for split in ledger.unfinished()] == [
         (planned[1].split_id, planned[1].folder)
     ]
-    assert ledger.prefix("s")["t/0"] == 10
+    assert ledger.committed_offsets("s")["t/0"] == 10
     ledger.close()
 
 
@@ -250,8 +251,8 @@ def test_objects_without_a_receipt_are_new_and_rows_without_one_are_planned(tmp_
         (tmp_path / "in" / f"{name}.csv").write_text("n\n" + "".join(f"{number}\n" for number in range(16)))
     source = _files(tmp_path / "in")
     (split,) = _objects(source, _ledger(tmp_path))
-    first, second = (half for half in source.bisect(split) or ())
-    rows = pieces(source, replace(first, bounds={"objects": split.bounds["objects"][:1]}))
+    first, second = (half for half in split.halves() or ())
+    rows = pieces(replace(first, bounds={"objects": split.bounds["objects"][:1]}), source.reader())
     assert len(rows) == 16
     receipts = [_receipt(split, 0, retired=True), _receipt(rows[3], 1), _receipt(rows[4], 1)]
     (tmp_path / "new").mkdir()
@@ -271,20 +272,17 @@ def test_objects_without_a_receipt_are_new_and_rows_without_one_are_planned(tmp_
 
 
 def test_a_retired_name_stands_unless_its_records_do_elsewhere() -> None:
-    def intervals(split: Split) -> dict[str, tuple[int, int]]:
-        return {"k": (split.bounds["start"], split.bounds["stop"])}
-
     def of(start: int, stop: int, **more: Any) -> Receipt:
-        bounds = {"start": start, "stop": stop, **({"replay": more.pop("replay")} if "replay" in more else {})}
-        return Receipt(f"{bounds}", "s", 1, bounds, "f/x.parquet", written_at=more.pop("at", 1.0), **more)
+        bounds = LogRange("numbers://k", start, stop, replay=more.pop("replay", 0))
+        return Receipt(f"{bounds}", "s", 1, bounds.to_json(), "f/x.parquet", written_at=more.pop("at", 1.0), **more)
 
     outer, inner, single = of(0, 16, retired=True), of(4, 8, retired=True), of(20, 21, retired=True)
     replayed, again = of(20, 21, replay=1, retired=True), of(20, 21, replay=2, rows=1)
-    found = sort_receipts([outer, inner, single, replayed, of(8, 9, rows=1), of(20, 21, replay=2, rows=1)], intervals)
-    assert found.standing == [inner]
+    found = sort_receipts([outer, inner, single, replayed, of(8, 9, rows=1), of(20, 21, replay=2, rows=1)])
+    assert found.undivided == [inner]
     assert sorted(item.split_id for item in found.divided) == sorted(
         item.split_id for item in (outer, single, replayed)
     )
     assert found.replays == [again]
     third = of(20, 21, replay=3, retired=True)
-    assert sort_receipts([single, replayed, third], intervals).standing == [third]
+    assert sort_receipts([single, replayed, third]).undivided == [third]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from confluent_kafka import Producer
 from kafka import KafkaConsumer, TopicPartition
 
 from stream_infer import config
+from stream_infer.bounds import ObjectRef, parse, record_ids
 from stream_infer.connectors.files.settings import Discover, FilesSettings
 from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.kafka.rejects import RejectTopic
@@ -22,7 +24,7 @@ from stream_infer.connectors.parquet.rejects import RejectFolder
 from stream_infer.connectors.parquet.settings import FolderRejects
 from stream_infer.contracts import PlanBudget, Source, joined
 from stream_infer.errors import ConfigError, Retryable
-from stream_infer.rejects import Original, Rejection, Told
+from stream_infer.rejects import DeadLetter, Original
 from stream_infer.splits import Reject, Split
 
 LIMITS = config.Limits(record_bytes=1000)
@@ -33,9 +35,9 @@ class Positions(dict[str, Any]):
         return set(object_ids)
 
 
-def _told(number: int, split: Split, **original: Any) -> Told:
+def _told(number: int, split: Split, **original: Any) -> DeadLetter:
     reject = Reject(f"kafka://c/t/0/{number}", "s", "infer", "ValueError", "no", 2, 1.5)
-    return Told(Rejection(number + 1, reject, 0, split), Original(**original) if original else None)
+    return DeadLetter(number + 1, reject, 0, split, Original(**original) if original else None)
 
 
 def _split(number: int) -> Split:
@@ -83,12 +85,12 @@ def test_a_message_carries_the_original_and_what_happened(kafka: str, kafka_topi
     producer.produce(topic, b"\xffvalue", key=b"\x01key", headers=[("mine", b"\x02"), ("none", None)])
     producer.flush()
     (split,) = _plan(source)
-    reject = Reject(list(source.record_ids(split))[1], "s", "infer", "ValueError", "no\nmore", 2, 1.5)
+    reject = Reject(list(record_ids(parse(split.bounds)))[1], "s", "infer", "ValueError", "no\nmore", 2, 1.5)
     reader = source.reader()
-    told = Told(Rejection(1, reject, 0, split), reader.original(split, reject, 900))
+    letter = DeadLetter(1, reject, 0, split, reader.original(split, reject, 900))
     target = RejectTopic.from_config(TopicRejects(kafka_topic=rejects), [settings])
-    target.publish([told])
-    target.publish([told, Told(told.rejection, Original(b"k", b"cut", missing="too_large"))])
+    target.publish([letter])
+    target.publish([letter, replace(letter, original=Original(b"k", b"cut", missing="too_large"))])
     first, again, cut = _messages(kafka, rejects)
     assert (first.key, first.value) == (b"\x01key", b"\xffvalue")
     assert list(first.headers)[:2] == [("mine", b"\x02"), ("none", None)]
@@ -100,9 +102,9 @@ def test_a_message_carries_the_original_and_what_happened(kafka: str, kafka_topi
     assert (cut.value, dict(cut.headers)["stream-infer-payload"]) == (None, b"too_large")
     assert reader.original(split, reject, 2).missing == "too_large"
     # replay reads that record alone, as another split each time
-    one, two = (source.replay(split, reject, number) for number in (1, 2))
+    one, two = (split.for_replay(reject, number) for number in (1, 2))
     assert len({split.split_id, one.split_id, two.split_id}) == 3
-    assert source.replay(split, reject, 1).split_id == one.split_id
+    assert split.for_replay(reject, 1).split_id == one.split_id
     rows = [row for piece in reader.read(one) for row in piece.table.to_pylist()]
     assert [row["record_id"] for row in rows] == [reject.record_id]
     target.close()
@@ -140,18 +142,18 @@ def test_objects_and_rows_are_replayed_and_shown_as_they_came(tmp_path: Path) ->
     broken = next(reject for reject in read.rejects if "c.parquet" in reject.record_id)
     assert broken.whole
     items = {item["key"].rpartition(".")[2]: item for item in split.bounds["objects"]}
-    row = Reject(reader.record_id(items["csv"], 1), "s", "infer", "E", "r", 1, 1.0)
-    text = Reject(reader.record_id(items["txt"], 0), "s", "infer", "E", "r", 1, 1.0)
+    row = Reject(reader.record_id(ObjectRef(**items["csv"]), 1), "s", "infer", "E", "r", 1, 1.0)
+    text = Reject(reader.record_id(ObjectRef(**items["txt"]), 0), "s", "infer", "E", "r", 1, 1.0)
     assert json.loads(reader.original(split, row, 100).value or b"") == {"name": "y", "n": 2}
     assert reader.original(split, text, 5) == Original(items["txt"]["key"].encode(), b"\xff" * 5, missing="too_large")
     assert reader.original(split, broken, 100).value == b"broken"
-    again = source.replay(split, row, 1)
+    again = split.for_replay(row, 1)
     (piece,) = reader.read(again)
     assert piece.table.column("record_id").to_pylist() == [row.record_id]
     assert again.folder == split.folder
-    assert source.replay(split, broken, 1).bounds == {"objects": [items["parquet"]], "replay": 1}
+    assert split.for_replay(broken, 1).bounds == {"objects": [items["parquet"]], "replay": 1}
     # a replay of a replay is another one
-    assert source.replay(again, row, 2).bounds == {**again.bounds, "replay": 2}
+    assert again.for_replay(row, 2).bounds == {**again.bounds, "replay": 2}
     (tmp_path / "b.txt").unlink()
     assert reader.original(split, text, 5).missing == "deleted"
     source.close()

@@ -14,11 +14,13 @@ from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 
 from stream_infer import config
+from stream_infer.bounds import parse, record_ids
 from stream_infer.connectors.files.settings import FilesSettings
 from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.connectors.kafka.source import KafkaSource
-from stream_infer.contracts import Piece, PlanBudget, Source, joined
+from stream_infer.contracts import Piece, PlanBudget, Source, joined, location_of
+from stream_infer.driver.bisection import pieces
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
 from stream_infer.splits import Receipt, Split
@@ -168,7 +170,7 @@ def test_latest_means_the_first_look_and_the_group_follows_the_prefix(
     splits = _plan(source, ledger)
     assert [(split.bounds["start"], split.bounds["stop"]) for split in splits] == [(1, 3)]
     _commit(ledger, splits)
-    source.committed(splits, ledger.prefix("stream"))
+    source.committed(splits, ledger.committed_offsets("stream"))
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"g-{topic}"})
     assert [place.offset for place in consumer.committed([TopicPartition(topic, 0)], timeout=30)] == [3]
     consumer.close()
@@ -240,7 +242,7 @@ def test_a_local_file_is_read_when_it_rests(tmp_path: Path, ledger: Ledger) -> N
     (folder / "half.txt").write_text("half")
     source = _files(str(folder), discover={"settle": 3600, "poll": 0})
     assert _plan(source, ledger) == []
-    assert source.lag(ledger.position("inbox")).unsettled == 1
+    assert source.status({}).lag.unsettled == 1
     source = _files(str(folder), discover={"settle": 0, "poll": 0})
     rows, _ = _read(source, _plan(source, ledger))
     assert [row["text"] for row in rows] == ["half"]
@@ -254,15 +256,17 @@ def test_rows_of_one_object_are_halved_down_to_one(tmp_path: Path, ledger: Ledge
     pending, single = _plan(source, ledger), []
     while pending:
         split = pending.pop()
-        halves = source.bisect(split)
-        if halves is None:
+        halves = pieces(split, source.reader())
+        pending += halves
+        if not halves:
             single.append(split)
-        else:
-            pending += halves
     assert len(single) == 7
+    location = location_of(source.reader())
     rows, _ = _read(source, single)
     assert sorted(row["n"] for row in rows) == list(range(7))
-    assert sorted(row["record_id"] for row in rows) == sorted(name for s in single for name in source.record_ids(s))
+    assert sorted(row["record_id"] for row in rows) == sorted(
+        name for s in single for name in record_ids(parse(s.bounds), location)
+    )
 
 
 def _until(condition: Callable[[], bool], seconds: float = 30) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from stream_infer.connectors.files.settings import FilesSettings
 from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.connectors.kafka.source import KafkaSource
-from stream_infer.contracts import Lag, PlanBudget, Planned, Position
+from stream_infer.contracts import Lag, PlanBudget, Planned, Position, SourceStatus
 from stream_infer.errors import Retryable
 from stream_infer.splits import Split
 from stream_infer.testing import CheckedSource, NumbersSource, check_source
@@ -131,8 +131,8 @@ class _Once(NumbersSource):
 class _Behind(NumbersSource):
     """Shows waiting records for ever."""
 
-    def lag(self, position: Position) -> Lag:
-        return Lag(records=1)
+    def status(self, committed_offsets: Mapping[str, int]) -> SourceStatus:
+        return SourceStatus(Lag(records=1))
 
 
 class _Unfoldered(_Changed):

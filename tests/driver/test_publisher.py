@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stream_infer.contracts import Planned
-from stream_infer.driver.publisher import Publisher, Samples
+from stream_infer.driver.publisher import DeadLetterPublisher, Samples
 from stream_infer.errors import Retryable
 from stream_infer.ledger import Ledger
-from stream_infer.rejects import Original, Told
+from stream_infer.rejects import DeadLetter, Original
 from stream_infer.splits import Receipt, Reject, Split
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
@@ -26,10 +26,10 @@ class Target:
         self.told: list[str] = []
         self.closed = False
 
-    def publish(self, told: Sequence[Told]) -> None:
+    def publish(self, letters: Sequence[DeadLetter]) -> None:
         if self.away:
             raise Retryable("the broker is away")
-        self.told += [f"{item.rejection.reject.record_id}={item.original and item.original.value!r}" for item in told]
+        self.told += [f"{item.reject.record_id}={item.original and item.original.value!r}" for item in letters]
 
     def close(self) -> None:
         self.closed = True
@@ -66,7 +66,7 @@ def test_a_target_that_is_away_is_told_when_it_is_back(tmp_path: Path) -> None:
     _reject(ledger, 0, 2)
     target.away = True
     target.name, metrics = "kafka:broker/rejects", Metrics()
-    publisher = Publisher(target, ledger, {"s": Reader()}, metrics)  # type: ignore[dict-item]
+    publisher = DeadLetterPublisher(target, ledger, {"s": Reader()}, metrics)  # type: ignore[dict-item]
     publisher.start()
     _until(lambda: publisher.trouble == "kafka:broker/rejects: the broker is away")
     target.away = False
@@ -83,13 +83,13 @@ def test_what_a_failing_target_missed_is_told_by_the_next_start(tmp_path: Path) 
     ledger, target = _ledger(tmp_path), Target()
     _reject(ledger, 0, 150)
     target.away = True
-    publisher = Publisher(target, ledger, {})
+    publisher = DeadLetterPublisher(target, ledger, {})
     publisher.start()
     publisher.finish(30)
     assert not publisher.is_alive()
     ledger.close()
     ledger, target.away = _ledger(tmp_path), False
-    again = Publisher(target, ledger, {})
+    again = DeadLetterPublisher(target, ledger, {})
     again.start()
     again.finish(30)
     assert len(target.told) == len(set(target.told)) == 150
@@ -101,7 +101,7 @@ def test_an_instance_that_lost_the_ledger_tells_no_more(tmp_path: Path) -> None:
     ledger, target = _ledger(tmp_path), Target()
     newer = _ledger(tmp_path)
     _reject(newer, 0, 1)
-    publisher = Publisher(target, ledger, {})
+    publisher = DeadLetterPublisher(target, ledger, {})
     publisher.start()
     publisher.join(30)
     assert not publisher.is_alive()
@@ -113,7 +113,7 @@ def test_an_instance_that_lost_the_ledger_tells_no_more(tmp_path: Path) -> None:
 def test_samples_are_kept_once_and_cut(tmp_path: Path) -> None:
     ledger = _ledger(tmp_path)
     _reject(ledger, 0, 2)
-    publisher = Publisher(Samples(ledger, 5), ledger, {"s": Reader()})  # type: ignore[dict-item]
+    publisher = DeadLetterPublisher(Samples(ledger, 5), ledger, {"s": Reader()})  # type: ignore[dict-item]
     publisher.start()
     publisher.finish(30)
     assert ledger.rejected_record("name-1")[0][0].sample == b"name-"

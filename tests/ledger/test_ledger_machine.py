@@ -190,7 +190,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for split in self._open():
             key, start = split.bounds["position_key"], split.bounds["start"]
             ends[key] = min(ends[key], start)
-        assert self.ledger.prefix("s") == ends
+        assert self.ledger.committed_offsets("s") == ends
 
     @invariant()
     def what_is_left_to_do_is_known_in_order(self) -> None:

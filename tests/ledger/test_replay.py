@@ -13,10 +13,10 @@ from stream_infer.contracts import Planned
 from stream_infer.ledger import Ledger, schema
 from stream_infer.ledger.store import parse_url
 from stream_infer.maintenance.where import where
-from stream_infer.rejects import Rejected, RejectFilter, State
+from stream_infer.rejects import RejectQuery, RejectStatus, State
 from stream_infer.splits import Loss, Receipt, Reject, Split
 
-ALL = RejectFilter()
+ALL = RejectQuery()
 ROW, AGAIN, NOTHING, LOST = "row", "again", "nothing", "lost"
 
 
@@ -44,7 +44,7 @@ def _committed(ledger: Ledger, start: int, stop: int, rejects: list[Reject]) -> 
     return split
 
 
-def _again(rejected: Rejected, split: Split) -> Split:
+def _again(rejected: RejectStatus, split: Split) -> Split:
     offset = int(rejected.reject.record_id.rpartition("/")[2])
     bounds = {**split.bounds, "start": offset, "stop": offset + 1, "replay": rejected.replays + 1}
     return Split.of("s", bounds, folder=split.folder, records=1, bytes=1)
@@ -83,7 +83,7 @@ def test_a_reject_is_replayed_and_resolved(url: str) -> None:
         "planned": 10, "committed": 9, "rejected": 0, "in_flight": 1, "lost": 0
     }  # fmt: skip
     assert [place.state for place in where(ledger, _name(3))] == ["in_flight"]
-    assert ledger.prefix("s") == {"t/0": 10}  # what is asked for again never holds back the consumer group
+    assert ledger.committed_offsets("s") == {"t/0": 10}  # what is asked for again never holds back the consumer group
     assert ledger.unfinished() == [split]
     ledger.commit([_receipt(split, ROW)])
     assert _states(ledger) == {_name(3): State.RESOLVED}
@@ -126,22 +126,22 @@ def test_a_record_that_fails_again_is_a_reject_again_with_its_history(url: str) 
 def test_a_request_means_what_was_rejected_when_it_was_made(url: str) -> None:
     ledger = _open(url)
     _committed(ledger, 0, 4, [_reject(1), _reject(2, "KeyError", 150.0)])
-    assert ledger.request_replay(RejectFilter(error="KeyError")) == 1
-    assert ledger.request_replay(RejectFilter(records=(_name(1), _name(9)))) == 1
-    assert ledger.request_replay(RejectFilter(source="other")) == 0
-    assert ledger.request_replay(RejectFilter(since=101, until=150)) == 0
+    assert ledger.request_replay(RejectQuery(error="KeyError")) == 1
+    assert ledger.request_replay(RejectQuery(records=(_name(1), _name(9)))) == 1
+    assert ledger.request_replay(RejectQuery(source="other")) == 0
+    assert ledger.request_replay(RejectQuery(since=101, until=150)) == 0
     _committed(ledger, 4, 8, [_reject(5, "KeyError")])
     splits = [split for _ in range(2) for split in _planned(ledger)]
     assert [split.bounds["start"] for split in splits] == [2, 1]
     ledger.commit([_receipt(split, AGAIN) for split in splits])
     assert _planned(ledger) == []  # rejected again later than the request
     assert set(_states(ledger).values()) == {State.OPEN}
-    assert [item.reject.error for item in ledger.rejected(RejectFilter(state=State.OPEN))] == [
+    assert [item.reject.error for item in ledger.rejected(RejectQuery(state=State.OPEN))] == [
         "TypeError",
         "TypeError",
         "KeyError",
     ]
-    assert ledger.rejected(RejectFilter(state=State.RESOLVED)) == []
+    assert ledger.rejected(RejectQuery(state=State.RESOLVED)) == []
     ledger.close()
 
 
@@ -155,7 +155,7 @@ def test_any_order_of_requests_commits_and_lost_replies_counts_each_record_once(
     _committed(ledger, 0, 10, [_reject(offset) for offset in sorted(rejected)])
     rows = 10 - len(rejected)
     for _ in range(4):
-        ledger.request_replay(RejectFilter(records=tuple(map(_name, data.draw(st.sets(st.integers(0, 9)))))))
+        ledger.request_replay(RejectQuery(records=tuple(map(_name, data.draw(st.sets(st.integers(0, 9)))))))
         _planned(ledger, data.draw(st.integers(1, 5)))
         for split in ledger.unfinished():
             if fate := data.draw(st.sampled_from([None, ROW, AGAIN, NOTHING, LOST])):

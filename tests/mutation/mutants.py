@@ -12,6 +12,7 @@ MACHINE = "tests/ledger/test_ledger_machine.py"
 LEDGER = "tests/ledger/test_ledger.py"
 ADMISSION = "tests/driver/test_admission.py"
 PLAN_KAFKA = "tests/connectors/test_kafka_plan.py"
+OF_BOUNDS = "tests/test_bounds.py"
 PLAN_FILES = "tests/connectors/test_files_planning.py"
 FOLDER = "tests/connectors/test_files_folder.py"
 STORE = "tests/connectors/test_files_store.py"
@@ -59,7 +60,8 @@ _BISECTION = "stream_infer/driver/bisection.py"
 _SINK, _FOOTER = "connectors/parquet/sink.py", "connectors/parquet/footer.py"
 _AFTER, _READER, _SOURCE = (f"connectors/files/{name}.py" for name in ("after", "reader", "source"))
 _LOCAL = "connectors/storage/local.py"
-_KSOURCE, _KREADER, _KRANGES = (f"connectors/kafka/{name}.py" for name in ("source", "reader", "ranges"))
+_KSOURCE, _KREADER = (f"connectors/kafka/{name}.py" for name in ("source", "reader"))
+_BOUNDS = "stream_infer/bounds.py"
 
 LEDGER_MUTANTS = (
     Mutant(
@@ -296,11 +298,11 @@ ENGINE_MUTANTS = (
         "acknowledged before the source did its part",
         _PLANNER,
         '                with crash.around("source.committed"):\n'
-        "                    self.source.committed(splits, self._prefix)\n"
+        "                    self.source.committed(splits, self._committed_offsets)\n"
         "                self._ledger.acknowledge([split.split_id for split in splits])\n",
         "                self._ledger.acknowledge([split.split_id for split in splits])\n"
         '                with crash.around("source.committed"):\n'
-        "                    self.source.committed(splits, self._prefix)\n",
+        "                    self.source.committed(splits, self._committed_offsets)\n",
         DURABLE,
     ),
     Mutant(
@@ -381,8 +383,8 @@ ENGINE_MUTANTS = (
     Mutant(
         "a piece is lost where a split is divided",
         _BISECTION,
-        "depth=split.depth + 1) for piece in found]",
-        "depth=split.depth + 1) for piece in found[1:]]",
+        "depth=split.depth + 1) for piece in divided]",
+        "depth=split.depth + 1) for piece in divided[1:]]",
     ),
 )
 
@@ -462,33 +464,34 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "a read of an object is not pinned",
         _READER,
-        'self._store.get(item["key"], item["version"], item["size"])',
-        'self._store.get(item["key"], None, item["size"])',
+        "self._store.get(item.key, item.version, item.size)",
+        "self._store.get(item.key, None, item.size)",
     ),
     Mutant(
         "a range of rows takes one more",
         _READER,
-        "bisect_left(piece.rows, stop)",
-        "bisect_left(piece.rows, stop + 1)",
+        "bisect_left(decoded.rows, stop)",
+        "bisect_left(decoded.rows, stop + 1)",
     ),
     Mutant("an object's last row is not counted", _READER, "    return last + 1\n", "    return last\n"),
     Mutant(
         "a row is lost between halves",
-        _SOURCE,
-        "for low, high in ((start, middle), (middle, stop))",
-        "for low, high in ((start, middle), (middle + 1, stop))",
+        _BOUNDS,
+        "replace(bounds, rows=(middle, stop))",
+        "replace(bounds, rows=(middle + 1, stop))",
+        OF_BOUNDS,
     ),
     Mutant(
         "an object is lost between halves",
-        _SOURCE,
-        "self._part(split, objects[middle:])",
-        "self._part(split, objects[middle + 1 :])",
-        PLAN_FILES,
+        _BOUNDS,
+        "bounds.objects[middle:]",
+        "bounds.objects[middle + 1 :]",
+        OF_BOUNDS,
     ),
     Mutant(
         "splits of objects claim nothing",
         _SOURCE,
-        "return Planned(split, objects=claims)",
+        "return Planned(split, objects=self._claims(objects))",
         "return Planned(split)",
         PLAN_FILES,
     ),
@@ -509,30 +512,31 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "offsets overlap by one",
         _KSOURCE,
-        "                nexts[partition] = stop\n",
-        "                nexts[partition] = stop - 1\n",
+        "                next_offsets[partition] = stop\n",
+        "                next_offsets[partition] = stop - 1\n",
         PLAN_KAFKA,
     ),
     Mutant(
         "an offset is lost between halves",
-        _KRANGES,
-        "for low, high in ((start, middle), (middle, stop))",
-        "for low, high in ((start, middle), (middle + 1, stop))",
-        PLAN_KAFKA,
+        _BOUNDS,
+        "replace(bounds, start=middle)",
+        "replace(bounds, start=middle + 1)",
+        OF_BOUNDS,
     ),
     Mutant("expired offsets are skipped in silence", _KSOURCE, ", losses=(loss,))", ")", PLAN_KAFKA),
     Mutant(
         "one expired offset too few is named",
         _KSOURCE,
-        '"expired", start - now)',
-        '"expired", start - now - 1)',
+        '"expired", start - position)',
+        '"expired", start - position - 1)',
         PLAN_KAFKA,
     ),
     Mutant(
         "a lone record is rejected under the next offset",
-        _KRANGES,
-        'range(split.bounds["start"], split.bounds["stop"])',
-        'range(split.bounds["start"] + 1, split.bounds["stop"] + 1)',
+        _BOUNDS,
+        "range(bounds.start, bounds.stop)",
+        "range(bounds.start + 1, bounds.stop + 1)",
+        OF_BOUNDS,
     ),
     Mutant(
         "a range reads one message more",

@@ -21,7 +21,7 @@ from stream_infer import config
 from stream_infer.contracts import Planned
 from stream_infer.ops import cli
 from stream_infer.pipeline import Pipeline
-from stream_infer.rejects import RejectFilter
+from stream_infer.rejects import RejectQuery
 from stream_infer.splits import Receipt, Reject, Split
 
 FILE = """
@@ -97,7 +97,7 @@ def test_a_request_is_durable_or_was_never_made(file: Path) -> None:
         pipeline.close()
     assert _json(file, "replay", "--error", "ValueError") == {"asked": 1}
     pipeline = Pipeline.from_file(file)
-    assert pipeline.replay(RejectFilter(source="inbox")) == 3
+    assert pipeline.replay(RejectQuery(source="inbox")) == 3
     pipeline.close()
 
 

@@ -19,7 +19,7 @@ import sim_threads
 import tenacity.nap
 from sim_world import START, World
 
-from stream_infer.connectors.files import source
+from stream_infer.driver import bisection
 
 _PRODUCT = "stream_infer."
 _SPARED = "stream_infer.ops."  # what people run to look on
@@ -172,7 +172,7 @@ def _replacements(world: World) -> Iterator[tuple[Any, str, Any]]:
                 if found is not None and id(found) in swapped:
                     yield module, attribute, swapped[id(found)]
     yield tenacity.nap, "time", clock
-    yield source, "count_apart", lambda reader, item: reader.count_rows(item)
+    yield bisection, "count_apart", lambda reader, item: reader.count_rows(item)
     for attribute, method in Threading(world).methods().items():
         yield threading.Thread, attribute, method
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stream_infer.contracts import Lag, PartitionStatus
+from stream_infer.contracts import Lag, PartitionStatus, SourceStatus
 from stream_infer.driver.admission import Backlog
 from stream_infer.driver.gauges import Gauges, Rate
 from stream_infer.errors import Retryable
@@ -26,7 +26,7 @@ from stream_infer.worker.envelope import pack, unpack
 
 
 def _planner(name: str, **values: Any) -> Any:
-    given = {"lag": Lag(), "places": (), "trouble": None, "failure": None, **values}
+    given = {"status": SourceStatus(), "trouble": None, "failure": None, **values}
     return SimpleNamespace(source=SimpleNamespace(name=name), **given)
 
 
@@ -43,7 +43,7 @@ def _gauges(planner: Any) -> tuple[Metrics, Backlog, Gauges]:
 
 
 def test_what_waits_and_what_is_in_flight() -> None:
-    planner = _planner("s", lag=Lag(records=5, bytes=50, oldest=300.0, objects=5))
+    planner = _planner("s", status=SourceStatus(Lag(records=5, bytes=50, oldest=300.0, objects=5)))
     metrics, backlog, gauges = _gauges(planner)
     backlog.offer([_split(1, 200.0), _split(2, 100.0)])
     backlog.take(0)
@@ -60,23 +60,22 @@ def test_what_waits_and_what_is_in_flight() -> None:
     for split_id in (_split(1, 200.0).split_id, _split(2, 100.0).split_id):
         backlog.take(0)
         backlog.settle(split_id)
-    planner.lag = Lag()
+    planner.status = SourceStatus()
     gauges.refresh()
     assert metrics.value(m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, "s") == 0
     assert metrics.value(m.DRAIN_ETA_SECONDS, "s") == 0
 
 
 def test_lag_of_each_partition_in_records_and_seconds_and_none_of_one_that_is_gone() -> None:
-    planner = _planner(
-        "s", places=[PartitionStatus("t", "0", 7, 10, time.time() - 60), PartitionStatus("t", "1", 10, 10)]
-    )
+    partitions = [PartitionStatus("t", "0", 7, 10, time.time() - 60), PartitionStatus("t", "1", 10, 10)]
+    planner = _planner("s", status=SourceStatus(partitions=partitions))
     metrics, _, gauges = _gauges(planner)
     gauges.refresh()
     assert [metrics.value(m.LAG_RECORDS, "s", "t", number) for number in "01"] == [3, 0]
     assert 60 <= metrics.value(m.LAG_SECONDS, "s", "t", "0") < 120
     assert metrics.value(m.LAG_SECONDS, "s", "t", "1") == 0
     assert metrics.value(m.POSITION_OFFSET, "s", "t", "0") == 7
-    planner.places = planner.places[1:]
+    planner.status = SourceStatus(partitions=partitions[1:])
     gauges.refresh()
     assert list(metrics._made["lag_records"]._metrics) == [("s", "t", "1")]
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.ops.watch import formatting
-from stream_infer.ops.watch.assembly import what
 
 
 def test_figures_are_short_and_have_their_unit() -> None:
@@ -37,16 +36,6 @@ def test_every_float_has_words(value: float) -> None:
 def test_a_url_is_shown_without_what_must_not_be() -> None:
     assert formatting.without_credentials("s3://id:secret@bucket/in/?sig=secret#secret") == "s3://bucket/in/"
     assert formatting.without_credentials("/data/in") == "/data/in"
-
-
-def test_what_a_split_reads_in_words() -> None:
-    assert what({"position_key": "t/0", "start": 1000, "stop": 2000}) == "t/0 1,000 … 1,999"
-    objects = [{"key": "a.txt"}, {"key": "b.txt"}, {"key": "c.txt"}]
-    assert what({"objects": objects}) == "a.txt and 2 more"
-    assert what({"objects": objects[:1]}) == "a.txt"
-    assert what({"objects": objects[:1], "rows": [0, 500]}) == "a.txt rows 0 … 499"
-    assert what({"objects": []}) == "no object"
-    assert "strange" in what({"strange": 1})
 
 
 def test_a_long_line_keeps_both_ends() -> None:

@@ -1,4 +1,4 @@
-"""How many rows an object holds, found out in a process of its own: it is asked where decoding it has killed a worker."""
+"""The number of rows of an object, counted in a process of its own: decoding the object has killed a worker."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import contextlib
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from stream_infer.connectors.files.reader import Described, FilesReader
+from stream_infer.bounds import ObjectRef
+from stream_infer.contracts import ObjectReader
 from stream_infer.errors import Retryable
 
-_SECONDS = 600.0  # then it counts as one record
+_SECONDS = 600.0  # an object that takes longer counts as one record
 
 
-def count_apart(reader: FilesReader, item: Described) -> int:
-    """Rows of the object, rejected ones included; 1 when it cannot be read, or kills or holds up who reads it.
+def count_apart(reader: ObjectReader, item: ObjectRef) -> int:
+    """Rows of the object, rejected ones included; 1 when it cannot be read, or kills or blocks the process that reads it.
 
     Raises:
         Retryable: the store did not answer.
@@ -37,7 +38,7 @@ def count_apart(reader: FilesReader, item: Described) -> int:
     return answer
 
 
-def _count(reader: FilesReader, item: Described, sender: Connection) -> None:
+def _count(reader: ObjectReader, item: ObjectRef, sender: Connection) -> None:
     try:
         sender.send(reader.count_rows(item))
     except Retryable as error:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from stream_infer.connectors.files.counting import count_apart
+from stream_infer.bounds import ObjectRef
 from stream_infer.connectors.files.reader import FilesReader
+from stream_infer.driver.row_count import count_apart
 from stream_infer.errors import Retryable
 
-ITEM: Any = {"key": "a.jsonl", "version": "v", "size": 10, "modified": 0.0}
+ITEM = ObjectRef("a.jsonl", "v", 10, 0.0)
 
 
 class Counts(FilesReader):
