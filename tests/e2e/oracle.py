@@ -23,37 +23,37 @@ def expected_of_kafka(servers: str, topic: str) -> dict[str, str]:
     consumer.assign(partitions)
     consumer.seek_to_beginning()
     ends = consumer.end_offsets(partitions)
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     while any(consumer.position(partition) < ends[partition] for partition in partitions):
         for messages in consumer.poll(1000, max_records=5000).values():
             for message in messages:
-                found[f"{message.topic}/{message.partition}/{message.offset}"] = digest(message.value)
+                digests[f"{message.topic}/{message.partition}/{message.offset}"] = digest(message.value)
     consumer.close()
-    return found
+    return digests
 
 
 def expected_of_s3(client: Any, bucket: str, prefix: str) -> dict[str, str]:
     """Coordinate -> digest of the object."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
             body = client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
             key = quote(item["Key"], safe="/-._~!$&'()*+,=:@")
-            found[f"s3://{bucket}/{key}?version={item['ETag'].strip(chr(34))}#0"] = digest(body)
-    return found
+            digests[f"s3://{bucket}/{key}?version={item['ETag'].strip(chr(34))}#0"] = digest(body)
+    return digests
 
 
 def rows_of(client: Any, bucket: str, prefix: str) -> list[tuple[str, str]]:
     """(coordinate without a Kafka cluster, digest) of every row of every file that a plain listing shows."""
-    found: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = []
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
             body = client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
             table = pq.read_table(io.BytesIO(body))
             if table.num_rows:
                 names = table.column("record_id").to_pylist()
-                found += zip(map(_plain, names), table.column("digest").to_pylist(), strict=True)
-    return found
+                rows += zip(map(_plain, names), table.column("digest").to_pylist(), strict=True)
+    return rows
 
 
 def verdict(expected: dict[str, str], rows: list[tuple[str, str]]) -> dict[str, int]:

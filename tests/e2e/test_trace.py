@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_kit import Receiver
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-STEPS = {"plan", "queue", "read", "prepare", "infer", "write", "commit"}
+SPAN_NAMES = {"plan", "queue", "read", "prepare", "infer", "write", "commit"}
 
 
 @pytest.mark.timeout(400)
@@ -41,17 +41,17 @@ def test_from_the_producer_s_span_to_the_row(kafka: str, kafka_topic: Callable[.
     assert attributes["messaging.destination.partition.id"] == "0"
     assert attributes["messaging.kafka.offset"] <= 5 < attributes["stream_infer.kafka.end_offset"]
     children = [span for span in spans if span.parent_span_id == root.span_id]
-    assert {child.name for child in children} == STEPS
+    assert {child.name for child in children} == SPAN_NAMES
     assert {child.trace_id for child in children} == {root.trace_id}
     ordered = [child.start_time_unix_nano for child in sorted(children, key=lambda child: child.end_time_unix_nano)]
     assert ordered == sorted(ordered)
     others = {other["trace_id"] for other in rows if other["split_id"] == row["split_id"]} - {TRACE}
     assert others == {root.trace_id.hex()}  # a message without a trace has its split's
     assert len(rows) == 10
-    print(f"\n{_told(root, children, attributes, row)}")
+    print(f"\n{_description(root, children, attributes, row)}")
 
 
-def _told(root: Span, children: list[Span], attributes: dict[str, Any], row: dict[str, Any]) -> str:
+def _description(root: Span, children: list[Span], attributes: dict[str, Any], row: dict[str, Any]) -> str:
     """The way of the message, for people (``pytest -s``)."""
     lines = [
         f"message {row['record_id']} with traceparent 00-{TRACE}-{SPAN}-01",

@@ -28,10 +28,10 @@ class Expression:
     """One expression of a panel.
 
     Attributes:
-        place: dashboard, panel and reference, for messages.
+        location: dashboard, panel and reference, for messages.
     """
 
-    place: str
+    location: str
     panel: str
     expr: str
 
@@ -49,10 +49,10 @@ def boards() -> dict[str, dict[str, Any]]:
 
 def panels(board: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All panels but the headings of rows."""
-    found = []
+    panels = []
     for panel in board["panels"]:
-        found += [panel] if panel["type"] != "row" else panel["panels"]
-    return found
+        panels += [panel] if panel["type"] != "row" else panel["panels"]
+    return panels
 
 
 def expressions() -> Iterator[Expression]:
@@ -65,17 +65,17 @@ def expressions() -> Iterator[Expression]:
 def selectors(expr: str) -> list[Selector]:
     """The series that an expression asks for: names outside of braces, calls, label lists and strings."""
     bare = re.sub(r"\b(by|on|ignoring|without) \([^)]*\)|\[[^\]]*\]", "", expr)
-    found = [(match[1], match[2] or "") for match in _NAME.finditer(bare) if not match[3]]
-    return [Selector(name, matchers) for name, matchers in found if name not in _WORDS]
+    names = [(match[1], match[2] or "") for match in _NAME.finditer(bare) if not match[3]]
+    return [Selector(name, matchers) for name, matchers in names if name not in _WORDS]
 
 
-def known_names() -> set[str]:
+def series_names() -> set[str]:
     """Every series that the service exports, that a rule records, or that Prometheus adds."""
-    found = {"up"} | {record.name for record in RECORDS}
+    names = {"up"} | {record.name for record in RECORDS}
     for metric in METRICS:
         parts = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
-        found |= {metric.full_name + part for part in parts}
-    return found
+        names |= {metric.full_name + part for part in parts}
+    return names
 
 
 def substituted(expr: str, window: str = "5m", span: str = "1h") -> str:
@@ -93,7 +93,7 @@ def substituted(expr: str, window: str = "5m", span: str = "1h") -> str:
 
 def promtool(*arguments: str | Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run promtool; the test is skipped where there is none."""
-    found = shutil.which("promtool")
-    if found is None:
+    executable = shutil.which("promtool")
+    if executable is None:
         pytest.skip("promtool is not installed: apt-get install prometheus")
-    return subprocess.run([found, *map(str, arguments)], input=text, capture_output=True, text=True, check=False)
+    return subprocess.run([executable, *map(str, arguments)], input=text, capture_output=True, text=True, check=False)

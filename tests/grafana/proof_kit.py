@@ -22,9 +22,9 @@ class Proof:
     """What Prometheus answered.
 
     Attributes:
-        asked: every expression by its place.
-        returning: places whose expression returned data.
-        excused: place to reason.
+        asked: every expression by its location.
+        returning: locations whose expression returned data.
+        excused: location to reason.
         fired: alert to its summary, as Prometheus filled it in.
     """
 
@@ -36,10 +36,10 @@ class Proof:
 
     def ask(self, expressions: Iterable[tuple[str, str]]) -> None:
         """Ask each once more that has not returned data yet."""
-        for place, expr in expressions:
-            self.asked[place] = expr
-            if place not in self.returning and self._returns(expr):
-                self.returning.add(place)
+        for location, expr in expressions:
+            self.asked[location] = expr
+            if location not in self.returning and self._returns(expr):
+                self.returning.add(location)
 
     def silent(self) -> set[str]:
         """Places that returned nothing and have no excuse."""
@@ -60,13 +60,13 @@ class Proof:
         def fired() -> bool:
             self.look()
             assert lives() or wanted <= self.fired.keys(), (
-                f"the service ended before {sorted(wanted)} fired; {self._told()}"
+                f"the service ended before {sorted(wanted)} fired; {self._unanswered()}"
             )
             return wanted <= self.fired.keys()
 
-        until(fired, f"fired: {sorted(wanted)}", seconds, self._told)
+        until(fired, f"fired: {sorted(wanted)}", seconds, self._unanswered)
 
-    def _told(self) -> str:
+    def _unanswered(self) -> str:
         return f"fired so far: {sorted(self.fired)}"
 
     def report(self) -> str:
@@ -75,7 +75,7 @@ class Proof:
             f"expressions: {len(self.asked)}",
             f"returning data: {len(self.returning)}",
             f"excused: {len(self.excused)}",
-            *(f"  {place}: {reason}" for place, reason in sorted(self.excused.items())),
+            *(f"  {location}: {reason}" for location, reason in sorted(self.excused.items())),
             f"alerts: {len(NAMES)}",
             f"seen firing: {len(self.fired)}",
             *(f"  {name}: {summary}" for name, summary in sorted(self.fired.items())),
@@ -85,14 +85,17 @@ class Proof:
 
     def _returns(self, expr: str) -> bool:
         try:
-            found = self.prometheus.query(expr)
+            result = self.prometheus.query(expr)
         except HTTPError as error:
             raise AssertionError(f"{expr}: {error.read().decode()}") from None
-        return any(not math.isnan(float(series["value"][1])) for series in found)
+        return any(not math.isnan(float(series["value"][1])) for series in result)
 
 
 def of_panels() -> list[tuple[str, str]]:
-    return [(found.place, kit.substituted(found.expr, window="15s", span="2m")) for found in kit.expressions()]
+    return [
+        (expression.location, kit.substituted(expression.expr, window="15s", span="2m"))
+        for expression in kit.expressions()
+    ]
 
 
 def of_records() -> list[tuple[str, str]]:
@@ -101,16 +104,16 @@ def of_records() -> list[tuple[str, str]]:
 
 def of_alerts() -> list[tuple[str, str]]:
     """What each alert looks at, whether or not it is wrong: its selectors, one by one."""
-    found = {}
+    expressions = {}
     for alert in ALERTS:
         for selector in kit.selectors(alert.expr):
-            found[f"alert: {alert.name} looks at {selector.name}"] = f"{selector.name}{selector.matchers}"
-    return list(found.items())
+            expressions[f"alert: {alert.name} looks at {selector.name}"] = f"{selector.name}{selector.matchers}"
+    return list(expressions.items())
 
 
-def until(condition: Callable[[], object], what: str, seconds: float, told: Callable[[], str] = str) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float, details: Callable[[], str] = str) -> None:
     """Return when the condition holds; fails after a deadline and says what is known then."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; {told()}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; {details()}"
         time.sleep(0.2)

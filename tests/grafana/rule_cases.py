@@ -12,7 +12,7 @@ from stream_infer.telemetry.metric_spec import Metric
 LONG = 5 * 24 * 60
 TARGET = {"job": "stream-infer", "instance": "a"}
 SOURCE = {**TARGET, "source": "inbox"}
-PLACE = {**SOURCE, "topic": "t", "partition": "0"}
+PARTITION = {**SOURCE, "topic": "t", "partition": "0"}
 REJECTED = {**SOURCE, "stage": "infer", "error_type": "ValueError"}
 LOST = {**SOURCE, "reason": "expired"}
 OUTSIDE = {**TARGET, "stage": "read", "error_type": "store"}
@@ -44,7 +44,7 @@ BUILD = series(m.BUILD_INFO, {**TARGET, "version": "1", "python": "3", "ray": "2
 READY, STANDBY = series(m.READY, TARGET), series(m.STANDBY, TARGET)
 START, BREAKER = series(m.START_TIME_SECONDS, TARGET), series(m.CIRCUIT_BREAKER_OPEN, TARGET)
 SOURCE_UP, OLDEST = series(m.SOURCE_UP, SOURCE), series(m.OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, SOURCE)
-LAG, POSITION = series(m.LAG_RECORDS, PLACE), series(m.POSITION_OFFSET, PLACE)
+LAG, POSITION = series(m.LAG_RECORDS, PARTITION), series(m.POSITION_OFFSET, PARTITION)
 RECEIVED, COMMITTED = series(m.RECORDS_RECEIVED, SOURCE), series(m.RECORDS_COMMITTED, SOURCE)
 REJECTS, LOSSES = series(m.RECORDS_REJECTED, REJECTED), series(m.RECORDS_LOST, LOST)
 UNACCOUNTED, SPLITS = series(m.RECORDS_UNACCOUNTED, SOURCE), series(m.SPLITS_COMMITTED, SOURCE)

@@ -33,8 +33,8 @@ EVERYTHING = [*proof_kit.of_panels(), *proof_kit.of_records(), *proof_kit.of_ale
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as found:
-        yield found
+    with Receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_every_expression_is_answered_and_every_alert_fires(it: Troubled, proof:
 def _is_well(it: Troubled, proof: Proof, receiver: Receiver) -> None:
     """Everything is answered while nothing is wrong."""
     if not Gpus().read():
-        gpu = [place for place, expr in EVERYTHING if "stream_infer_gpu_" in expr]
+        gpu = [location for location, expr in EVERYTHING if "stream_infer_gpu_" in expr]
         proof.excused |= dict.fromkeys(gpu, "needs a GPU, and there is none here")
     until(lambda: proof.ask(EVERYTHING) or not proof.silent(), "answers", 300, lambda: str(proof.silent()))
     assert proof.returning.isdisjoint(proof.excused)

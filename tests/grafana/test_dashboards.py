@@ -36,12 +36,12 @@ def test_variables_pick_datasource_job_and_instance(board: dict[str, Any]) -> No
     assert list(variables)[:3] == ["datasource", "job", "instance"]
     assert variables["datasource"] | {"type": "datasource", "query": "prometheus"} == variables["datasource"]
     for name in list(variables)[1:]:
-        found = variables[name]
-        assert found["type"] == "query"
-        assert found["datasource"]["uid"] == "${datasource}"
-        assert (found["multi"], found["includeAll"], found["allValue"]) == (True, True, ".+")
-        assert found["label"] == name.capitalize()
-        assert found["refresh"] == 2, "on time range change"
+        variable = variables[name]
+        assert variable["type"] == "query"
+        assert variable["datasource"]["uid"] == "${datasource}"
+        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
+        assert variable["label"] == name.capitalize()
+        assert variable["refresh"] == 2, "on time range change"
     assert 'job=~"$job"' in variables["instance"]["query"]
     assert not board["editable"]
     assert board["description"]
@@ -52,8 +52,8 @@ def test_names_of_dashboards_and_panels_are_unique() -> None:
     assert len({board["uid"] for board in BOARDS.values()}) == len({board["title"] for board in BOARDS.values()}) == 4
     for board in BOARDS.values():
         assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-        places = [tuple(panel["gridPos"].get(side, 0) for side in "xy") for panel in board["panels"]]
-        assert len(set(places)) == len(places)
+        positions = [tuple(panel["gridPos"].get(side, 0) for side in "xy") for panel in board["panels"]]
+        assert len(set(positions)) == len(positions)
         for panel in board["panels"]:
             assert panel["gridPos"].get("x", 0) + panel["gridPos"]["w"] <= 24, panel["title"]
 
@@ -72,21 +72,23 @@ def test_panels_say_what_they_show(board: str, panel: dict[str, Any]) -> None:
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
 
 
-@pytest.mark.parametrize("found", EXPRESSIONS, ids=lambda found: found.place)
-def test_expressions_keep_the_rules(found: kit.Expression) -> None:
-    asked = kit.selectors(found.expr)
+@pytest.mark.parametrize("expression", EXPRESSIONS, ids=lambda expression: expression.location)
+def test_expressions_keep_the_rules(expression: kit.Expression) -> None:
+    asked = kit.selectors(expression.expr)
     assert asked
     counters = {metric.full_name for metric in METRICS if metric.kind == "counter"}
     for selector in asked:
-        assert selector.name in kit.known_names(), selector
+        assert selector.name in kit.series_names(), selector
         assert 'job=~"$job"' in selector.matchers, selector
         assert 'instance=~"$instance"' in selector.matchers, selector
-        if selector.name in counters and found.panel not in NO_RATE:
-            assert re.search(rf"\b(rate|irate|increase)\({re.escape(selector.name)}\{{", found.expr), selector
-    for call, window in re.findall(r"\b(\w+)\([^()]*\[([^\]]+)\]\)", found.expr):
+        if selector.name in counters and expression.panel not in NO_RATE:
+            assert re.search(rf"\b(rate|irate|increase)\({re.escape(selector.name)}\{{", expression.expr), selector
+    for call, window in re.findall(r"\b(\w+)\([^()]*\[([^\]]+)\]\)", expression.expr):
         assert window == ("$__rate_interval" if call in ("rate", "irate", "deriv") else "$__range"), call
-    assert len(re.findall(r"\[", found.expr)) == len(re.findall(r"\[\$__(?:rate_interval|range)\]", found.expr))
-    legends = re.findall(r"by \(([^)]*)\)", found.expr)
+    assert len(re.findall(r"\[", expression.expr)) == len(
+        re.findall(r"\[\$__(?:rate_interval|range)\]", expression.expr)
+    )
+    legends = re.findall(r"by \(([^)]*)\)", expression.expr)
     assert all(legends) or not legends
 
 
@@ -100,14 +102,15 @@ def test_legends_name_labels_that_their_expression_keeps() -> None:
 
 
 def test_every_metric_is_on_a_dashboard() -> None:
-    shown = {selector.name for found in EXPRESSIONS for selector in kit.selectors(found.expr)}
+    shown = {selector.name for expression in EXPRESSIONS for selector in kit.selectors(expression.expr)}
     missing = {metric.full_name for metric in METRICS if not any(name.startswith(metric.full_name) for name in shown)}
     assert missing == set()
 
 
 def test_prometheus_parses_every_expression(tmp_path: Path) -> None:
     rules = [
-        {"record": f"parsed:{number}", "expr": kit.substituted(found.expr)} for number, found in enumerate(EXPRESSIONS)
+        {"record": f"parsed:{number}", "expr": kit.substituted(expression.expr)}
+        for number, expression in enumerate(EXPRESSIONS)
     ]
     file = tmp_path / "parsed.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "parsed", "rules": rules}]}))

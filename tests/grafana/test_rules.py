@@ -48,7 +48,7 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
 def test_rules_ask_for_what_is_exported(each: Alert) -> None:
     asked = kit.selectors(each.expr)
     assert asked
-    assert {selector.name for selector in asked} <= kit.known_names()
+    assert {selector.name for selector in asked} <= kit.series_names()
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
@@ -74,7 +74,7 @@ def test_sections_of_the_runbook_say_what_it_means_how_to_confirm_and_what_to_do
 
 def test_names_in_the_runbook_exist() -> None:
     named = set(re.findall(r"\b(stream_infer_\w+)", RUNBOOK.read_text(encoding="utf-8")))
-    assert named <= kit.known_names()
+    assert named <= kit.series_names()
 
 
 def test_accelerated_rules_are_the_same_rules() -> None:

@@ -45,7 +45,7 @@ def files() -> list[Case]:
 
 
 def _cut(name: str, content: bytes, suffix: str, fate: str = "reject") -> Iterator[Case]:
-    """The file cut off at eight places."""
+    """The file cut off at eight positions."""
     for part in range(1, 9):
         yield Case(f"{name}-cut-{part}.{suffix}", content[: len(content) * part // 9], fate)
 
@@ -185,15 +185,17 @@ def _parquet() -> Iterator[Case]:
     yield Case("parquet/encrypted.parquet", b"PARE" + good[4:-4] + b"PARE")
     for number, length in enumerate((0, 1, 2**16, 2**31 - 1, 2**32 - 1)):
         yield Case(f"parquet/footer-length-{number}.parquet", good[:-8] + struct.pack("<I", length) + b"PAR1")
-    for place in range(0, 240, 12):  # the footer is Thrift: sizes, types and counts that lie
-        at = len(good) - 9 - place
+    for offset in range(0, 240, 12):  # the footer is Thrift: sizes, types and counts that lie
+        at = len(good) - 9 - offset
         yield Case(
-            f"parquet/footer-lie-{place}.parquet",
+            f"parquet/footer-lie-{offset}.parquet",
             good[:at] + b"\xff\xff\xff\xff\x7f"[: len(good) - at] + good[at + 5 :],
             "any",
         )
-    for number, place in enumerate((4, 6, 10, 20, 40)):  # page headers
-        yield Case(f"parquet/page-lie-{number}.parquet", good[:place] + b"\xff\xff\xff\x7f" + good[place + 4 :], "any")
+    for number, offset in enumerate((4, 6, 10, 20, 40)):  # page headers
+        yield Case(
+            f"parquet/page-lie-{number}.parquet", good[:offset] + b"\xff\xff\xff\x7f" + good[offset + 4 :], "any"
+        )
     yield Case("parquet/no-columns.parquet", _table(pa.table({})))
     yield Case("parquet/no-rows.parquet", _table(pa.table({"a": pa.array([], pa.int64())})), "any")
     yield Case("parquet/twice-the-name.parquet", _table(pa.table([[1], [2]], names=["a", "a"])))

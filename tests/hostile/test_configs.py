@@ -33,9 +33,9 @@ GOOD: dict[str, Any] = {
     "sink": {"url": "s3://out/"},
     "limits": {"in_flight": "2GiB"},
 }
-GONE = object()
+DELETED = object()
 CASES: list[tuple[str, Any]] = [
-    ("name", GONE),
+    ("name", DELETED),
     ("name", ""),
     ("name", "a b"),
     ("name", "../x"),
@@ -43,12 +43,12 @@ CASES: list[tuple[str, Any]] = [
     ("name", 7),
     ("name", None),
     ("name", ["x"]),
-    ("ledger", GONE),
+    ("ledger", DELETED),
     ("ledger", None),
     ("ledger", 5),
     ("ledger", "${NO_SUCH_THING}"),
     ("ledger", {}),
-    ("sources", GONE),
+    ("sources", DELETED),
     ("sources", []),
     ("sources", "s3://in/"),
     ("sources", {}),
@@ -56,11 +56,11 @@ CASES: list[tuple[str, Any]] = [
     ("sources", ["x"]),
     ("sources", [{}]),
     ("sources.0.kind", "ftp"),
-    ("sources.0.kind", GONE),
+    ("sources.0.kind", DELETED),
     ("sources.0.kind", ["files"]),
     ("sources.0.name", "stream"),
     ("sources.0.name", "a/b"),
-    ("sources.0.url", GONE),
+    ("sources.0.url", DELETED),
     ("sources.0.url", 5),
     ("sources.0.format", "exe"),
     ("sources.0.discover.poll", "soon"),
@@ -74,7 +74,7 @@ CASES: list[tuple[str, Any]] = [
     ("sources.0.storage", "x"),
     ("sources.0.lane", "fast"),
     ("sources.0.glob", 5),
-    ("sources.1.servers", GONE),
+    ("sources.1.servers", DELETED),
     ("sources.1.servers", 9092),
     ("sources.1.topics", []),
     ("sources.1.topics", "t"),
@@ -89,11 +89,11 @@ CASES: list[tuple[str, Any]] = [
     ("sources.1.options", "x"),
     ("preprocess", "no colon"),
     ("preprocess", "os;system:x"),
-    ("model", GONE),
+    ("model", DELETED),
     ("model", None),
     ("model", "gpt"),
     ("model.kind", "tensorflow"),
-    ("model.kind", GONE),
+    ("model.kind", DELETED),
     ("model.python", "m"),
     ("model.python", "m:C()"),
     ("model.gpus", -1),
@@ -106,8 +106,8 @@ CASES: list[tuple[str, Any]] = [
     ("model.replicas.min", 0),
     ("model.replicas", 3),
     ("model.path", "x"),
-    ("sink", GONE),
-    ("sink.url", GONE),
+    ("sink", DELETED),
+    ("sink.url", DELETED),
     ("sink.url", 5),
     ("sink.kind", "csv"),
     ("sink.keep", "text"),
@@ -164,13 +164,13 @@ TEXTS = {
 def _broken(path: str, value: Any) -> dict[str, Any]:
     document: Any = copy.deepcopy(GOOD)
     *way, last = path.split(".")
-    place = document
-    for step in way:
-        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
-    if value is GONE:
-        del place[last]
+    node = document
+    for name in way:
+        node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
+    if value is DELETED:
+        del node[last]
     else:
-        place[last] = value
+        node[last] = value
     return document  # type: ignore[no-any-return]
 
 
@@ -181,10 +181,10 @@ def _said(
     monkeypatch.chdir(file.parent)
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    told = capsys.readouterr()
-    assert ended.value.code == 2, told
-    assert told.out == ""
-    said = " ".join(told.err.split())
+    output = capsys.readouterr()
+    assert ended.value.code == 2, output
+    assert output.out == ""
+    said = " ".join(output.err.split())
     assert said.startswith("stream-infer: "), said
     assert "Traceback" not in said
     assert SECRET not in said

@@ -33,17 +33,17 @@ def test_every_file_ends_in_rows_or_rejects_within_little_memory(tmp_path: Path)
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here)]), "CANARY": "canary"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0, f"after {told[-1:] or 'nothing'}: {done.stderr[-2000:]}"
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"after {answers[-1:] or 'nothing'}: {done.stderr[-2000:]}"
     wrong = [
         answer
-        for answer in told
+        for answer in answers
         if answer["problem"]
         or (CASES[answer["name"]].fate == "row" and (answer["rejects"] or not answer["rows"]))
         or (CASES[answer["name"]].fate == "reject" and (answer["rows"] or not answer["rejects"]))
     ]
     assert wrong == []
-    assert len(told) == len(CASES)
+    assert len(answers) == len(CASES)
     assert list(tmp_path.iterdir()) == [], "something was executed"
 
 
@@ -54,8 +54,8 @@ def _answers(memory: int) -> Iterator[dict[str, object]]:
 
     limits = Limits(record_bytes=RECORD_BYTES)
     for case in CASES.values():
-        room = psutil.Process().memory_info().vms + memory
-        resource.setrlimit(resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
+        address_space = psutil.Process().memory_info().vms + memory
+        resource.setrlimit(resource.RLIMIT_AS, (address_space, resource.RLIM_INFINITY))
         started = time.perf_counter()
         yield {"name": case.name, **_answer(case, limits), "seconds": round(time.perf_counter() - started, 2)}
 

@@ -111,8 +111,8 @@ TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     | st.none()
 )
 def test_trace_headers(headers: list[tuple[str, bytes | None]] | None) -> None:
-    found = traceparent(headers)
-    assert found is None or len(found) <= 60
+    value = traceparent(headers)
+    assert value is None or len(value) <= 60
 
 
 @given(

@@ -58,19 +58,19 @@ def _write(folder: Path, **settings: object) -> Path:
 
 
 def _answers(port: int) -> str:
-    told = ""
+    output = ""
     for page in PAGES:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=10) as answer:
-                told += answer.read().decode()
+                output += answer.read().decode()
         except urllib.error.HTTPError as error:
-            told += error.read().decode()
-    return told
+            output += error.read().decode()
+    return output
 
 
-def _clean(told: str) -> None:
-    found = [form for form in FORMS if form in told]
-    assert found == [], told[told.index(found[0]) - 300 :][:600]
+def _clean(output: str) -> None:
+    leaked = [form for form in FORMS if form in output]
+    assert leaked == [], output[output.index(leaked[0]) - 300 :][:600]
 
 
 def test_stores_and_brokers_that_refuse_tell_no_secret(
@@ -99,17 +99,17 @@ def test_stores_and_brokers_that_refuse_tell_no_secret(
     process = _start(file, "run")
     try:
         deadline = time.monotonic() + 400  # Ray may need five starts on a machine under load
-        told, waiting = "", True
+        output, waiting = "", True
         while waiting:
-            assert time.monotonic() < deadline, told
+            assert time.monotonic() < deadline, output
             assert process.poll() is None, (tmp_path / "said.txt").read_text()
             try:
-                told = _answers(port)
+                output = _answers(port)
                 status = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/status").read())
                 waiting = not all(source["trouble"] for source in status["sources"])
             except OSError:
                 time.sleep(0.5)  # not up yet
-        _clean(told)
+        _clean(output)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

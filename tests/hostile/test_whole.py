@@ -119,7 +119,7 @@ def test_the_whole_corpus(
     rows = _rows(s3_client, bucket, tmp_path / "mirror")
     assert len(rows) == len(set(rows))
     assert not set(rows) & set(rejected)
-    _files_met_their_fate(fates, rows, rejected)
+    _check_files(fates, rows, rejected)
     of_kafka = [name for name in (*rows, *rejected) if name.startswith("kafka://")]
     assert len(of_kafka) == len(set(of_kafka)) == count
     assert [name for name in rows if f"/{topics['pointer']}/" in name] == [max(_of(topics["pointer"], of_kafka))]
@@ -128,12 +128,12 @@ def test_the_whole_corpus(
     spans = [str(span) for span in traces.spans()]
     assert len(spans) > 10
     assert all(headers["authorization"] == CANARY for headers in traces.headers)  # there, and nowhere else
-    told = said + listed + _call(file, "status", "--json").stdout + _dump(tmp_path) + "".join(spans)
-    assert CANARY not in told.replace("${CANARY}", "")
+    output = said + listed + _call(file, "status", "--json").stdout + _dump(tmp_path) + "".join(spans)
+    assert CANARY not in output.replace("${CANARY}", "")
     print(f"\n{len(fates)} files, {count} messages: {len(rows)} rows, {len(rejected)} rejects, {len(spans)} spans")
 
 
-def _files_met_their_fate(fates: dict[str, str], rows: list[str], rejected: list[str]) -> None:
+def _check_files(fates: dict[str, str], rows: list[str], rejected: list[str]) -> None:
     from urllib.parse import unquote
 
     def keys(names: list[str]) -> set[str]:

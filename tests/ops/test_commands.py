@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from page_kit import fill, settings, standing
+from page_kit import fill, serve_filled, settings
 from rich.console import Console
 from snapshots import source, stage, well
 
@@ -52,7 +52,7 @@ def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @contextlib.contextmanager
 def _serving(file: Path) -> Iterator[None]:
-    with standing(config.load(file)):
+    with serve_filled(config.load(file)):
         yield
 
 
@@ -164,7 +164,7 @@ def test_the_note_of_a_port_comes_and_goes(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     with pytest.raises(NoService, match="start it"):
         address(chosen)
-    with standing(chosen) as (url, _):
+    with serve_filled(chosen) as (url, _):
         assert address(chosen) == url
     with pytest.raises(NoService):
         address(chosen)

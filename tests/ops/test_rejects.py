@@ -66,10 +66,10 @@ def _json(file: Path, *arguments: str) -> Any:
 
 
 def test_list_filters_and_keeps_its_shape(file: Path) -> None:
-    found = _json(file, "list")
-    assert [item["record_id"] for item in found] == NAMES
+    rejects = _json(file, "list")
+    assert [item["record_id"] for item in rejects] == NAMES
     promised = ["record_id", "source", "stage", "error", "reason", "attempts", "rejected_at"]
-    assert list(found[0])[:8] == [*promised, "state"]
+    assert list(rejects[0])[:8] == [*promised, "state"]
     assert [item["record_id"] for item in _json(file, "list", "--error", "decode", "--since", "30m")] == NAMES[:1]
     assert [item["record_id"] for item in _json(file, "list", NAMES[2])] == NAMES[2:]
     assert _json(file, "list", "--state", "resolved") == []

@@ -53,7 +53,7 @@ def fill(pipeline: Pipeline) -> None:
 
 
 @contextmanager
-def standing(chosen: config.PipelineSettings) -> Iterator[tuple[str, Pipeline]]:
+def serve_filled(chosen: config.PipelineSettings) -> Iterator[tuple[str, Pipeline]]:
     """A filled pipeline that does not run, and the URL of its service."""
     with closing(Pipeline(chosen)) as pipeline:
         fill(pipeline)
@@ -65,7 +65,7 @@ def standing(chosen: config.PipelineSettings) -> Iterator[tuple[str, Pipeline]]:
 @contextmanager
 def served(chosen: config.PipelineSettings) -> Iterator[str]:
     """The URL alone."""
-    with standing(chosen) as (url, _):
+    with serve_filled(chosen) as (url, _):
         yield url
 
 

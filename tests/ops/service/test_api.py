@@ -78,8 +78,8 @@ def test_where_is_a_file_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
         split = Split.of("inbox", {"objects": [item]}, folder="d", records=1, bytes=3, planned_at=3.0)
         claim = ObjectVersion(str(ObjectCoordinate("file", "", item["key"], "v1")).partition("#")[0], 3, 0.0)
         pipeline.ledger().plan("inbox", [Planned(split, objects=(claim,))])
-        (found,) = search(pipeline.settings, pipeline.ledger(), name.format(tmp_path))
-    assert (found.state, found.split_id) == ("in_flight", split.split_id)
+        (ending,) = search(pipeline.settings, pipeline.ledger(), name.format(tmp_path))
+    assert (ending.state, ending.split_id) == ("in_flight", split.split_id)
 
 
 def _plain(folder: Path) -> list[object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from page_kit import BAD, settings, standing
+from page_kit import BAD, serve_filled, settings
 from playwright.sync_api import Page, expect
 
 from stream_infer.contracts import Planned
@@ -20,7 +20,7 @@ Visit = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def served_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pipeline]]:
-    with standing(settings(tmp_path_factory.mktemp("page"))) as served:
+    with serve_filled(settings(tmp_path_factory.mktemp("page"))) as served:
         yield served
 
 
@@ -99,7 +99,7 @@ def test_no_screen_scrolls_sideways(served_page: tuple[str, Pipeline], visit: Vi
 
 
 def test_a_button_replays_a_reject_and_again_when_it_fails_again(tmp_path: Path, visit: Visit) -> None:
-    with standing(settings(tmp_path)) as (url, pipeline):
+    with serve_filled(settings(tmp_path)) as (url, pipeline):
         page = visit(url)
         button = page.locator(".replay")
         button.click()
@@ -118,7 +118,7 @@ def test_a_button_replays_a_reject_and_again_when_it_fails_again(tmp_path: Path,
 
 
 def test_all_rejects_are_replayed_at_once_by_who_means_it(tmp_path: Path, visit: Visit) -> None:
-    with standing(settings(tmp_path)) as (url, pipeline):
+    with serve_filled(settings(tmp_path)) as (url, pipeline):
         page = visit(url)
         expect(page.locator(".replay")).to_have_text(["Replay"])  # one has its own button
         ledger = pipeline.ledger()
@@ -138,7 +138,7 @@ def test_all_rejects_are_replayed_at_once_by_who_means_it(tmp_path: Path, visit:
 
 
 def test_a_service_that_ends_is_told(tmp_path: Path, visit: Visit) -> None:
-    with standing(settings(tmp_path)) as (url, _):
+    with serve_filled(settings(tmp_path)) as (url, _):
         page = visit(url)
         expect(page.locator("html.live")).to_be_attached()
         expect(page.locator("#disconnected")).to_be_hidden()
@@ -159,7 +159,7 @@ def test_an_answer_that_is_no_stream_is_not_the_end(served_page: tuple[str, Pipe
 
 def test_one_logs_in_with_the_token(tmp_path: Path, visit: Visit) -> None:
     token = "a-token-of-the-tests-0123456789"
-    with standing(settings(tmp_path, token=token)) as (url, _):
+    with serve_filled(settings(tmp_path, token=token)) as (url, _):
         page = visit(url)
         page.fill("#token", "wrong")
         page.click("button")
@@ -175,7 +175,7 @@ def test_one_logs_in_with_the_token(tmp_path: Path, visit: Visit) -> None:
 
 def test_a_pass_that_has_ended_leads_to_the_form(tmp_path: Path, visit: Visit) -> None:
     token = "a-token-of-the-tests-0123456789"
-    with standing(settings(tmp_path, token=token)) as (url, _):
+    with serve_filled(settings(tmp_path, token=token)) as (url, _):
         page = visit(url)
         page.route("**/events", lambda route: route.fulfill(status=401))
         page.fill("#token", token)

@@ -31,9 +31,9 @@ def well(**changes: Any) -> Snapshot:
     return Snapshot(**base | changes)
 
 
-def stage(name: str, busy: float, held: float = 0.0, **changes: Any) -> Stage:
+def stage(name: str, busy: float, blocked: float = 0.0, **changes: Any) -> Stage:
     """A stage with one actor of at most one."""
-    shares = {"busy": busy, "backpressured": held, "idle": max(0.0, 1.0 - busy - held)}
+    shares = {"busy": busy, "backpressured": blocked, "idle": max(0.0, 1.0 - busy - blocked)}
     return Stage(**{"name": name, "actors": 1, "max_actors": 1, "split_seconds": 0.5, **shares, **changes})
 
 

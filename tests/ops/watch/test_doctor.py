@@ -122,10 +122,10 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("rule", [rule.name for rule in RULES])
 def test_every_rule_speaks(rule: str) -> None:
     changes, said = CASES[rule]
-    found = [finding for finding in examine(well(**changes)) if finding.rule == rule]
-    assert len(found) == 1
+    findings = [finding for finding in examine(well(**changes)) if finding.rule == rule]
+    assert len(findings) == 1
     for words in said:
-        assert words in f"{found[0].sentence} {found[0].advice}"
+        assert words in f"{findings[0].sentence} {findings[0].advice}"
 
 
 def test_no_case_is_left_of_a_rule_that_is_gone() -> None:

@@ -81,9 +81,9 @@ def test_all_listeners_get_one_writers_snapshots_and_a_slow_one_the_newest(tmp_p
 def test_who_comes_later_is_told_of_now_and_not_of_then(tmp_path: Path) -> None:
     async def first(watcher: Watcher) -> Published:
         listening = watcher.listen()
-        told = await anext(listening)
+        published = await anext(listening)
         await listening.aclose()  # type: ignore[attr-defined]
-        return told
+        return published
 
     with _watched(tmp_path) as (_, watcher):
         before = _listening(first(watcher))
