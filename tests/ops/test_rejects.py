@@ -110,5 +110,6 @@ def test_the_commands_of_the_page_exist_with_their_options() -> None:
         name, *arguments = shlex.split(line)
         options = {option for parameter in commands[name].params for option in parameter.opts}
         assert {argument for argument in arguments if argument.startswith("--")} <= options, line
-    settings = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", page, re.S)[0])
-    assert config.pipeline.Rejects.model_validate(settings["rejects"]).sample == 1024
+    example = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", page, re.S)[0])
+    settings = config.parse({**yaml.safe_load(FILE.format(folder="/p")), **example})
+    assert settings.rejects.sample == 1024
