@@ -87,7 +87,7 @@ class KafkaSettings(SourceSettings):
         return self
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The topics and their servers."""
         return f"{', '.join(self.topics)} at {self.servers}"
 

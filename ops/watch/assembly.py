@@ -60,7 +60,7 @@ def assemble(
         started_at=(window and window.now(m.START_TIME_SECONDS)) or None,
         version=_label(window, m.BUILD_INFO, 0),
         model=_model(window),
-        sink=formatting.without_credentials(settings.sink.place),
+        sink=formatting.without_credentials(settings.sink.location),
         **{name: stored.status[name] for name in ("epoch", "owner", "acquired_at") if name in stored.status},
         ledger_trouble=stored.trouble,
         fused=is_fused(live),
@@ -125,7 +125,7 @@ def _source(
 
 def location_of(settings: config.SourceSettings) -> str:
     """Where a source reads, without credentials."""
-    return settings.place if settings.folder is None else formatting.without_credentials(settings.folder)
+    return settings.location if settings.folder is None else formatting.without_credentials(settings.folder)
 
 
 def _eta(sources: Sequence[Source]) -> float | None:

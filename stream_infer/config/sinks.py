@@ -29,7 +29,7 @@ class SinkSettings(Settings):
         return None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it writes, for a person. May hold credentials of a URL."""
         return self.folder or self.kind
 

@@ -29,7 +29,7 @@ class SourceSettings(Settings):
         return None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it reads, for a person. A URL in it may hold credentials."""
         return self.folder or self.kind
 
