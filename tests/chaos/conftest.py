@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_kit import Life, PartitionStatus, living, on_disk
+from crash_kit import Life, Locations, living, on_disk
 from sqlalchemy import create_engine
 from watch import Watch, of_bucket, of_folder
 
@@ -71,8 +71,8 @@ def _emptied(url: str) -> str:
     return url
 
 
-def _on_s3(client: Any, bucket: str, storage: Storage) -> PartitionStatus:
-    return PartitionStatus(
+def _on_s3(client: Any, bucket: str, storage: Storage) -> Locations:
+    return Locations(
         put=lambda name, data: client.put_object(Bucket=bucket, Key=f"in/{name}", Body=data),
         url_in=f"s3://{bucket}/in/",
         url_out=f"s3://{bucket}/out/",

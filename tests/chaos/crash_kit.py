@@ -32,7 +32,7 @@ os.environ["STREAM_INFER_CRASH"] = pathlib.Path(__file__).with_name("armed").rea
 
 
 @dataclass(frozen=True)
-class PartitionStatus:
+class Locations:
     """Where the files of one life lie.
 
     Attributes:
@@ -110,7 +110,7 @@ class Life:
     topic: str
     events: str
     ledger: str
-    place: PartitionStatus
+    place: Locations
     expected: dict[str, str] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     killed: list[float] = field(default_factory=list)
@@ -267,7 +267,7 @@ def living(life: Life, seen: Any) -> Iterator[tuple[Life, Watch]]:
         watch.finish()
 
 
-def on_disk(folder: Path) -> PartitionStatus:
+def on_disk(folder: Path) -> Locations:
     """In and out on a local disk."""
 
     def put(name: str, data: bytes) -> None:
@@ -276,7 +276,7 @@ def on_disk(folder: Path) -> PartitionStatus:
         path.with_suffix(".tmp").write_bytes(data)
         path.with_suffix(".tmp").rename(path)
 
-    return PartitionStatus(
+    return Locations(
         put=put,
         url_in=f"file://{folder}/in/",
         url_out=f"file://{folder}/out/",

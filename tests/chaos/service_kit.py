@@ -226,7 +226,8 @@ class World:
         self.service.until(lambda: not self.service.troubles(), "without trouble")
 
     def audited(self) -> None:
-        """The product's own audit says the same; the service may run meanwhile."""
+        """The product's own audit says the same; the service may run meanwhile. An audit of nothing would say nothing."""
+        assert self.expected
         audit = self.service.ask("audit")
         assert audit["planned"] == len(self.expected) + len(self.gone)
         assert (audit["committed"], audit["lost"], audit["duplicated"]) == (len(self.expected), len(self.gone), 0)

@@ -76,4 +76,5 @@ def test_each_start_has_another_clock_and_the_last_died_in_the_middle(world: Clo
 
 
 def test_at_the_end_the_audit_agrees(world: ClockWorld) -> None:
+    world.works(world.feed)
     world.audited()

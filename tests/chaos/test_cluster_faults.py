@@ -95,6 +95,7 @@ def test_the_raylet_is_killed_under_load(world: World) -> None:
 
 
 def test_at_the_end_the_audit_agrees(world: World) -> None:
+    world.works(world.objects)
     world.audited()
 
 

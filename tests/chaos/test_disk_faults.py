@@ -122,4 +122,5 @@ def test_a_start_onto_a_full_disk_waits_or_says_so(world: World, disks: dict[str
 
 
 def test_at_the_end_the_audit_agrees(world: World) -> None:
+    world.works(world.objects)
     world.audited()

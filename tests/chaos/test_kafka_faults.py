@@ -156,4 +156,5 @@ def test_a_topic_made_again_stops_the_source_that_was_not_told(world: World, clu
 
 
 def test_at_the_end_the_audit_agrees(world: World) -> None:
+    world.works(lambda: world.messages(LIVE, 100, partitions=2))
     world.audited()

@@ -114,4 +114,5 @@ def test_a_long_transaction_of_another_holds_the_row(world: World, postgres_serv
 
 
 def test_at_the_end_the_audit_agrees(world: World) -> None:
+    world.works(world.objects)
     world.audited()

@@ -171,4 +171,5 @@ def test_the_server_is_killed_and_comes_back(world: S3World, s3_server: S3Server
 
 
 def test_at_the_end_the_audit_agrees(world: S3World) -> None:
+    world.works(world.objects)
     world.audited()
