@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pyarrow as pa
+from pydantic import ValidationError
 
+from stream_infer.config import Limits
 from stream_infer.decode.base import MOST_ROWS, Decoded
+from stream_infer.decode.format import Format
 from stream_infer.errors import RejectRecord
 from stream_infer.records import RESERVED, Content
 from stream_infer.testing.checks import require
@@ -16,24 +20,46 @@ from stream_infer.testing.checks import require
 _DAMAGES = 60
 
 
-def check_format(make: Callable[[], Callable[[Content], Iterator[Decoded]]], content: bytes, records: int) -> None:
-    """Hold a format against what readers expect of `decode.format.Format.decode`.
+def check_format(make: Callable[[], Format], content: bytes, records: int) -> None:
+    """Hold a format against the promises of `decode.format.Format`.
 
     Args:
-        make: gives the function that decodes one object's content.
-        content: an object of the format.
+        make: gives the format, as its entry point does.
+        content: a content of the format, to be decoded with the format's default options.
         records: how many records it holds, those that cannot be decoded among them.
 
     Raises:
         AssertionError: a promise is broken; the sentence says which.
     """
-    pieces = list(make()(content))
+    checked = make()
+    _table_entry_is_sound(checked)
+    pieces = _decoded(checked, content)
     _every_record_has_its_row(pieces, records)
-    _columns_are_the_content_alone(pieces)
-    again, viewed = list(make()(content)), list(make()(memoryview(content)))
+    _columns_are_the_content_alone(checked, pieces)
+    require(not checked.one_record or records == 1, f"one_record is set and the content holds {records} records")
+    again, viewed = _decoded(make(), content), _decoded(make(), memoryview(content))
     require(_alike(again, pieces), "decoding the same content again gives something else")
     require(_alike(viewed, pieces), "a memoryview of the content is decoded to something else than its bytes")
-    _damage_raises_rejects_only(make(), content)
+    _damage_raises_rejects_only(checked, content)
+
+
+def _decoded(checked: Format, content: Content) -> list[Decoded]:
+    return list(checked.decode(content, checked.options(kind=checked.name), Limits()))
+
+
+def _table_entry_is_sound(checked: Format) -> None:
+    try:
+        checked.options(kind=checked.name)
+    except ValidationError:
+        raise AssertionError(f"the options do not take kind {checked.name!r}, the format's name, alone") from None
+    odd = [suffix for suffix in checked.suffixes if suffix != suffix.lower() or suffix.startswith(".")]
+    require(not odd, f"suffix {odd[:1]} is not written in lower case without its dot")
+    try:
+        pickle.dumps(checked.decode)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        raise AssertionError(
+            "decode cannot be pickled, so workers do not get it: make it a function of a module"
+        ) from None
 
 
 def _every_record_has_its_row(pieces: list[Decoded], records: int) -> None:
@@ -51,9 +77,11 @@ def _every_record_has_its_row(pieces: list[Decoded], records: int) -> None:
     )
 
 
-def _columns_are_the_content_alone(pieces: list[Decoded]) -> None:
+def _columns_are_the_content_alone(checked: Format, pieces: list[Decoded]) -> None:
     for piece in pieces:
-        reserved = sorted(RESERVED & set(piece.table.column_names))
+        names = piece.table.column_names
+        require(checked.column in (None, *names), f"the content column {checked.column} is missing; there is {names}")
+        reserved = sorted(RESERVED & set(names))
         require(not reserved, f"column {reserved[:1]} has the name of a provenance column; see records.content_name")
         require(piece.table.num_columns > 0 or not piece.rows, "records without a column")
     tables = [piece.table for piece in pieces if piece.table.num_rows]
@@ -72,7 +100,7 @@ def _alike(one: list[Decoded], other: list[Decoded]) -> bool:
     )
 
 
-def _damage_raises_rejects_only(decode: Callable[[Content], Iterator[Decoded]], content: bytes) -> None:
+def _damage_raises_rejects_only(checked: Format, content: bytes) -> None:
     generator = random.Random(0)
     for number in range(_DAMAGES):
         damaged = bytearray(content)
@@ -81,8 +109,7 @@ def _damage_raises_rejects_only(decode: Callable[[Content], Iterator[Decoded]], 
         else:
             del damaged[generator.randrange(len(damaged) + 1) :]
         try:
-            for _ in decode(bytes(damaged)):
-                pass
+            _decoded(checked, bytes(damaged))
         except RejectRecord:
             continue
         except Exception as error:

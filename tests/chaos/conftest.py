@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_kit import Life, Locations, living, on_disk
 from sqlalchemy import create_engine
-from watch import Watch, of_bucket, of_folder
 
 from benchmarks.rows.ledger import fill
 from stream_infer.config import Storage
 from stream_infer.ledger import Ledger, schema
 from stream_infer.ledger.store import parse_url
+from tests.chaos.crash_kit import Life, Locations, living, on_disk
+from tests.chaos.watch import Watch, of_bucket, of_folder
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

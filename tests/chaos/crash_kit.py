@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 from kafka import KafkaProducer
-from watch import Watch
+
+from tests.chaos.watch import Watch
 
 HERE = Path(__file__).parent
 PATH = os.pathsep.join([str(HERE.parent / "e2e"), str(HERE.parents[1])])

@@ -20,9 +20,9 @@ from urllib.request import ProxyHandler, build_opener
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 from kafka import KafkaProducer
-from watch import Fetch, Listing, Watch
 
 from stream_infer.ops.parts.process import free_port
+from tests.chaos.watch import Fetch, Listing, Watch
 
 HERE = Path(__file__).parent
 PATIENCE = 400.0  # seconds: a shared machine is slow at times, and Ray may need three starts on it

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import psutil
-from http_proxy import FaultProxy, refused, reset, truncated
-from kafka_kit import Cluster
-from service_kit import PATIENCE, Service, World
 
 from stream_infer.ops.parts import S3Server
+from tests.chaos.http_proxy import FaultProxy, refused, reset, truncated
+from tests.chaos.kafka_kit import Cluster
+from tests.chaos.service_kit import PATIENCE, Service, World
 
 HOLD = (1.0, 8.0)  # seconds a fault lasts
 Fault = Callable[[], AbstractContextManager[object]]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
-from service_kit import MODEL, PYTHONPATH, Service, World, files_source, living, on_disk
-from watch import of_folder
+
+from tests.chaos.service_kit import MODEL, PYTHONPATH, Service, World, files_source, living, on_disk
+from tests.chaos.watch import of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 HOUR = 3600

@@ -12,9 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
-from service_kit import MODEL, Service, World, files_source, living, on_disk
-from soak_kit import workers
-from watch import of_folder
+
+from tests.chaos.service_kit import MODEL, Service, World, files_source, living, on_disk
+from tests.chaos.soak_kit import workers
+from tests.chaos.watch import of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 HERE = Path(__file__).parent

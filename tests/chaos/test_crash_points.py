@@ -9,9 +9,10 @@ import time
 from itertools import pairwise
 
 import pytest
-from crash_kit import KILLED, Life, whole
-from crash_points import DRIVER, WORKER, WORKER_ON, Case
-from watch import Watch
+
+from tests.chaos.crash_kit import KILLED, Life, whole
+from tests.chaos.crash_points import DRIVER, WORKER, WORKER_ON, Case
+from tests.chaos.watch import Watch
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 STARTS = 4  # most starts that one point may cost

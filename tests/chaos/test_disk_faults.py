@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from service_kit import MODEL, Service, World, files_source, living, on_disk
-from watch import of_folder
+
+from tests.chaos.service_kit import MODEL, Service, World, files_source, living, on_disk
+from tests.chaos.watch import of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 SIZE = 24 * 2**20

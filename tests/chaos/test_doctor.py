@@ -20,9 +20,9 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 from playwright.sync_api import Browser
-from service_kit import Service, files_source
 
 from stream_infer.ops.parts import PartMissing, Proxy, S3Server, start_toxiproxy
+from tests.chaos.service_kit import Service, files_source
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 _MODEL = """

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka.admin import NewPartitions
-from kafka_kit import Cluster, proxied_broker
-from service_kit import MODEL, Service, World, living
-from watch import of_folder
 
 from stream_infer.ops.parts import PartMissing
+from tests.chaos.kafka_kit import Cluster, proxied_broker
+from tests.chaos.service_kit import MODEL, Service, World, living
+from tests.chaos.watch import of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 LIVE, SKIPS, STOPS, ADOPTS, STRICT = "live", "skips", "stops", "adopts", "strict"

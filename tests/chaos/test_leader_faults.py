@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka import KafkaProducer
-from service_kit import MODEL, Service, World, living
-from watch import of_folder
 
 from stream_infer.ops.parts import Broker, PartMissing, start_brokers
+from tests.chaos.service_kit import MODEL, Service, World, living
+from tests.chaos.watch import of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 TOPIC = "led"

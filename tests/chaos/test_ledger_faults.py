@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from service_kit import MODEL, Service, World, files_source, living, on_disk
-from tcp_proxy import CommitProxy
-from watch import of_folder
 
 from stream_infer.ops.parts import PartMissing, Postgres, start_postgres
+from tests.chaos.service_kit import MODEL, Service, World, files_source, living, on_disk
+from tests.chaos.tcp_proxy import CommitProxy
+from tests.chaos.watch import of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 AWAY = "the ledger's database did not answer"

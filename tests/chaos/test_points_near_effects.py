@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
-from crash_points import PRODUCT, ROOT, in_the_code, in_the_plan
+
+from tests.chaos.crash_points import PRODUCT, ROOT, in_the_code, in_the_plan
 
 # Functions that change or read the outside world, by the module that they come from, however a file imports them.
 FUNCTIONS = re.compile(

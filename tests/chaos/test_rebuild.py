@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from crash_kit import KILLED, Life, living, on_disk, whole
 from kafka import KafkaConsumer
-from watch import of_folder
+
+from tests.chaos.crash_kit import KILLED, Life, living, on_disk, whole
+from tests.chaos.watch import of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 REPAIRED = """

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from http_proxy import FaultProxy, error_in_ok, refused, reset, shortened, trickled, truncated
-from service_kit import MODEL, Service, World, files_source, in_bucket, living
-from watch import of_bucket
 
 from stream_infer.ops.parts import S3Server
+from tests.chaos.http_proxy import FaultProxy, error_in_ok, refused, reset, shortened, trickled, truncated
+from tests.chaos.service_kit import MODEL, Service, World, files_source, in_bucket, living
+from tests.chaos.watch import of_bucket
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 BUCKET = "faults"

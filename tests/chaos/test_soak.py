@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import oracle
 import pytest
-from http_proxy import FaultProxy
-from kafka_kit import proxied_broker
-from service_kit import MODEL, Service, World, files_source, in_bucket, living
-from soak_kit import HOLD, Drill, Fault, Faults, Load, Meter
-from watch import of_bucket
 
 from stream_infer.ops.parts import PartMissing, S3Server
+from tests.chaos.http_proxy import FaultProxy
+from tests.chaos.kafka_kit import proxied_broker
+from tests.chaos.service_kit import MODEL, Service, World, files_source, in_bucket, living
+from tests.chaos.soak_kit import HOLD, Drill, Fault, Faults, Load, Meter
+from tests.chaos.watch import of_bucket
+from tests.e2e import oracle
 
 MINUTES = float(os.environ.get("STREAM_INFER_SOAK_MINUTES", "60"))
 SEED = int(os.environ.get("STREAM_INFER_SOAK_SEED", time.time_ns() % 10**6))

@@ -17,11 +17,11 @@ from typing import Any
 
 import psutil
 import pytest
-from crash_kit import Life, Starter, whole
-from service_kit import MODEL, Service, files_source, on_disk
-from watch import Watch, of_folder
 
 from stream_infer.driver.standby import LEASE_SECONDS
+from tests.chaos.crash_kit import Life, Starter, whole
+from tests.chaos.service_kit import MODEL, Service, files_source, on_disk
+from tests.chaos.watch import Watch, of_folder
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 RACES = 10  # on each of the two databases

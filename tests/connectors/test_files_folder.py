@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning_kit import DAY, NOW, Claims, keys, plan
 
 from stream_infer import config
 from stream_infer.connectors.files.settings import FilesSettings
 from stream_infer.connectors.files.source import FilesSource
 from stream_infer.contracts import joined
 from stream_infer.errors import ConfigError
+from tests.connectors.planning_kit import DAY, NOW, Claims, keys, plan
 
 
 def _folder(path: Path, **more: Any) -> FilesSource:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planning_kit import DAY, NOW, Claims, keys, plan
 
 from stream_infer import config
 from stream_infer.bounds import parse, record_ids
@@ -24,6 +23,7 @@ from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.storage.store import Item
 from stream_infer.decode.decoder import Decoder
 from stream_infer.errors import Retryable
+from tests.connectors.planning_kit import DAY, NOW, Claims, keys, plan
 
 
 class Bucket:

@@ -11,8 +11,6 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planning_kit import NOW
-from test_kafka_plan import FakeCluster, source_of
 
 from stream_infer import config
 from stream_infer.bounds import LogRange, parse, record_ids
@@ -26,6 +24,8 @@ from stream_infer.ledger import Ledger
 from stream_infer.maintenance.rebuild import rebuild, sort_receipts
 from stream_infer.rejects import RejectQuery, State
 from stream_infer.splits import Receipt, Reject, Split
+from tests.connectors.planning_kit import NOW
+from tests.connectors.test_kafka_plan import FakeCluster, source_of
 
 GOOD, BAD, KILLING = "good", "bad", "killing"
 END = 24

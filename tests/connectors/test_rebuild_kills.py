@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from test_kafka_plan import FakeCluster, source_of
 
 from stream_infer import crash
 from stream_infer.contracts import PlanBudget
@@ -21,6 +20,7 @@ from stream_infer.ledger.renewal import renewed
 from stream_infer.ledger.store import parse_url
 from stream_infer.maintenance.rebuild import Rebuilt, rebuild, settled
 from stream_infer.splits import Receipt
+from tests.connectors.test_kafka_plan import FakeCluster, source_of
 
 SETTINGS = {"sink.url": "s3://out"}
 

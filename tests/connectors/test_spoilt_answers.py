@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from http_proxy import Answer, FaultProxy, error_in_ok, refused, shortened
 
 from stream_infer import config
 from stream_infer.connectors.files.reader import FilesReader
@@ -15,6 +14,7 @@ from stream_infer.decode.decoder import Decoder
 from stream_infer.decode.formats import TextOptions
 from stream_infer.errors import Retryable
 from stream_infer.splits import Split
+from tests.chaos.http_proxy import Answer, FaultProxy, error_in_ok, refused, shortened
 
 BODY = b"content " * 100
 

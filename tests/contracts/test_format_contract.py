@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stream_infer.config import AutoFormat, FormatSettings, Limits
+from stream_infer.decode import jsonl
 from stream_infer.decode.base import Decoded, RowReject
-from stream_infer.decode.decoder import Decoder
+from stream_infer.plugins import FORMATS, installed
 from stream_infer.records import Content
 from stream_infer.testing import check_format
 
@@ -39,57 +38,52 @@ def _image() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "records"),
     [
-        ("a.txt", "ünï".encode(), 1),
-        ("a.txt.gz", gzip.compress(b"text " * 50), 1),
-        ("a.jsonl", LINES, 3),
-        ("a.jsonl.gz", gzip.compress(LINES), 3),
-        ("a.csv", TABLE, 3),
-        ("a.parquet", _parquet(), 50),
-        ("a.png", _image(), 1),
+        ("text", "ünï".encode(), 1),
+        ("binary", b"\x00\xff" * 10, 1),
+        ("jsonl", LINES, 3),
+        ("csv", TABLE, 3),
+        ("parquet", _parquet(), 50),
+        ("image", _image(), 1),
     ],
 )
 def test_every_format_passes_the_suite_of_formats(name: str, content: bytes, records: int) -> None:
-    def make() -> Callable[[Content], Iterator[Decoded]]:
-        return lambda given: Decoder(AutoFormat(), Limits(record_bytes=2**20)).decode(given, name)
-
-    check_format(make, content, records)
+    check_format(lambda: installed(FORMATS)[name], content, records)
 
 
-def test_binary_passes_the_suite_of_formats() -> None:
-    check_format(
-        lambda: lambda given: Decoder(FormatSettings(kind="binary"), Limits()).decode(given, "a"), b"\x00\xff" * 10, 1
-    )
+def test_every_format_is_in_the_test_above() -> None:
+    (mark,) = test_every_format_passes_the_suite_of_formats.pytestmark  # type: ignore[attr-defined]
+    assert {name for name, _, _ in mark.args[1]} == set(installed(FORMATS))
 
 
-def _good(content: Content) -> Iterator[Decoded]:
-    yield from Decoder(FormatSettings(kind="jsonl"), Limits()).decode(content, "a.jsonl")
+def _good(content: Content, *_: object) -> Iterator[Decoded]:
+    yield from jsonl.decode(content)
 
 
-def _shifted(content: Content) -> Iterator[Decoded]:
+def _shifted(content: Content, *_: object) -> Iterator[Decoded]:
     """Numbers rows from 1."""
     for piece in _good(content):
         yield replace(piece, rows=[row + 1 for row in piece.rows])
 
 
-def _silent(content: Content) -> Iterator[Decoded]:
+def _silent(content: Content, *_: object) -> Iterator[Decoded]:
     """Leaves bad rows out."""
     for piece in _good(content):
         yield replace(piece, rejects=[])
 
 
-def _hiding(content: Content) -> Iterator[Decoded]:
+def _hiding(content: Content, *_: object) -> Iterator[Decoded]:
     """Has a column that hides a provenance column."""
     for piece in _good(content):
         names = ["source" if name == "a" else name for name in piece.table.column_names]
         yield replace(piece, table=piece.table.rename_columns(names))
 
 
-def _crashing(content: Content) -> Iterator[Decoded]:
+def _crashing(content: Content, *_: object) -> Iterator[Decoded]:
     """Lets its parser's own error through."""
     yield from _good(bytes(content).decode("utf-8").encode())
 
 
-def _unsure(content: Content) -> Iterator[Decoded]:
+def _unsure(content: Content, *_: object) -> Iterator[Decoded]:
     """Decodes otherwise each time."""
     for piece in _good(content):
         yield replace(
@@ -110,4 +104,19 @@ def _unsure(content: Content) -> Iterator[Decoded]:
 def test_a_broken_format_is_caught(broken: Callable[[Content], Iterator[Decoded]], sentence: str) -> None:
     content: Any = LINES.replace(b'"x"', '"ü"'.encode())
     with pytest.raises(AssertionError, match=sentence):
-        check_format(lambda: broken, content, 3)
+        check_format(lambda: replace(installed(FORMATS)["jsonl"], decode=broken), content, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": "lines"}, "do not take kind 'lines'"),
+        ({"suffixes": (".JSONL",)}, "lower case"),
+        ({"column": "text"}, "column text is missing"),
+        ({"one_record": True}, "holds 3 records"),
+        ({"decode": lambda content, _options, _limits: jsonl.decode(content)}, "cannot be pickled"),
+    ],
+)
+def test_a_broken_entry_of_the_table_is_caught(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence):
+        check_format(lambda: replace(installed(FORMATS)["jsonl"], **change), LINES, 3)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from test_reader_contract import NOW, of_folder, put
 
 from stream_infer import config
 from stream_infer.connectors.files.settings import FilesSettings
@@ -19,6 +18,7 @@ from stream_infer.contracts import Lag, PlanBudget, Planned, Position, SourceSta
 from stream_infer.errors import Retryable
 from stream_infer.splits import Split
 from stream_infer.testing import CheckedSource, NumbersSource, check_source
+from tests.contracts.test_reader_contract import NOW, of_folder, put
 
 
 def test_a_folder_passes_the_suite_of_sources(tmp_path: Path) -> None:

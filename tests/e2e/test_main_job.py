@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import oracle
 import pytest
 import yaml
 from kafka import KafkaProducer
 
 from stream_infer.config import Storage
+from tests.e2e import oracle
 
 AWKWARD = ["sp ace", "ünï/çødé", "a+b", "50%", "h#sh", "q?x", "%41", "d/e/e/p/e/r", f"{'long' * 40}/{'name' * 40}"]
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from kafka import KafkaProducer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from otlp_kit import Receiver
+
+from tests.telemetry.otlp_kit import Receiver
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SPAN_NAMES = {"plan", "queue", "read", "prepare", "infer", "write", "commit"}

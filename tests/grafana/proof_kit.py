@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from urllib.error import HTTPError
 
-import grafana_kit as kit
-
 from grafana.alerts import ALERTS
 from grafana.records import RECORDS
 from stream_infer.ops.parts import Prometheus
+from tests.grafana import grafana_kit as kit
 
 NAMES = {alert.name for alert in ALERTS}
 

@@ -11,16 +11,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import grafana_kit as kit
-import proof_kit
 import pytest
-from otlp_kit import Receiver
-from proof_kit import Proof, until
-from troubled_service import PARTITIONS, Inputs, Troubled, troubled
 
 from grafana import rules
 from stream_infer.ops.parts import PartMissing, S3Server, start_prometheus, start_toxiproxy
 from stream_infer.telemetry.gpu import Gpus
+from tests.grafana import grafana_kit as kit
+from tests.grafana import proof_kit
+from tests.grafana.proof_kit import Proof, until
+from tests.grafana.troubled_service import PARTITIONS, Inputs, Troubled, troubled
+from tests.telemetry.otlp_kit import Receiver
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 

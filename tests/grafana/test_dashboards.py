@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import grafana_kit as kit
 import pytest
 import yaml
 
 from grafana.build import HERE, files
 from stream_infer.telemetry.metrics import METRICS
+from tests.grafana import grafana_kit as kit
 
 BOARDS = kit.boards()
 PANELS = [(name, panel) for name, board in BOARDS.items() for panel in kit.panels(board)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import grafana_kit as kit
 import pytest
-import rule_cases
 import yaml
 
 from grafana import rules
@@ -16,6 +14,8 @@ from grafana.build import HERE
 from grafana.records import RECORDS
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
+from tests.grafana import grafana_kit as kit
+from tests.grafana import rule_cases
 
 FILE = HERE / "alerts" / "stream-infer.rules.yaml"
 RUNBOOK = HERE.parent / "docs" / "runbook.md"

@@ -15,9 +15,9 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaProducer
-from service_kit import Service, files_source
 
 from stream_infer.ops.parts import Proxy
+from tests.chaos.service_kit import Service, files_source
 
 PARTITIONS = 4
 _BUCKET = "seen-in"

@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import corpus
 import pytest
-from corpus import RECORD_BYTES, Case
 
 from stream_infer.config import AutoFormat, Limits
 from stream_infer.connectors.kafka.settings import KafkaSettings, Pointer
 from stream_infer.decode.decoder import Decoder
 from stream_infer.errors import RejectRecord
+from tests.hostile import corpus
+from tests.hostile.corpus import RECORD_BYTES, Case
 
 MEMORY = 700_000_000  # bytes that decoding one file may add: the limit of a record many times, a bomb never
 CASES = {case.name: case for case in corpus.files()}

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import corpus
 import duckdb
 import pytest
 import yaml
 from confluent_kafka import Producer
-from otlp_kit import Receiver
 
 from stream_infer.config import Storage
+from tests.hostile import corpus
+from tests.telemetry.otlp_kit import Receiver
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 HERE = Path(__file__).parent

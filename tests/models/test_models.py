@@ -21,7 +21,7 @@ from stream_infer.decode.decoder import Decoder
 from stream_infer.models.batching import run_batched
 from stream_infer.models.settings import PythonModel, TorchModel, TransformersModel
 from stream_infer.ops.demo.run import model_folder
-from stream_infer.ops.demo.texts import chosen
+from stream_infer.ops.demo.texts import sample_texts
 
 
 class Costly:
@@ -72,7 +72,7 @@ def test_rows_order_budget_and_rejects(costs: list[int], bad: set[int], tokens: 
 def test_minilm_embeddings_equal_a_plain_loop() -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    _, short = chosen(0, 40)
+    _, short = sample_texts(0, 40)
     texts = [text for _, text in short] + ["word " * 600]
     folder = str(model_folder())
     model = build_model(TransformersModel(kind="transformers", task="feature-extraction", path=folder))

@@ -84,7 +84,6 @@ def _child(tree: Path, what: str, mutant: Mutant) -> None:
     os.chdir(tree)
     sys.path[:] = [
         str(tree),
-        str(tree / "tests/simulation"),
         *(place for place in sys.path if place not in ("", str(ROOT))),
     ]
     for name in [
@@ -112,9 +111,9 @@ def _tested(tree: Path, what: str) -> int:
 
 
 def _simulated(mutant: Mutant) -> int:
-    from sim_case import Case
-    from sim_play import theatre
-    from sim_run import kept
+    from tests.simulation.sim_case import Case
+    from tests.simulation.sim_play import theatre
+    from tests.simulation.sim_run import kept
 
     cases = [Case.of(seed) for seed in mutant.seeds]
     cases += [Case.from_json(file.read_text()) for file in kept()]

@@ -19,9 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from page_kit import fill, serve_filled, settings
 from rich.console import Console
-from snapshots import source, stage, well
 
 from stream_infer import config
 from stream_infer.ops import cli
@@ -30,6 +28,8 @@ from stream_infer.ops.watch.address import NoService, address
 from stream_infer.ops.watch.doctor import examine
 from stream_infer.ops.watch.terminal import picture, spark
 from stream_infer.pipeline import Pipeline
+from tests.ops.service.page_kit import fill, serve_filled, settings
+from tests.ops.watch.snapshots import source, stage, well
 
 TOKEN = "a-token-of-the-tests-0123456789"
 ROOT = Path(__file__).parents[2]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sim_service import Town
-from sim_world import Process
 from sqlalchemy import Connection, Engine, event
 
 from stream_infer.ledger.store import connect, parse_url
+from tests.simulation.sim_service import Town
+from tests.simulation.sim_world import Process
 
 
 class Database:

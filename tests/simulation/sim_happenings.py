@@ -8,17 +8,17 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sim_database import Database
-from sim_kafka import GAP, Broker
-from sim_oracle import Oracle
-from sim_service import SimExecution, Town
-from sim_settings import LARGEST, TOPIC
-from sim_store import Objects
-from sim_world import Process, Weather, World
 
 from stream_infer import config
 from stream_infer.errors import Retryable
 from stream_infer.pipeline import Pipeline
+from tests.simulation.sim_database import Database
+from tests.simulation.sim_kafka import GAP, Broker
+from tests.simulation.sim_oracle import Oracle
+from tests.simulation.sim_service import SimExecution, Town
+from tests.simulation.sim_settings import LARGEST, TOPIC
+from tests.simulation.sim_store import Objects
+from tests.simulation.sim_world import Process, Weather, World
 
 
 class Instance(Process):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, TopicPartition
-from sim_threads import Condition
-from sim_world import START, Weather, World
 
 from stream_infer.connectors.kafka.cluster import Partition, Topic
 from stream_infer.errors import Retryable
+from tests.simulation.sim_threads import Condition
+from tests.simulation.sim_world import START, Weather, World
 
 CLUSTER = "C"
 GAP = object()  # an offset that holds no record: a transaction marker, or compacted away

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from sim_world import Broken, Process, World
+
+from tests.simulation.sim_world import Broken, Process, World
 
 _FILE = re.compile(r"results/(date=\d{4}-\d\d-\d\d)/([0-9a-f]{32})\.parquet")
 GOOD = "good"

@@ -10,18 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import sim_service
-from sim_case import HORIZON, Case
-from sim_database import Database
-from sim_happenings import Happenings, Instance
-from sim_kafka import Broker, Message, SimCluster, consumers
-from sim_oracle import Oracle
-from sim_service import SimExecution, SimModel, Town
-from sim_settings import TOPIC, settings_of
-from sim_shims import simulated
-from sim_store import Objects, SimQueue, SimStore, Stored
-from sim_world import Process, Weather, World
-
 import stream_infer.connectors.files.source
 import stream_infer.connectors.kafka.cluster
 import stream_infer.connectors.kafka.messages
@@ -38,6 +26,17 @@ from stream_infer.connectors.parquet.sink import ParquetSink
 from stream_infer.errors import Fatal, Fenced, Retryable
 from stream_infer.pipeline import Pipeline
 from stream_infer.stages import Capacity
+from tests.simulation import sim_service
+from tests.simulation.sim_case import HORIZON, Case
+from tests.simulation.sim_database import Database
+from tests.simulation.sim_happenings import Happenings, Instance
+from tests.simulation.sim_kafka import Broker, Message, SimCluster, consumers
+from tests.simulation.sim_oracle import Oracle
+from tests.simulation.sim_service import SimExecution, SimModel, Town
+from tests.simulation.sim_settings import TOPIC, settings_of
+from tests.simulation.sim_shims import simulated
+from tests.simulation.sim_store import Objects, SimQueue, SimStore, Stored
+from tests.simulation.sim_world import Process, Weather, World
 
 _PATIENCE = 2400.0  # seconds after the faults in which everything must have come to its end: each hang takes a deadline
 _STEPS = 100_000

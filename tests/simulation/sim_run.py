@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sim_case import Case, shrink
-from sim_play import Result, theatre
+from tests.simulation.sim_case import Case, shrink
+from tests.simulation.sim_play import Result, theatre
 
 KEPT = Path(__file__).with_name("cases")
 _CHUNK = 20

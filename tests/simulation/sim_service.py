@@ -13,10 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sim_case import HORIZON
-from sim_shims import Queue
-from sim_threads import Event
-from sim_world import START, Process, Weather, World
 
 from stream_infer.errors import RejectRecord
 from stream_infer.execution.attempts import AttemptTracker
@@ -27,6 +23,10 @@ from stream_infer.stages import PoolSpec
 from stream_infer.tasks import Done, Task
 from stream_infer.worker.actor import StageActor
 from stream_infer.worker.envelope import pack, unpack
+from tests.simulation.sim_case import HORIZON
+from tests.simulation.sim_shims import Queue
+from tests.simulation.sim_threads import Event
+from tests.simulation.sim_world import START, Process, Weather, World
 
 
 class SimModel(BatchedModel):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_case import Case
-
 from stream_infer import config
+from tests.simulation.sim_case import Case
 
 TOPIC = "t"
 ATTEMPTS = 2

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import sim_threads
 import tenacity.nap
-from sim_world import START, World
 
 from stream_infer.driver import bisection
+from tests.simulation import sim_threads
+from tests.simulation.sim_world import START, World
 
 _PRODUCT = "stream_infer."
 _SPARED = "stream_infer.ops."  # what people run to look on

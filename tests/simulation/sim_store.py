@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sim_threads import Condition
-from sim_world import START, Broken, Task, Weather, World
-
 from stream_infer.connectors.files.events import ObjectEvent
 from stream_infer.connectors.storage.store import Item, lost
 from stream_infer.errors import Lost, Retryable
+from tests.simulation.sim_threads import Condition
+from tests.simulation.sim_world import START, Broken, Task, Weather, World
 
 T = TypeVar("T")
 _TIMEOUT = 5.0  # seconds a client waits for the store

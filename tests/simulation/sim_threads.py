@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim_world import Task, World
+from tests.simulation.sim_world import Task, World
 
 
 class Event:

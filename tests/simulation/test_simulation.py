@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from sim_case import Case
-from sim_play import theatre
-from sim_run import Make, keep, kept, run, story
+
+from tests.simulation.sim_case import Case
+from tests.simulation.sim_play import theatre
+from tests.simulation.sim_run import Make, keep, kept, run, story
 
 QUICK = range(100, 106)
 SEEDS = int(os.environ.get("STREAM_INFER_SIM_SEEDS", "10000"))
@@ -57,8 +58,8 @@ def test_a_case_is_data() -> None:
 @pytest.mark.timeout(300)
 def test_another_process_tells_the_same_history() -> None:
     code = (
-        "import sys; sys.path[:0] = ['.', 'tests/simulation']\n"
-        "from sim_case import Case; from sim_play import theatre; import hashlib\n"
+        "import sys; sys.path[:0] = ['.']\n"
+        "from tests.simulation.sim_case import Case; from tests.simulation.sim_play import theatre; import hashlib\n"
         "with theatre() as perform: print(hashlib.md5(repr(perform(Case.of(7)).log).encode()).hexdigest())"
     )
     told = {

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from otlp_kit import Receiver
 
 from stream_infer.config import Telemetry
 from stream_infer.contracts import ORIGINS
@@ -22,6 +21,7 @@ from stream_infer.tasks import Done, Outcome, Poisoned, Task, Trail
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import SplitTrace, Tracer
+from tests.telemetry.otlp_kit import Receiver
 
 KAFKA = {"messaging.system": "kafka", "messaging.destination.name": "texts", "messaging.kafka.offset": 7}
 ORIGIN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -10,7 +10,6 @@ from urllib.parse import quote
 import hypothesis
 import pytest
 import schemathesis
-from page_kit import BAD, ask, served, settings
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -23,6 +22,7 @@ from stream_infer.ops.watch.search import search
 from stream_infer.pipeline import Pipeline
 from stream_infer.records import ObjectCoordinate
 from stream_infer.splits import Split
+from tests.ops.service.page_kit import BAD, ask, served, settings
 
 _CHECKS = [
     schemathesis.checks.not_a_server_error,

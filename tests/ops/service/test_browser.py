@@ -7,13 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from page_kit import BAD, serve_filled, settings
 from playwright.sync_api import Page, expect
 
 from stream_infer.contracts import Planned
 from stream_infer.pipeline import Pipeline
 from stream_infer.splits import Receipt, Reject, Split
 from stream_infer.telemetry import metrics as m
+from tests.ops.service.page_kit import BAD, serve_filled, settings
 
 Visit = Callable[..., Page]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from page_kit import BAD, ask, served, settings
 
 from stream_infer import config
 from stream_infer.errors import ConfigError
 from stream_infer.ops.service.guard import host_name, is_same_site
+from tests.ops.service.page_kit import BAD, ask, served, settings
 
 TOKEN = "a-token-of-the-tests-0123456789"
 EVERY = ("/", "/metrics", "/events", "/api/docs", "/api/openapi.json", "/static/page.js")

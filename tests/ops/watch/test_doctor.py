@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from snapshots import NOW, source, stage, well
 
 from stream_infer.ops.watch.doctor import RULES, examine
 from stream_infer.ops.watch.snapshot import DeathKind, Gpu, Recent, Records, RejectKind, Snapshot
+from tests.ops.watch.snapshots import NOW, source, stage, well
 
 FAR = {"eta_seconds": 600.0, "sources": [source("stream", lag=90_000, eta_seconds=600.0)]}
 QUIET = {"lag": 0, "in_flight": 0, "records_per_second": 0.0, "last_commit": NOW - 900}

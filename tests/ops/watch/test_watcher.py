@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from page_kit import fill, settings
 
 from stream_infer.errors import Retryable
 from stream_infer.ledger import Ledger
 from stream_infer.ops.watch.watcher import Published, Watcher
 from stream_infer.pipeline import Pipeline
+from tests.ops.service.page_kit import fill, settings
 
 T = TypeVar("T")
 
