@@ -1,4 +1,4 @@
-"""What is in the folder and not yet planned: listings and events become candidates."""
+"""The objects of the folder that are not planned yet: listings and events become candidates."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stream_infer.records import ObjectCoordinate
 
 _PAGE = 5000  # keys of a listing that one plan looks at
 _ENOUGH = 50_000  # objects waiting at which a listing pauses: a large bucket is never held in memory whole
-_REMEMBERED = 1_000_000  # objects known to be planned, so that the ledger is not asked about each at every listing
+_REMEMBERED = 1_000_000  # planned objects to remember, so that the ledger is not asked about each at every listing
 
 
 class Candidates:
-    """Objects seen and not planned, by identity, oldest first as far as they were seen.
+    """Objects that were seen and not planned, by identity, in the order in which they were seen.
 
     Attributes:
         waiting: identity -> (object, when it was first seen).
@@ -37,8 +37,8 @@ class Candidates:
         self._interval = settings.discover.backfill if settings.discover.events else settings.discover.poll
         self._walk: Iterator[Item] | None = None
         self._next_walk = float("-inf")
-        self._gone: set[str] = set()  # resting before this listing and not met by it so far
-        self._known: dict[bytes, None] = {}
+        self._unlisted: set[str] = set()  # resting before this listing, and not listed by it so far
+        self._planned_digests: dict[bytes, None] = {}
         self.waiting: dict[str, tuple[Item, float]] = {}
         self.resting: dict[str, tuple[Item, float]] = {}
 
@@ -66,17 +66,17 @@ class Candidates:
             if self.until_next_walk() > 0:
                 return
             self._walk = self._store.list(self._prefix)
-            self._gone = set(self.resting)
+            self._unlisted = set(self.resting)
         try:
             page = list(islice(self._walk, _PAGE))
         except BaseException:
             self._walk = None
             raise
-        self._gone.difference_update(item.key for item in page)
+        self._unlisted.difference_update(item.key for item in page)
         if len(page) < _PAGE:
             self._walk = None
             self._next_walk = time.monotonic() + self._interval
-            for key in self._gone:
+            for key in self._unlisted:
                 self.resting.pop(key, None)
         self.add(page, position, now)
 
@@ -87,7 +87,11 @@ class Candidates:
             if not self._wanted(item.key):
                 continue
             identity = self.identity(item)
-            if identity not in self.waiting and _digest(identity) not in self._known and self._rested(item, now):
+            if (
+                identity not in self.waiting
+                and _digest(identity) not in self._planned_digests
+                and self._rested(item, now)
+            ):
                 fresh[identity] = item
         unseen = position.unseen(list(fresh)) if fresh else set()
         for identity, item in fresh.items():
@@ -97,12 +101,12 @@ class Candidates:
                 self._remember(identity)
 
     def put_back(self, now: float) -> None:
-        """Let nobody wait for a clock that was put back to catch up with what it had been."""
+        """Move times in the future to now: a clock that was put back must delay no object."""
         for group in (self.waiting, self.resting):
             group.update({name: (item, now) for name, (item, since) in group.items() if since > now})
 
     def planned(self, identity: str) -> None:
-        """The ledger has it."""
+        """Remember that the ledger has the object."""
         self.waiting.pop(identity, None)
         self._remember(identity)
 
@@ -131,9 +135,9 @@ class Candidates:
         return False
 
     def _remember(self, identity: str) -> None:
-        self._known[_digest(identity)] = None
-        if len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
+        self._planned_digests[_digest(identity)] = None
+        if len(self._planned_digests) > _REMEMBERED:
+            del self._planned_digests[next(iter(self._planned_digests))]
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:

@@ -1,4 +1,4 @@
-"""Where notifications come from: a Kafka topic or an SQS queue."""
+"""The queues of notifications: a Kafka topic or an SQS queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EventQueue(Protocol):
         ...
 
     def planned(self) -> None:
-        """All events given so far are in the ledger."""
+        """Report that the objects of all events so far are in the ledger."""
         ...
 
     def close(self) -> None: ...
@@ -90,13 +90,13 @@ class KafkaQueue:
         return self._consumer
 
     def _end(self, consumer: Consumer, number: int) -> TopicPartition:
-        place = TopicPartition(self._settings.topic, number)
-        marks = consumer.get_watermark_offsets(place, timeout=10.0, cached=False)
-        if marks is None:
+        end = TopicPartition(self._settings.topic, number)
+        watermarks = consumer.get_watermark_offsets(end, timeout=10.0, cached=False)
+        if watermarks is None:
             consumer.close()
             raise Retryable(f"the event topic {self._settings.topic} did not answer in time", dependency="queue")
-        place.offset = marks[1]
-        return place
+        end.offset = watermarks[1]
+        return end
 
 
 class SqsQueue:

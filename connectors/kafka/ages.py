@@ -1,4 +1,4 @@
-"""How old the record is that a partition waits at: looked up beside the data's way, a few seconds apart."""
+"""The event time of the next record of each partition, looked up every few seconds beside the reading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from stream_infer.connectors.kafka.cluster import Link, Partition
-from stream_infer.connectors.kafka.watcher import event_time, small_consumer, standing
+from stream_infer.connectors.kafka.watcher import assignment, event_time, small_consumer
 from stream_infer.errors import StreamInferError
 
 _PAUSE_SECONDS = 3.0  # between two looks: each fetches a batch of every partition that lags
@@ -28,7 +28,7 @@ class Ages:
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
         self._wanted: Mapping[Partition, int] = {}
-        self._found: dict[Partition, tuple[int, float]] = {}
+        self._ages: dict[Partition, tuple[int, float]] = {}
         self._asked = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -39,7 +39,7 @@ class Ages:
         return cls(lambda: small_consumer(link, f"{group}.ages", fetch_wait_max_ms=100, enable_partition_eof=True))
 
     def want(self, offsets: Mapping[Partition, int]) -> None:
-        """From now on look at these, and at no others."""
+        """Look up these offsets from now on, and no others."""
         self._wanted = dict(offsets)
         if not offsets:
             return
@@ -50,11 +50,11 @@ class Ages:
 
     def at(self, partition: Partition, offset: int) -> float | None:
         """Event time of the record at the offset; of one shortly before it while it is on the move."""
-        found = self._found.get(partition)
-        return found[1] if found is not None and found[0] <= offset else None
+        age = self._ages.get(partition)
+        return age[1] if age is not None and age[0] <= offset else None
 
     def close(self) -> None:
-        """Let the thread end. Safe to call twice."""
+        """End the thread. Safe to call twice."""
         self._closed.set()
         self._asked.set()
 
@@ -67,21 +67,21 @@ class Ages:
                 consumer = consumer or self._connect()
                 self._look(consumer)
             except (KafkaException, StreamInferError):
-                pass  # a gauge stays as it was; whoever plans and reads meets the same failure and says so
+                pass  # a gauge stays as it was; planner and readers meet the same failure and report it
             self._closed.wait(_PAUSE_SECONDS)
         if consumer is not None:
             consumer.close()
 
     def _look(self, consumer: Any) -> None:
-        open_ = {part: at for part, at in self._wanted.items() if self._found.get(part, (-1, 0.0))[0] != at}
-        if not open_:
+        pending = {part: at for part, at in self._wanted.items() if self._ages.get(part, (-1, 0.0))[0] != at}
+        if not pending:
             return
-        consumer.assign(standing(open_))
+        consumer.assign(assignment(pending))
         deadline = time.monotonic() + _LOOK_SECONDS
-        while open_ and (left := deadline - time.monotonic()) > 0 and not self._closed.is_set():
+        while pending and (left := deadline - time.monotonic()) > 0 and not self._closed.is_set():
             for message in consumer.consume(_TOGETHER, min(0.5, left)):
-                wanted = open_.pop((message.topic(), message.partition()), None)
+                wanted = pending.pop((message.topic(), message.partition()), None)
                 moment = event_time(message) if message.error() is None else None
                 if wanted is not None and moment is not None:
-                    self._found[message.topic(), message.partition()] = (wanted, moment)
+                    self._ages[message.topic(), message.partition()] = (wanted, moment)
         consumer.unassign()

@@ -32,7 +32,7 @@ Partition = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it stands: a topic made again under its name has another id."""
+    """A topic as it is now: a topic made again under its name has another id."""
 
     name: str
     topic_id: str
@@ -66,7 +66,7 @@ class Link:
 
     @contextmanager
     def answered(self, forget: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """Turns what the client raises into this project's errors.
+        """Turn the client's exceptions into this project's errors.
 
         Args:
             forget: called after a failure, to give up a client that keeps the epochs of partitions' leaders. A topic that is
@@ -117,7 +117,7 @@ class Link:
                 raise ConfigError(f"{self._setting}: a value has a type that librdkafka cannot use") from None
 
     def _note(self, error: KafkaError) -> None:
-        """Refused credentials are told here only; the call that meets them just times out."""
+        """Keep that the credentials are refused: the call that meets them just times out."""
         if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
             self._refused = True
 
@@ -162,13 +162,13 @@ class Cluster:
         """The brokers' own name of their cluster."""
         if self._id is None:
             with self._link.answered(self._forget):
-                found = self._admin().describe_cluster(request_timeout=_TIMEOUT).result(_TIMEOUT)
-                self._id = str(found.cluster_id)
+                described = self._admin().describe_cluster(request_timeout=_TIMEOUT).result(_TIMEOUT)
+                self._id = str(described.cluster_id)
         return self._id
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Those of the topics that exist."""
-        found: dict[str, Topic] = {}
+        topics: dict[str, Topic] = {}
         with self._link.answered(self._forget):
             futures = self._admin().describe_topics(TopicCollection(list(names)), request_timeout=_TIMEOUT)
             for name, future in futures.items():
@@ -180,8 +180,8 @@ class Cluster:
                     raise
                 _drop_leaked_reference(described)
                 partitions = tuple(sorted(partition.id for partition in described.partitions))
-                found[name] = Topic(name, str(described.topic_id), partitions)
-        return found
+                topics[name] = Topic(name, str(described.topic_id), partitions)
+        return topics
 
     def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """First offset that is still there."""
@@ -193,9 +193,9 @@ class Cluster:
 
     def at_time(self, partitions: Sequence[Partition], timestamp: float) -> dict[Partition, int]:
         """First offset at or after a time in seconds; the end where there is none yet."""
-        found = self._offsets(partitions, OffsetSpec.for_timestamp(int(timestamp * 1000)))
-        later = [partition for partition, offset in found.items() if offset < 0]
-        return {**found, **(self.ends(later) if later else {})}
+        offsets = self._offsets(partitions, OffsetSpec.for_timestamp(int(timestamp * 1000)))
+        without_record = [partition for partition, offset in offsets.items() if offset < 0]
+        return {**offsets, **(self.ends(without_record) if without_record else {})}
 
     def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
         """Set the group's offsets, for tools that show lag. Nothing here ever reads them back; topics gone are skipped.
@@ -223,11 +223,11 @@ class Cluster:
         if not partitions:
             return {}
         with self._link.answered():
-            found = self._group(group).committed([TopicPartition(*place) for place in partitions], timeout=_TIMEOUT)
-        return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
+            items = self._group(group).committed([TopicPartition(*part) for part in partitions], timeout=_TIMEOUT)
+        return {(item.topic, item.partition): item.offset for item in items if item.offset >= 0}
 
     def _errors_of(self, offsets: Mapping[Partition, int]) -> list[KafkaError] | None:
-        """What the answer to this commit says; None until it is here. That to an earlier one may come before."""
+        """Errors in the answer to this commit; None until it arrives. The answer to an earlier one may come before."""
         for error, items in self._answers:
             if {(item.topic, item.partition): item.offset for item in items} == offsets:
                 return [each for each in (error, *(item.error for item in items)) if each is not None]
@@ -236,8 +236,8 @@ class Cluster:
     def _group(self, group: str) -> Consumer:
         if self._committer is None:
             fixed = {"group.id": group, "enable.auto.commit": False, "session.timeout.ms": int(_TIMEOUT * 1000)}
-            told = {"on_commit": lambda error, items: self._answers.append((error, items))}
-            self._committer = Consumer({**self._link.settings(), **fixed, **told})
+            callback = {"on_commit": lambda error, items: self._answers.append((error, items))}
+            self._committer = Consumer({**self._link.settings(), **fixed, **callback})
         return self._committer
 
     def close(self) -> None:

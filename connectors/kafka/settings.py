@@ -70,7 +70,7 @@ class KafkaSettings(SourceSettings):
 
     @field_validator("start")
     @classmethod
-    def _start_is_known(cls, value: str) -> str:
+    def _start_is_valid(cls, value: str) -> str:
         if value not in ("earliest", "latest"):
             try:
                 datetime.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""Waiting for the next message without asking all the time, and looking at one without reading on."""
+"""Waiting for the next message without polling the brokers, and a look at a single message."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message, TopicPar
 from stream_infer.connectors.kafka.cluster import Link, Partition
 
 _SLICE = 0.1  # seconds: how long `wake` may go unnoticed
-_DRAIN = 1000  # messages: so far it is cheaper to read on than to stand elsewhere
+_DRAIN = 1000  # messages: up to so many it is cheaper to read on than to fetch elsewhere
 _PEEK_SECONDS = 5.0
 
 
 class Watcher:
-    """A consumer that stands at the known ends; the broker holds its fetch until something arrives there.
+    """A consumer at the ends of the partitions; the broker answers its fetch when something arrives there.
 
     One thread uses it; only `wake` may be called from others.
     """
@@ -27,7 +27,7 @@ class Watcher:
         self._group = f"{group}.watch"
         self._consumer: Consumer | None = None
         self._expected: dict[Partition, int] = {}
-        self._standing: dict[Partition, int] = {}
+        self._read_offsets: dict[Partition, int] = {}
         self._again: float | None = None
         self._first: dict[Partition, tuple[int, float]] = {}
         self._woken = threading.Event()
@@ -67,7 +67,7 @@ class Watcher:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
-            self._standing = {}
+            self._read_offsets = {}
 
     def _watch(self, timeout: float) -> None:
         with self._link.answered():
@@ -75,27 +75,27 @@ class Watcher:
             deadline = time.monotonic() + timeout
             while not self._woken.is_set() and (left := deadline - time.monotonic()) > 0:
                 message = consumer.poll(min(_SLICE, left))
-                if message is not None and self._noted(message):
+                if message is not None and self._is_new(message):
                     return
 
     def _stand(self) -> Consumer:
         if self._consumer is None:
             self._consumer = small_consumer(self._link, self._group, fetch_wait_max_ms=500)
-        near = self._standing.keys() == self._expected.keys() and all(
-            0 <= at - self._standing[partition] <= _DRAIN for partition, at in self._expected.items()
+        near = self._read_offsets.keys() == self._expected.keys() and all(
+            0 <= at - self._read_offsets[partition] <= _DRAIN for partition, at in self._expected.items()
         )
         if not near:
-            self._consumer.assign(standing(self._expected))
-            self._standing = dict(self._expected)
+            self._consumer.assign(assignment(self._expected))
+            self._read_offsets = dict(self._expected)
         return self._consumer
 
-    def _noted(self, message: Message) -> bool:
-        """True when the message is news; an error is none, the next plan meets it with a sentence."""
+    def _is_new(self, message: Message) -> bool:
+        """True when the message is new; an error is not, and the next plan reports it."""
         if message.error() is not None:
             return False
         partition = (message.topic() or "", message.partition() or 0)
         offset = message.offset() or 0
-        self._standing[partition] = offset + 1
+        self._read_offsets[partition] = offset + 1
         if offset < self._expected.get(partition, 0):
             return False
         moment = event_time(message)
@@ -105,7 +105,7 @@ class Watcher:
 
 
 class Peek:
-    """Looks up the event time of single records."""
+    """Looks up event times of single records."""
 
     def __init__(self, link: Link, group: str) -> None:
         self._link = link
@@ -131,8 +131,8 @@ class Peek:
             self._consumer = None
 
 
-def standing(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
-    """An assignment at these offsets."""
+def assignment(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
+    """The argument of `Consumer.assign` for these offsets."""
     return [TopicPartition(*partition, at) for partition, at in offsets.items()]
 
 

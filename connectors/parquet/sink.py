@@ -60,7 +60,7 @@ class ParquetSink:
     def find(self, split: Split) -> Receipt | None:
         """See `contracts.Sink.find`."""
         item = self._store.head(self._key(split))
-        return None if item is None else self._standing(split, item)
+        return None if item is None else self._existing_receipt(split, item)
 
     def retire(self, split: Split) -> Receipt | None:
         """See `contracts.Sink.retire`."""
@@ -73,8 +73,8 @@ class ParquetSink:
             written_at=time.time(),
             retired=True,
         )
-        standing = self._create(split, retired, footer.empty(retired))
-        return None if standing.retired else standing
+        existing = self._create(split, retired, footer.empty(retired))
+        return None if existing.retired else existing
 
     def files(self, folder: str) -> Iterator[tuple[str, str]]:
         """See `contracts.Sink.files`."""
@@ -122,9 +122,9 @@ class ParquetSink:
                 f"{url_of(self._store, key)}: the name was taken and is free again; somebody deletes files",
                 dependency="store",
             )
-        return self._standing(split, item)
+        return self._existing_receipt(split, item)
 
-    def _standing(self, split: Split, item: Item) -> Receipt:
+    def _existing_receipt(self, split: Split, item: Item) -> Receipt:
         receipt, _rows = self._footer(item)
         if receipt is None or receipt.split_id != split.split_id:
             raise Retryable(

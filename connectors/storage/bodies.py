@@ -13,20 +13,20 @@ _GATHERED = 256 * 2**10
 _CHUNK = 2**20
 
 
-def body(found: Any) -> memoryview:
+def body(answer: Any) -> memoryview:
     """The whole body of a GET. Raises ValueError when another number of bytes came than the answer's head said."""
-    start, stop = found.range
+    start, stop = answer.range
     if stop - start < _GATHERED:
-        content = memoryview(found.bytes())
+        content = memoryview(answer.bytes())
         if len(content) != stop - start:
             raise ValueError(f"{len(content)} of {stop - start} bytes came")
         return content
     content = fresh(stop - start)
-    pour(found, content)
+    pour(answer, content)
     return content
 
 
-def pour(found: Any, into: memoryview, least: float = 0.0, judged: int = 0) -> int:
+def pour(answer: Any, into: memoryview, least: float = 0.0, judged: int = 0) -> int:
     """Put the body of a GET there, and say how many bytes came.
 
     Args:
@@ -37,7 +37,7 @@ def pour(found: Any, into: memoryview, least: float = 0.0, judged: int = 0) -> i
     """
     started = time.monotonic()
     at = 0
-    for chunk in found.stream(min_chunk_size=_CHUNK):
+    for chunk in answer.stream(min_chunk_size=_CHUNK):
         end = at + len(chunk)
         if end > len(into):
             raise ValueError(f"more than {len(into)} bytes came")

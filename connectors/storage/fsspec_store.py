@@ -86,10 +86,10 @@ class FsspecStore:
 
     def _pinned(self, key: str, version: str | None) -> None:
         if version is not None:
-            found = self.head(key)
-            if found is None:
+            item = self.head(key)
+            if item is None:
                 raise lost(self._url(key), "deleted")
-            if found.version != version:
+            if item.version != version:
                 raise lost(self._url(key), "superseded")
 
     def create(self, key: str, data: bytes) -> bool:
@@ -124,8 +124,8 @@ class FsspecStore:
 
     def delete(self, key: str, version: str | None = None) -> bool:
         with self._errors(key):
-            found = self.head(key)
-            if found is None or (version is not None and found.version != version):
+            item = self.head(key)
+            if item is None or (version is not None and item.version != version):
                 return False
             with crash.around("store.delete"), contextlib.suppress(FileNotFoundError):
                 self._fs().rm_file(self._path(key))

@@ -127,8 +127,8 @@ class LocalStore:
 
     def delete(self, key: str, version: str | None = None) -> bool:
         with _errors(key):
-            found = self.head(key)
-            if found is None or (version is not None and found.version != version):
+            item = self.head(key)
+            if item is None or (version is not None and item.version != version):
                 return False
             with crash.around("store.delete"), contextlib.suppress(FileNotFoundError):
                 os.unlink(_path(key))

@@ -78,9 +78,9 @@ class ObjectStore:
             return self._s3(key).head(key)
         with self._errors(key), crash.around("store.head"):
             try:
-                found = obstore.head(self._objects(), key)
-                self._answers(key, found, None)
-                return _item(found)
+                meta = obstore.head(self._objects(), key)
+                self._answers(key, meta, None)
+                return _item(meta)
             except FileNotFoundError:
                 pass
         # a HEAD answer has no body, so 404 may also mean a missing bucket or an unknown user: ask for the reason
@@ -99,8 +99,8 @@ class ObjectStore:
             return self._s3(key).get(key, version)
         if size is not None and size > _PART and version is not None:
             return self._large(key, version, size)
-        with self._answer(key, version) as found:
-            return body(found)
+        with self._answer(key, version) as answer:
+            return body(answer)
 
     def _large(self, key: str, version: str, size: int) -> Content:
         """A store far away brings more by several connections; one close by spends less on a whole object than on parts.
@@ -111,13 +111,13 @@ class ObjectStore:
 
         def fetch(start: int) -> None:
             stop = min(start + _PART, size)
-            with self._answer(key, version, (start, stop)) as found:
-                pour(found, content[start:stop])
+            with self._answer(key, version, (start, stop)) as answer:
+                pour(answer, content[start:stop])
 
         came = 0
         if self._is_time_to_try():
-            with self._answer(key, version) as found:
-                came = pour(found, content, _FAST, _PART)
+            with self._answer(key, version) as answer:
+                came = pour(answer, content, _FAST, _PART)
             if came < size:
                 self._tried_in = _TRY_AGAIN
         for _ in self._parts.map(fetch, range(came, size, _PART)):
@@ -135,8 +135,8 @@ class ObjectStore:
             return b""
         if _REFUSED.search(key):
             return self._s3(key).get(key, version, (start, stop))
-        with self._answer(key, version, (start, stop)) as found:
-            return bytes(body(found))
+        with self._answer(key, version, (start, stop)) as answer:
+            return bytes(body(answer))
 
     @contextlib.contextmanager
     def _answer(self, key: str, version: str | None, span: tuple[int, int] | None = None) -> Iterator[Any]:
@@ -146,9 +146,9 @@ class ObjectStore:
             options["if_match"] = f'"{version}"'
         with self._errors(key), crash.around("store.get"):
             try:
-                found = obstore.get(self._objects(), key, options=options or None)
-                self._answers(key, found.meta, version)
-                yield found
+                answer = obstore.get(self._objects(), key, options=options or None)
+                self._answers(key, answer.meta, version)
+                yield answer
             except FileNotFoundError as error:
                 self._key_is_missing(key, error)
                 raise lost(self._url(key), "deleted") from None
@@ -182,8 +182,8 @@ class ObjectStore:
                 raise lost(self._url(key), "deleted") from None
 
     def delete(self, key: str, version: str | None = None) -> bool:
-        found = self.head(key)
-        if found is None or (version is not None and found.version != version):
+        item = self.head(key)
+        if item is None or (version is not None and item.version != version):
             return False
         if self.scheme == "s3":
             # the store itself compares where it can; the look before narrows the gap where it cannot
@@ -251,8 +251,8 @@ class _Refused(Exception):
 
 
 def _code(error: Exception) -> str | None:
-    found = re.search(r"<Code>(\w+)</Code>", str(error))
-    return found[1] if found is not None else None
+    match = re.search(r"<Code>(\w+)</Code>", str(error))
+    return match[1] if match is not None else None
 
 
 def _item(meta: Any) -> Item:

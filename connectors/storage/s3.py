@@ -50,13 +50,13 @@ class S3Client:
     @staticmethod
     def credentials() -> Callable[[], Any] | None:
         """obstore credentials from botocore's chain where only botocore knows them (profiles, SSO), else None."""
-        found = botocore.session.get_session().get_credentials()
-        if found is None or found.method in ("env", "iam-role", "container-role"):
+        credentials = botocore.session.get_session().get_credentials()
+        if credentials is None or credentials.method in ("env", "iam-role", "container-role"):
             return None
 
         def provider() -> Any:
-            frozen = found.get_frozen_credentials()
-            expires = getattr(found, "_expiry_time", None)
+            frozen = credentials.get_frozen_credentials()
+            expires = getattr(credentials, "_expiry_time", None)
             return {
                 "access_key_id": frozen.access_key,
                 "secret_access_key": frozen.secret_key,
@@ -81,12 +81,12 @@ class S3Client:
     def head(self, key: str) -> Item | None:
         with self._errors(key), crash.around("store.head"):
             try:
-                found = self._client.head_object(Bucket=self._bucket, Key=key)
+                head = self._client.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
-            return Item(key, found["ContentLength"], found["LastModified"].timestamp(), found["ETag"].strip('"'))
+            return Item(key, head["ContentLength"], head["LastModified"].timestamp(), head["ETag"].strip('"'))
 
     def get(self, key: str, version: str | None, span: tuple[int, int] | None = None) -> bytes:
         options: dict[str, str] = {"IfMatch": f'"{version}"'} if version is not None else {}

@@ -1,4 +1,4 @@
-"""What became of a record or an object: the ledger's answer in words."""
+"""The state of a record or an object, from the ledger, in words."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Whereabouts:
 
 
 def where(ledger: Ledger, name: str) -> list[Whereabouts]:
-    """Every split that holds what the name stands for, oldest first; empty when it was never planned.
+    """Every split that holds the named record or object, oldest first; empty when it was never planned.
 
     Args:
         name: a coordinate, a plain ``s3://bucket/key``, or ``topic/partition/offset``.
@@ -52,17 +52,17 @@ def where(ledger: Ledger, name: str) -> list[Whereabouts]:
     """
     coordinate = _parse(name)
     if isinstance(coordinate, KafkaCoordinate):
-        found = ledger.splits_for(f"{coordinate.topic}/{coordinate.partition}", coordinate.offset)
+        splits = ledger.splits_for(f"{coordinate.topic}/{coordinate.partition}", coordinate.offset)
     else:
         prefix = coordinate.object_id if coordinate.version else coordinate.object_id.removesuffix("?version=") + "?"
-        found = ledger.splits_for_object(prefix)
-    final = [split for split in found if split["state"] != "bisected"] or found
-    places = [_whereabouts(ledger, name, coordinate, split) for split in final]
-    if not places:
-        gone = _loss_of(ledger, coordinate)
-        return [] if gone is None else [Whereabouts(name, "lost", "", gone.source, None, 0, gone.reason)]
-    # a record that was replayed stands in one split now, whichever of them was looked at
-    return list({place.split_id: place for place in places}.values())
+        splits = ledger.splits_for_object(prefix)
+    final = [split for split in splits if split["state"] != "bisected"] or splits
+    answers = [_whereabouts(ledger, name, coordinate, split) for split in final]
+    if not answers:
+        loss = _loss_of(ledger, coordinate)
+        return [] if loss is None else [Whereabouts(name, "lost", "", loss.source, None, 0, loss.reason)]
+    # a record that was replayed is in one split now, whichever of its splits was asked
+    return list({answer.split_id: answer for answer in answers}.values())
 
 
 def _parse(name: str) -> KafkaCoordinate | ObjectCoordinate:
@@ -86,16 +86,16 @@ def _whereabouts(
     exact = _exact(coordinate, split)
     if exact is not None:
         record = exact
-        found, _ = ledger.rejected_record(exact)
-        for rejected in found:
-            if rejected.state is State.OPEN:
-                reject = rejected.reject
+        statuses, _ = ledger.rejected_record(exact)
+        for status in statuses:
+            if status.state is State.OPEN:
+                reject = status.reject
                 reason = f"{reject.error} in {reject.stage}: {reject.reason}"
             # the newest fate: the split that rejected it last, or the one that replays it
-            split = ledger.split(rejected.replay_split or rejected.split_id) or split
+            split = ledger.split(status.replay_split or status.split_id) or split
     state = _WORDS[split["state"]] if reason is None else "rejected"
-    if state == "committed" and exact is not None and (gone := _loss_of(ledger, parse_coordinate(exact))):
-        state, reason = "lost", gone.reason
+    if state == "committed" and exact is not None and (loss := _loss_of(ledger, parse_coordinate(exact))):
+        state, reason = "lost", loss.reason
     # the first try is counted durably only when there is a second
     attempts = max(split["attempts"], int(split["state"] in ("committed", "rejected")))
     return Whereabouts(record, state, split["split_id"], split["source"], split["file"], attempts, reason)
@@ -109,22 +109,22 @@ def _loss_of(ledger: Ledger, coordinate: KafkaCoordinate | ObjectCoordinate) -> 
         near = f"{coordinate.object_id}#" if coordinate.version else coordinate.object_id
     for loss in ledger.losses_near(near):
         first = parse_coordinate(loss.record_id)
-        place, at = _place(coordinate)
-        same, start = _place(first)
-        if place == same and start <= at < start + loss.records:
+        container, at = _container(coordinate)
+        container_of_loss, start = _container(first)
+        if container == container_of_loss and start <= at < start + loss.records:
             return loss
     return None
 
 
-def _place(coordinate: KafkaCoordinate | ObjectCoordinate) -> tuple[tuple[str, str | int], int]:
-    """What holds the record, and its number in there."""
+def _container(coordinate: KafkaCoordinate | ObjectCoordinate) -> tuple[tuple[str, str | int], int]:
+    """The partition or object of a record, and the record's number in it."""
     if isinstance(coordinate, KafkaCoordinate):
         return (coordinate.topic, coordinate.partition), coordinate.offset
     return (coordinate.bucket, coordinate.key), coordinate.row
 
 
 def _exact(coordinate: KafkaCoordinate | ObjectCoordinate, split: dict[str, Any]) -> str | None:
-    """The full coordinate, where the split's bounds complete what was asked for."""
+    """The full coordinate, where the split's bounds complete the name."""
     bounds = parse(split["bounds"])
     if isinstance(coordinate, KafkaCoordinate):
         if coordinate.cluster or not isinstance(bounds, LogRange):

@@ -17,7 +17,6 @@ from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.kafka.settings import KafkaSettings
 from stream_infer.connectors.kafka.source import KafkaSource
 from stream_infer.contracts import Piece, PlanBudget, Source
-from stream_infer.driver.bisection import pieces
 from stream_infer.splits import Split
 from stream_infer.testing import CheckedSplit, MemoryPosition, NumbersReader, NumbersSource, check_reader
 
@@ -29,7 +28,7 @@ def case_of(source: Source, record_ids: list[str] | None = None) -> CheckedSplit
     """The one split that a source plans, with its halves."""
     splits = [step.split for step in source.plan(MemoryPosition(), BUDGET) if step.split is not None]
     (split,) = splits
-    return CheckedSplit(source.reader(), split, record_ids or [], tuple(pieces(split, source.reader())))
+    return CheckedSplit(source.reader(), split, record_ids or [], split.halves(len(record_ids or ())) or ())
 
 
 def of_folder(folder: Path, kind: str = "auto") -> FilesSource:

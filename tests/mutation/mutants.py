@@ -397,13 +397,13 @@ CONNECTOR_MUTANTS = (
         SINK,
     ),
     Mutant(
-        "a real file is not told by retire", _SINK, "return None if standing.retired else standing", "return None", SINK
+        "a real file is not told by retire", _SINK, "return None if existing.retired else existing", "return None", SINK
     ),
     Mutant(
         "one's own receipt stands though another was first",
         _SINK,
-        "        return self._standing(split, item)\n\n    def _standing",
-        "        return receipt\n\n    def _standing",
+        "        return self._existing_receipt(split, item)\n\n    def _existing_receipt",
+        "        return receipt\n\n    def _existing_receipt",
         SINK,
     ),
     Mutant(
@@ -445,8 +445,8 @@ CONNECTOR_MUTANTS = (
     Mutant(
         "a local file is deleted whatever its version",
         _LOCAL,
-        "found is None or (version is not None and found.version != version):",
-        "found is None:",
+        "item is None or (version is not None and item.version != version):",
+        "item is None:",
         STORE,
     ),
     Mutant(
