@@ -1,7 +1,7 @@
-"""The one typed list of metrics: every name, label, unit and bucket stands here and nowhere else.
+"""The one typed list of metrics: every name, label, unit and bucket is defined here and nowhere else.
 
-`METRICS` is what the registry is built from and what docs, dashboards and alerts are held against. No label has many
-values: no record, key, split or error text ever is one.
+The registry is built from `METRICS`; tests compare docs, dashboards and alerts with it. No label has many values: no
+record, key, split or error text is one.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ PROCESS_CPU_SECONDS = Metric(
 PROCESS_OPEN_FDS = Metric("gauge", "open_fds", "Files and connections that the driver has open.", prefix="process")
 PROCESS_MAX_FDS = Metric("gauge", "max_fds", "Files and connections that it may have open.", prefix="process")
 
-METRICS: Final = tuple(found for found in tuple(globals().values()) if isinstance(found, Metric))
+METRICS: Final = tuple(metric for metric in tuple(globals().values()) if isinstance(metric, Metric))
 
 
 class Metrics:
@@ -226,17 +226,17 @@ class Metrics:
     """
 
     def __init__(self, sources: Sequence[str] = (), model: str = "") -> None:
-        prometheus.disable_created_metrics()  # a second series beside each counter, which nobody asks
+        prometheus.disable_created_metrics()  # a second series beside each counter, which nothing here uses
         self.registry = prometheus.CollectorRegistry()
         self.model = model
         self._refresh: list[Callable[[], None]] = []
-        self.registry.register(Refreshing(self._refresh))  # first, so that what follows is fresh
-        known = {"source": tuple(sources), "model": (model,) if model else ()}
-        self._made = {metric.name: self._make(metric, known) for metric in METRICS if metric.prefix == PREFIX}
+        self.registry.register(Refreshing(self._refresh))  # first, so that the gauges are fresh
+        label_values = {"source": tuple(sources), "model": (model,) if model else ()}
+        self._made = {metric.name: self._make(metric, label_values) for metric in METRICS if metric.prefix == PREFIX}
         prometheus.ProcessCollector(registry=self.registry)
 
     def add(self, metric: Metric, amount: float = 1.0, *labels: str) -> None:
-        """Count. Labels are in the order of their declaration, here and below."""
+        """Add to a counter. Labels are in the order of the metric's labels, here and below."""
         self._child(metric, labels).inc(amount)
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
@@ -244,7 +244,7 @@ class Metrics:
         self._child(metric, labels).set(value)
 
     def observe(self, metric: Metric, value: float, *labels: str, trace_id: str = "") -> None:
-        """Put a value into a histogram, with its trace as an example where there is one."""
+        """Add a value to a histogram, with its trace as an exemplar where there is one."""
         self._child(metric, labels).observe(value, {"trace_id": trace_id} if trace_id else None)
 
     def info(self, metric: Metric, *values: str) -> None:
@@ -252,7 +252,7 @@ class Metrics:
         self._made[metric.name].info(dict(zip(metric.label_names, values, strict=True)))
 
     def forget(self, metric: Metric, *labels: str) -> None:
-        """A label set that is no more (a partition, say)."""
+        """Remove a label set that has ended, such as a partition."""
         self._made[metric.name].remove(*labels)
 
     def value(self, metric: Metric, *labels: str) -> float:
@@ -265,10 +265,12 @@ class Metrics:
         return 0.0
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
-        """Call this before each scrape: for gauges that are read, not told. It must be quick."""
+        """Call a function before each scrape, for gauges that are computed then. It must be quick."""
         self._refresh.append(refresh)
 
-    def _make(self, metric: Metric, known: dict[str, tuple[str, ...]]) -> Any:  # what the three kinds share is untyped
+    def _make(
+        self, metric: Metric, label_values: dict[str, tuple[str, ...]]
+    ) -> Any:  # what the three kinds share is untyped
         unit = metric.unit if metric.name.endswith(f"_{metric.unit}") else ""
         fixed: dict[str, Any] = {"registry": self.registry, "unit": unit}
         name = f"{PREFIX}_{metric.name}"
@@ -283,7 +285,7 @@ class Metrics:
         }
         made = kinds[metric.kind](name, metric.help, metric.label_names, **fixed)
         if metric.labels:
-            for values in product(*(label.values or known.get(label.name, ()) for label in metric.labels)):
+            for values in product(*(label.values or label_values.get(label.name, ()) for label in metric.labels)):
                 made.labels(*values)
         return made
 

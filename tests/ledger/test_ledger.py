@@ -50,11 +50,11 @@ def test_an_object_version_is_claimed_once(url: str) -> None:
     ledger.plan("s", [Planned(split, objects=(claim,))])
     assert ledger.position("s").unseen(["s3://b/k?version=1", "s3://b/k?version=2"]) == {"s3://b/k?version=2"}
     assert ledger.position("other").unseen(["s3://b/k?version=1"]) == {"s3://b/k?version=1"}
-    assert [found["split_id"] for found in ledger.splits_for_object("s3://b/k?")] == [split.split_id]
+    assert [row["split_id"] for row in ledger.splits_for_object("s3://b/k?")] == [split.split_id]
     assert ledger.splits_for_object("s3://b/kk") == []
     half = split.child({"objects": [], "rows": [0, 1]}, records=1, bytes=1)
     ledger.bisect(split, [half])
-    assert [found["split_id"] for found in ledger.splits_for_object("s3://b/k")] == [split.split_id, half.split_id]
+    assert [row["split_id"] for row in ledger.splits_for_object("s3://b/k")] == [split.split_id, half.split_id]
     ledger.close()
 
 
@@ -96,7 +96,7 @@ def test_an_older_instance_is_fenced(url: str) -> None:
         with pytest.raises(Fenced, match="belongs to"):
             call()
     assert older.audit()["in_flight"] == 10
-    assert [found.attempt for found in newer.unfinished()] == [0]
+    assert [split.attempt for split in newer.unfinished()] == [0]
     assert newer.commit([_receipt(split)])
     older.close()
     newer.close()
@@ -118,7 +118,7 @@ def test_two_instances_race_and_each_split_is_committed_once(url: str) -> None:
         done: list[str] = []
         with contextlib.suppress(Fenced):
             for split in splits:
-                done += [found.split_id for found in ledger.commit([_receipt(split)])]
+                done += [final.split_id for final in ledger.commit([_receipt(split)])]
         return done
 
     with ThreadPoolExecutor(2) as pool:
@@ -131,15 +131,15 @@ def test_two_instances_race_and_each_split_is_committed_once(url: str) -> None:
     newer.close()
 
 
-def test_what_became_of_a_record(url: str) -> None:
+def test_a_record_has_its_split_its_file_and_its_reject(url: str) -> None:
     ledger, split = _open(url), _split(0, 10)
     _planned(ledger, split)
     reject = Reject("kafka://c/t/0/3", "s", "infer", "ValueError", "why", 1, 0.0)
     ledger.commit([replace(_receipt(split), rows=9, rejects=(reject,), model="m@1")])
     assert [status.reject for status in ledger.rejected_record("kafka://c/t/0/3")[0]] == [reject]
     assert ledger.rejected_record("kafka://c/t/0/4")[0] == []
-    (found,) = ledger.splits_for("t/0", 3)
-    assert (found["state"], found["rows"], found["rejected"], found["model"]) == ("committed", 9, 1, "m@1")
+    (row,) = ledger.splits_for("t/0", 3)
+    assert (row["state"], row["rows"], row["rejected"], row["model"]) == ("committed", 9, 1, "m@1")
     assert ledger.splits_for("t/0", 10) == ledger.splits_for("t/1", 3) == []
     assert list(ledger.files()) == [(split.split_id, "committed", f"f/{split.split_id}", 9)]
     assert [shown["split_id"] for shown in ledger.recent(1)] == [split.split_id]
@@ -148,12 +148,12 @@ def test_what_became_of_a_record(url: str) -> None:
     ledger.close()
 
 
-def test_what_became_of_a_record_that_was_lost(url: str) -> None:
+def test_a_lost_record_has_its_reason(url: str) -> None:
     ledger, split = _open(url), _split(10, 20)
     _planned(ledger, split)
     ledger.plan("s", [Planned(None, positions={"t/0": 10}, losses=(Loss("kafka://None/t/0/3", "s", "expired", 7),))])
-    gone = (Loss("kafka://None/t/0/10", "s", "expired", 2),)
-    ledger.commit([replace(_receipt(split), rows=8, losses=gone)])
+    late_losses = (Loss("kafka://None/t/0/10", "s", "expired", 2),)
+    ledger.commit([replace(_receipt(split), rows=8, losses=late_losses)])
     states = {
         offset: [(item.state, item.reason) for item in where(ledger, f"t/0/{offset}")] for offset in (2, 3, 9, 10, 12)
     }
@@ -229,7 +229,7 @@ def test_a_newer_schema_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["mysql://u:hunter2@h/d", "nonsense hunter2", "sqlite:///:memory:"])
-def test_a_url_that_cannot_be_used_is_told_without_its_password(bad: str) -> None:
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(bad: str) -> None:
     with pytest.raises(ConfigError) as raised:
         Ledger.open(bad, {})
     assert "hunter2" not in str(raised.value)
@@ -281,14 +281,14 @@ def test_a_kill_leaves_whole_transactions(url: str, batches: int) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert process.stdout is not None
-    told = [int(process.stdout.readline()) for _ in range(batches)]
+    written = [int(process.stdout.readline()) for _ in range(batches)]
     process.send_signal(signal.SIGKILL)  # it is in the middle of the next plan or commit
-    told += [int(line) for line in process.stdout.read().split()]
+    written += [int(line) for line in process.stdout.read().split()]
     process.wait()
     ledger = _open(url)
     counts = ledger.audit()
     assert counts == ledger.recount()
-    assert counts["committed"] in (len(told) * 100, len(told) * 100 + 100)
+    assert counts["committed"] in (len(written) * 100, len(written) * 100 + 100)
     assert counts["in_flight"] in (0, 100)
     assert ledger.position("s").get("t/0") == counts["planned"]
     assert ledger.committed_offsets("s") == {"t/0": counts["committed"]}

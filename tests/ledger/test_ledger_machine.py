@@ -82,22 +82,22 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3), lost=LOST)
     def plan(self, key: str, sizes: list[int], lost: str) -> None:
-        steps, at = [], self.positions.get(key, 0)
+        plans, at = [], self.positions.get(key, 0)
         for size in sizes:
-            steps.append(Planned(split_of(key, at, at + size), positions={key: at + size}))
+            plans.append(Planned(split_of(key, at, at + size), positions={key: at + size}))
             at += size
-        added = self._call(lost, lambda: self.ledger.plan("s", steps))
-        assert added == [step.split for step in steps]
+        added = self._call(lost, lambda: self.ledger.plan("s", plans))
+        assert added == [planned.split for planned in plans]
         for split in added:
             self._add(split)
         self.positions[key] = at
-        assert self.ledger.plan("s", steps) == []
+        assert self.ledger.plan("s", plans) == []
 
     @rule(key=st.sampled_from(KEYS), records=st.integers(1, 9), lost=LOST)
     def expire(self, key: str, records: int, lost: str) -> None:
         start = self.positions.get(key, 0)
-        step = Planned(None, {key: start + records}, losses=(Loss(f"{key}/{start}", "s", "expired", records),))
-        self._call(lost, lambda: self.ledger.plan("s", [step]))
+        planned = Planned(None, {key: start + records}, losses=(Loss(f"{key}/{start}", "s", "expired", records),))
+        self._call(lost, lambda: self.ledger.plan("s", [planned]))
         self.positions[key] = start + records
         self.counts["lost"] += records
 
@@ -167,9 +167,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.splits)
     @rule(data=st.data(), lost=LOST)
     def acknowledge(self, data: st.DataObject, lost: str) -> None:
-        told = [split.split_id for split in self._some(data)]
-        self._call(lost, lambda: self.ledger.acknowledge(told))
-        self.owed.difference_update(told)
+        split_ids = [split.split_id for split in self._some(data)]
+        self._call(lost, lambda: self.ledger.acknowledge(split_ids))
+        self.owed.difference_update(split_ids)
 
     @rule()
     def restart(self) -> None:
@@ -193,7 +193,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.committed_offsets("s") == ends
 
     @invariant()
-    def what_is_left_to_do_is_known_in_order(self) -> None:
+    def unfinished_work_is_in_order(self) -> None:
         unfinished = self.ledger.unfinished()
         assert {split.split_id: split.attempt for split in unfinished} == {
             split.split_id: self.tries[split.split_id] for split in self._open()

@@ -37,5 +37,5 @@ def test_the_way_of_a_split_scans_no_table(tmp_path: Path) -> None:
     for statement, parameters in seen:
         if statement.split()[0] not in ("BEGIN", "PRAGMA"):
             plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            scans = [step for step in plan if step.startswith(("SCAN ledger_objects", "SCAN ledger_splits"))]
-            assert not [step for step in scans if "INDEX" not in step], statement
+            scans = [line for line in plan if line.startswith(("SCAN ledger_objects", "SCAN ledger_splits"))]
+            assert not [line for line in scans if "INDEX" not in line], statement

@@ -82,16 +82,16 @@ def test_a_reject_is_replayed_and_resolved(url: str) -> None:
     assert ledger.audit() == ledger.recount() == {
         "planned": 10, "committed": 9, "rejected": 0, "in_flight": 1, "lost": 0
     }  # fmt: skip
-    assert [place.state for place in where(ledger, _name(3))] == ["in_flight"]
-    assert ledger.committed_offsets("s") == {"t/0": 10}  # what is asked for again never holds back the consumer group
+    assert [fate.state for fate in where(ledger, _name(3))] == ["in_flight"]
+    assert ledger.committed_offsets("s") == {"t/0": 10}  # a replay never holds back the consumer group
     assert ledger.unfinished() == [split]
     ledger.commit([_receipt(split, ROW)])
     assert _states(ledger) == {_name(3): State.RESOLVED}
     assert ledger.audit()["committed"] == 10
-    (place,) = where(ledger, _name(3))
-    assert (place.state, place.split_id, place.file) == ("committed", split.split_id, f"f/{split.split_id}")
-    assert [place.split_id for place in where(ledger, "t/0/3")] == [split.split_id]
-    assert [place.split_id for place in where(ledger, _name(4))] == [first.split_id]
+    (fate,) = where(ledger, _name(3))
+    assert (fate.state, fate.split_id, fate.file) == ("committed", split.split_id, f"f/{split.split_id}")
+    assert [fate.split_id for fate in where(ledger, "t/0/3")] == [split.split_id]
+    assert [fate.split_id for fate in where(ledger, _name(4))] == [first.split_id]
     assert ledger.request_replay(ALL) == 0
     assert _planned(ledger) == []
     ledger.close()
@@ -118,7 +118,7 @@ def test_a_record_that_fails_again_is_a_reject_again_with_its_history(url: str) 
     ledger.request_replay(ALL)
     (split,) = _planned(ledger)
     ledger.reject(split, [_reject(3, "Poisoned")])
-    assert [place.reason for place in where(ledger, _name(3))] == ["Poisoned in infer: no"]
+    assert [fate.reason for fate in where(ledger, _name(3))] == ["Poisoned in infer: no"]
     assert ledger.audit() == ledger.recount()
     ledger.close()
 

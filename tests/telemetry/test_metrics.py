@@ -18,11 +18,11 @@ from stream_infer.telemetry.metrics import METRICS, Metrics
 
 def _families(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
     """Sample name -> label values -> value, parsed from what a scrape gives."""
-    found: dict[str, dict[tuple[str, ...], float]] = {}
+    samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
         for sample in family.samples:
-            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
-    return found
+            samples.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return samples
 
 
 def test_names_and_units_follow_the_rules() -> None:
@@ -43,7 +43,7 @@ def test_every_metric_of_the_module_is_in_the_list() -> None:
 
 
 def test_all_label_sets_that_are_known_are_there_from_the_start_at_0() -> None:
-    found = _families(Metrics(["inbox", "stream"], "MiniLM"))
+    samples = _families(Metrics(["inbox", "stream"], "MiniLM"))
     for metric in METRICS:
         open_ended = {label.name for label in metric.labels if not label.values} - {"source", "model"}
         if metric.kind == "info" or open_ended or metric.prefix != PREFIX:
@@ -52,15 +52,15 @@ def test_all_label_sets_that_are_known_are_there_from_the_start_at_0() -> None:
         expected = 1
         for label in metric.labels:
             expected *= len(label.values) or {"source": 2, "model": 1}[label.name]
-        assert len(found[name]) == expected, metric
-        assert set(found[name].values()) == {0.0}, metric
+        assert len(samples[name]) == expected, metric
+        assert set(samples[name].values()) == {0.0}, metric
 
 
 def test_the_driver_s_process_is_told_by_its_own_convention() -> None:
-    found = _families(Metrics())
+    samples = _families(Metrics())
     for metric in (m.PROCESS_MEMORY_BYTES, m.PROCESS_CPU_SECONDS, m.PROCESS_OPEN_FDS, m.PROCESS_MAX_FDS):
         assert metric.full_name.startswith("process_")
-        assert found[metric.full_name][()] > 0
+        assert samples[metric.full_name][()] > 0
 
 
 def test_what_no_label_foresees_is_counted_as_other() -> None:
