@@ -114,7 +114,7 @@ def _sentence(problem: Any, document: Any) -> str:
     if kind == "extra_forbidden" and setting in _REMOVED:
         return f"{setting}: was removed, because {_REMOVED[setting]}; delete the line"
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(location[-1]), _known_keys(), n=1)
+        close = difflib.get_close_matches(str(location[-1]), _setting_names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "remove it, or see `stream-infer schema`"
         return f"{setting}: there is no such setting; {hint}"
     if kind == "missing":
@@ -147,7 +147,7 @@ def _at(location: Sequence[str | int], document: Any) -> Any:
     return document
 
 
-def _known_keys() -> list[str]:
+def _setting_names() -> list[str]:
     schema = PipelineSettings.model_json_schema()
     sections = [schema, *schema["$defs"].values()]
     return sorted({name for section in sections for name in section.get("properties", ())})

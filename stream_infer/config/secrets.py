@@ -34,17 +34,17 @@ def _secrets(value: Any, name: str) -> Iterator[str]:
     """Values under names that say so, credentials of URLs, and what the fields hide of themselves."""
     if isinstance(value, BaseModel):
         for field, info in type(value).model_fields.items():
-            found = getattr(value, field)
-            if info.repr is False and isinstance(found, str):
-                yield found
+            inner = getattr(value, field)
+            if info.repr is False and isinstance(inner, str):
+                yield inner
             else:
-                yield from _secrets(found, field)
+                yield from _secrets(inner, field)
     elif isinstance(value, Mapping):
-        for key, found in value.items():
-            yield from _secrets(found, "token" if name == "headers" else str(key))
+        for key, inner in value.items():
+            yield from _secrets(inner, "token" if name == "headers" else str(key))
     elif isinstance(value, list | tuple):
-        for found in value:
-            yield from _secrets(found, name)
+        for inner in value:
+            yield from _secrets(inner, name)
     elif isinstance(value, str):
         if _SECRET.search(name):
             yield value

@@ -27,9 +27,9 @@ def decode(content: Content) -> Iterator[Decoded]:
     rejects = [RowReject(row, "decode", reason) for row, reason in refused.items()]
     rejects += [RowReject(int(row), "decode", "the row is not UTF-8") for row in numbers[broken]]
     rows = numbers[~broken].tolist()
-    step = rows_a_piece(table.num_rows, table.nbytes)
-    for start in range(0, max(table.num_rows, 1), step):
-        yield Decoded(table.slice(start, step), rows[start : start + step], rejects if not start else [])
+    piece_rows = rows_a_piece(table.num_rows, table.nbytes)
+    for start in range(0, max(table.num_rows, 1), piece_rows):
+        yield Decoded(table.slice(start, piece_rows), rows[start : start + piece_rows], rejects if not start else [])
 
 
 def _parsed(content: Content, encoding: str) -> tuple[pa.Table, dict[int, str]]:

@@ -38,16 +38,18 @@ def decode(content: Content) -> Iterator[Decoded]:
 
 def _row_group(file: pq.ParquetFile, group: int, start: int, end: int) -> Iterator[Decoded]:
     batches = file.iter_batches(batch_size=_batch_rows(file.metadata.row_group(group)), row_groups=[group])
-    held: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     while start < end:
         batch, reason = _next(batches, start, end)
         if batch is not None:
-            held.append(batch)
+            pending.append(batch)
             start += batch.num_rows
-        rows = sum(piece.num_rows for piece in held)
-        if rows and (batch is None or start >= end or rows >= MOST_ROWS or sum(p.nbytes for p in held) >= MOST_BYTES):
-            yield Decoded(named(pa.Table.from_batches(held)), range(start - rows, start))
-            held = []
+        rows = sum(piece.num_rows for piece in pending)
+        if rows and (
+            batch is None or start >= end or rows >= MOST_ROWS or sum(p.nbytes for p in pending) >= MOST_BYTES
+        ):
+            yield Decoded(named(pa.Table.from_batches(pending)), range(start - rows, start))
+            pending = []
         if batch is None:
             yield Decoded(pa.table({}), [], [RowReject(start, "decode", reason)])
             return

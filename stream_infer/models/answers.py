@@ -29,10 +29,10 @@ def likeliest(logits: Any, config: Any) -> dict[str, Any]:
     return {"score": scores, "class": classes}
 
 
-def labelled(found: Mapping[str, Any], config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
+def labelled(outputs: Mapping[str, Any], config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
     """``label`` and ``score`` of what `likeliest` found."""
-    names = [config.id2label[int(index)] for index in found["class"].tolist()]
-    return {"label": pa.array(names, pa.string()), "score": to_arrow(found["score"])}
+    names = [config.id2label[int(index)] for index in outputs["class"].tolist()]
+    return {"label": pa.array(names, pa.string()), "score": to_arrow(outputs["score"])}
 
 
 def grouped(tokens: Sequence[tuple[str, float, int, int]], text: str) -> list[dict[str, Any]]:

@@ -167,11 +167,11 @@ def _in_package(path: str) -> Path:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         spec = None
-    roots = [Path(place) / sub for place in (spec.submodule_search_locations or ())] if spec else []
-    found = [file.parent for root in roots for file in root.rglob("config.json")]
-    if not found:
+    roots = [Path(location) / sub for location in (spec.submodule_search_locations or ())] if spec else []
+    folders = [file.parent for root in roots for file in root.rglob("config.json")]
+    if not folders:
         raise ConfigError(f"model.path: no installed package holds a model at {path}; install it or name a folder")
-    return min(found, key=lambda folder: (len(folder.parts), str(folder)))
+    return min(folders, key=lambda folder: (len(folder.parts), str(folder)))
 
 
 def _check(folder: Path, shown: str) -> None:

@@ -29,8 +29,8 @@ def padded(column: pa.ChunkedArray, value: int, *, left: bool = False) -> tuple[
     """Rows of int64 padded with ``value`` to the longest, and the mask of what is real; both (rows, longest)."""
     size = lengths(column)
     width = max(1, int(size.max(initial=0)))
-    places = np.arange(width)[None, :]
-    mask = places >= width - size[:, None] if left else places < size[:, None]
+    columns = np.arange(width)[None, :]
+    mask = columns >= width - size[:, None] if left else columns < size[:, None]
     rows = np.full(mask.shape, value, dtype=np.int64)
     rows[mask] = pc.list_flatten(column).to_numpy()
     return rows, mask.astype(np.int64)

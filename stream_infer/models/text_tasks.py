@@ -40,7 +40,7 @@ class TextTask:
     """Base: one sequence a text, cut at ``max_length``."""
 
     auto: ClassVar[str]
-    known: ClassVar[frozenset[str]] = frozenset()
+    option_names: ClassVar[frozenset[str]] = frozenset()
     extra: ClassVar[frozenset[str]] = frozenset()
     pad_left: ClassVar[bool] = False
     spare: ClassVar[tuple[str, ...]] = ()
@@ -62,9 +62,9 @@ class TextTask:
         """What the device has to do: Arrow columns, or tensors for `answer`, one row a text."""
         raise NotImplementedError
 
-    def answer(self, found: Mapping[str, Any], _config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
+    def answer(self, outputs: Mapping[str, Any], _config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
         """The task's columns of what `run` found, its tensors on the host by now."""
-        return {name: to_arrow(values) for name, values in found.items()}
+        return {name: to_arrow(values) for name, values in outputs.items()}
 
     def _tokens(self, tokenizer: Any, texts: Any, max_length: int, **arguments: Any) -> Any:
         arguments.setdefault("truncation", True)
@@ -81,7 +81,7 @@ class FeatureExtraction(TextTask):
     """``embedding``: tokens pooled as the folder's sentence-transformers files say (mean by default), of length 1."""
 
     auto = "AutoModel"
-    known = frozenset({"normalize", "pooling", "max_length"})
+    option_names = frozenset({"normalize", "pooling", "max_length"})
     spare = ("pooler",)
     ahead = True
 
@@ -102,8 +102,8 @@ class FeatureExtraction(TextTask):
         Raises:
             ConfigError: the folder asks for layers beyond pooling, or for another pooling.
         """
-        for step in self.folder.json("modules.json") or ():
-            kind = str(step["type"]).rpartition(".")[2]
+        for module in self.folder.json("modules.json") or ():
+            kind = str(module["type"]).rpartition(".")[2]
             if kind not in ("Transformer", "Pooling", "Normalize"):
                 raise ConfigError(
                     f"model.path: {self.folder.name} has a {kind} layer, which is not supported; use kind: python"
@@ -138,21 +138,21 @@ class TextClassification(TextTask):
     """``label`` and ``score`` of the likeliest class."""
 
     auto = "AutoModelForSequenceClassification"
-    known = frozenset({"max_length"})
+    option_names = frozenset({"max_length"})
     ahead = True
 
     def run(self, work: Work) -> dict[str, Any]:
         return likeliest(work.module(**work.inputs).logits, work.module.config)
 
-    def answer(self, found: Mapping[str, Any], config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
-        return labelled(found, config)
+    def answer(self, outputs: Mapping[str, Any], config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
+        return labelled(outputs, config)
 
 
 class TokenClassification(TextTask):
     """``entities``: neighbouring tokens of one class as one; O left out. ``start`` and ``end`` count characters."""
 
     auto = "AutoModelForTokenClassification"
-    known = frozenset({"max_length"})
+    option_names = frozenset({"max_length"})
     extra = frozenset({OFFSETS})
     entity = pa.list_(
         pa.struct(
@@ -164,7 +164,7 @@ class TokenClassification(TextTask):
         if not tokenizer.is_fast:
             raise ConfigError(f"model.path: {self.folder.name} has no tokenizer.json, which token-classification needs")
         encoded = self._tokens(tokenizer, texts, max_length, return_offsets_mapping=True)
-        flat = [[place for pair in pairs for place in pair] for pairs in encoded["offset_mapping"]]
+        flat = [[position for pair in pairs for position in pair] for pairs in encoded["offset_mapping"]]
         return self._columns(encoded, _TOKENS) | {OFFSETS: pa.array(flat, _TOKENS)}
 
     def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
@@ -188,7 +188,7 @@ class ZeroShot(TextTask):
     """``label``, ``score`` and ``scores`` (in the order of ``options.labels``) by entailment of one hypothesis each."""
 
     auto = "AutoModelForSequenceClassification"
-    known = frozenset({"labels", "hypothesis_template", "multi_label", "max_length"})
+    option_names = frozenset({"labels", "hypothesis_template", "multi_label", "max_length"})
 
     def __init__(self, options: Mapping[str, Any], folder: ModelFolder) -> None:
         super().__init__(options, folder)
@@ -236,7 +236,7 @@ class FillMask(TextTask):
     """``token`` and ``score`` for the first mask token of the text."""
 
     auto = "AutoModelForMaskedLM"
-    known = frozenset({"max_length"})
+    option_names = frozenset({"max_length"})
     spare = ("pooler",)
 
     def encode(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, pa.Array]:
@@ -265,7 +265,7 @@ class TextGeneration(TextTask):
     """``generated``: the continuation without the prompt; greedy unless ``do_sample`` is set."""
 
     auto = "AutoModelForCausalLM"
-    known = frozenset(
+    option_names = frozenset(
         {"max_new_tokens", "max_length", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty"}
     )
     pad_left = True

@@ -50,7 +50,7 @@ class TextModel(BatchedModel):
     def __init__(self, settings: TransformersModel) -> None:
         self._folder = ModelFolder(settings)
         self._task: TextTask = text_task(settings.task, settings.options, self._folder)
-        unknown_options(settings.options, self._task.known, settings.task)
+        unknown_options(settings.options, self._task.option_names, settings.task)
         self._column = settings.input or "text"
         self._options = settings.options
         self._tokenizer: Any = None

@@ -35,14 +35,14 @@ class Script:
     A run that starts at a signal goes on behind it: that is how the run after the signal differs from the run before.
     """
 
-    def __init__(self, steps: Sequence[int | Signal]) -> None:
+    def __init__(self, items: Sequence[int | Signal]) -> None:
         self._signals: list[tuple[int, Signal]] = []  # how many numbers stand before each
         self.total = 0
-        for step in steps:
-            if isinstance(step, int):
-                self.total += step
+        for item in items:
+            if isinstance(item, int):
+                self.total += item
             else:
-                self._signals.append((self.total, step))
+                self._signals.append((self.total, item))
         self._started = False
         self._paused_until: float | None = None
 

@@ -109,9 +109,9 @@ def _retired_name_is_never_written(sink: Sink) -> None:
     require(sink.retire(split) is None, "retire() of a free name gives a receipt")
     require(sink.retire(split) is None, "retire() of a retired name gives a receipt")
     require(_write(sink, split).retired, "write() does not adopt the receipt of a retired name")
-    standing = sink.find(split)
-    require(standing is not None and standing.retired, "find() does not say that a name is retired")
-    require(standing is not None and standing.rows == 0, "a late write() put rows under a retired name")
+    existing = sink.find(split)
+    require(existing is not None and existing.retired, "find() does not say that a name is retired")
+    require(existing is not None and existing.rows == 0, "a late write() put rows under a retired name")
 
 
 def _written_file_is_never_retired(sink: Sink) -> None:

@@ -118,17 +118,17 @@ def in_the_plan() -> set[str]:
 
 def in_the_code() -> set[str]:
     """Patterns (regular expressions) of the points as the source names them."""
-    found = set()
+    patterns = set()
     for call in _calls():
         kind = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         for name in _names(call.args[0]):
             if kind == "around":
-                found |= {rf"{name}\.before", rf"{name}\.after"}
+                patterns |= {rf"{name}\.before", rf"{name}\.after"}
             elif kind == "write":
-                found.add(rf"{name}\.torn")
+                patterns.add(rf"{name}\.torn")
             else:
-                found.add(name)
-    return found
+                patterns.add(name)
+    return patterns
 
 
 def _names(node: ast.expr) -> list[str]:

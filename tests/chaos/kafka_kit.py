@@ -53,8 +53,8 @@ class Cluster:
 
     def expire(self, topic: str, before: int) -> None:
         """Delete the records before an offset, as retention would."""
-        found = self.admin.delete_records([TopicPartition(topic, 0, before)])
-        next(iter(found.values())).result(30)
+        futures = self.admin.delete_records([TopicPartition(topic, 0, before)])
+        next(iter(futures.values())).result(30)
 
 
 @contextmanager

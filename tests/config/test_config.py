@@ -46,10 +46,10 @@ def test_units_are_read() -> None:
 )
 def test_a_wrong_setting_is_named(path: tuple[Any, ...], value: Any, words: list[str]) -> None:
     document: Any = copy.deepcopy(GOOD)
-    place = document
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
+    section = document
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
     with pytest.raises(ConfigError) as raised:
         parse(document, "pipeline.yaml")
     for word in words:

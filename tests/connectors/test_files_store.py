@@ -27,13 +27,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store of the kind asked for, with a root of its own, as a worker would get it."""
     kind = request.param
     if kind == "file":
-        found = open_store(f"{tmp_path}/root", Storage())
+        store = open_store(f"{tmp_path}/root", Storage())
     elif kind == "memory":
-        found = open_store(f"memory://{uuid.uuid4().hex}/root", Storage())
+        store = open_store(f"memory://{uuid.uuid4().hex}/root", Storage())
     else:
         bucket: Callable[[], str] = request.getfixturevalue("s3_bucket")
-        found = open_store(f"s3://{bucket()}/root/", request.getfixturevalue("s3"))
-    copied: Store = pickle.loads(pickle.dumps(found))
+        store = open_store(f"s3://{bucket()}/root/", request.getfixturevalue("s3"))
+    copied: Store = pickle.loads(pickle.dumps(store))
     return copied
 
 

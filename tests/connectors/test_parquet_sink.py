@@ -139,9 +139,9 @@ def test_files_of_others_are_listed_without_a_receipt(
     (folder / "broken.parquet").write_bytes(b"PAR1" + b"\xff" * 40 + (40).to_bytes(4, "little") + b"PAR1")
     (folder / "lying.parquet").write_bytes((10**9).to_bytes(4, "little") + b"PAR1")
     (folder / "_SUCCESS").touch()
-    found = {Path(item.key).stem: (receipt, rows) for item, receipt, rows in sink.listing()}
-    assert found.pop(_split().split_id) == (ours, 1)
-    assert found == {
+    receipts_by_id = {Path(item.key).stem: (receipt, rows) for item, receipt, rows in sink.listing()}
+    assert receipts_by_id.pop(_split().split_id) == (ours, 1)
+    assert receipts_by_id == {
         "foreign": (None, 2),
         "empty": (None, 0),
         "text": (None, 0),

@@ -79,8 +79,8 @@ def test_damage_within_real_files(data: st.DataObject) -> None:
 
 def test_a_damaged_row_group_is_one_reject_and_its_neighbours_are_delivered() -> None:
     content, metadata = _parquet()
-    place = metadata.row_group(2).column(1)
-    pieces = _pieces("parquet", _damaged(content, place.data_page_offset, 300))
+    chunk = metadata.row_group(2).column(1)
+    pieces = _pieces("parquet", _damaged(content, chunk.data_page_offset, 300))
     delivered, rejected = _fates(pieces)
     assert rejected == [2000]
     assert delivered == [*range(2000), *range(3000, 4000)]

@@ -35,10 +35,10 @@ class Flaky(NumbersSource):
         super().wait(timeout)
 
 
-def _planner(folder: Path, source: NumbersSource, room: int = 100) -> tuple[Planner, Backlog]:
+def _planner(folder: Path, source: NumbersSource, capacity: int = 100) -> tuple[Planner, Backlog]:
     ledger = Ledger.open(f"sqlite:///{folder}/ledger.db", {})
     ledger.acquire("test")
-    backlog = Backlog(10**6, 100, room)
+    backlog = Backlog(10**6, 100, capacity)
     sizer = SplitSizer(10, fused=False)
     return Planner(source, ledger, backlog, sizer, Limits(freshness=0), "plan", False), backlog
 
@@ -74,7 +74,7 @@ def test_a_source_that_cannot_go_on_stops_with_its_sentence(tmp_path: Path) -> N
 
 def test_what_waits_stays_known_while_nothing_more_may_be_planned(tmp_path: Path) -> None:
     source = NumbersSource("numbers", 50)
-    planner, backlog = _planner(tmp_path, source, room=2)
+    planner, backlog = _planner(tmp_path, source, capacity=2)
     planner.start()
     _until(lambda: backlog.waiting == 2)
     source.add(1000)

@@ -25,7 +25,7 @@ class Ahead:
     def __init__(self, bad: int = -1, *, late: bool = False) -> None:
         self.bad = bad
         self.late = late
-        self.steps: list[str] = []
+        self.calls: list[str] = []
         self.flying = 0
         self.most = 0
 
@@ -50,11 +50,11 @@ class Ahead:
             raise ValueError("bad")
         self.flying += 1
         self.most = max(self.most, self.flying)
-        self.steps.append("b")
+        self.calls.append("b")
 
         def answer() -> pa.Table:
             self.flying -= 1
-            self.steps.append("a")
+            self.calls.append("a")
             if fails:
                 raise ValueError("bad")
             return pa.table({"out": batch.column("row")})
@@ -69,7 +69,7 @@ def _rows(count: int) -> pa.Table:
 def test_the_next_micro_batch_is_begun_before_the_answer_is_waited_for() -> None:
     model = Ahead()
     inferred = run_batched(model, _rows(6), Batch(rows=2))
-    assert "".join(model.steps) == "bbabaa"
+    assert "".join(model.calls) == "bbabaa"
     assert model.most == 2
     assert inferred.columns.column("out").to_pylist() == list(range(6))
 

@@ -83,8 +83,8 @@ def test_an_attempt_that_has_no_rows_left_adopts_the_file_of_an_earlier_one(tmp_
     sink = ParquetSink.from_config(ParquetSettings(url=str(tmp_path / "out")))
     split = _split()
     receipt = Receipt(split.split_id, "numbers", 1, split.bounds)
-    stands = sink.write(split, pa.table({"label": ["a"]}), receipt)
-    assert sink.write(split, pa.table({"label": pa.array([], pa.string())}), receipt) == stands
+    written = sink.write(split, pa.table({"label": ["a"]}), receipt)
+    assert sink.write(split, pa.table({"label": pa.array([], pa.string())}), receipt) == written
 
 
 class Away(NumbersSource):

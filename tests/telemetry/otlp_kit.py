@@ -29,11 +29,11 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                known = self.path == "/v1/traces"
-                if known:
+                is_traces = self.path == "/v1/traces"
+                if is_traces:
                     receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
                     receiver._requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200 if known else 404)
+                self.send_response(200 if is_traces else 404)
                 self.end_headers()
                 self.wfile.write(ExportTraceServiceResponse().SerializeToString())
 
