@@ -120,7 +120,7 @@ class CircuitBreaker:
             held: records that stay planned.
         """
         return (
-            f"everything fails, so the line stands: {self.stands}. {held} records are held back and stay planned: repair "
+            f"everything fails, so the circuit breaker is open: {self.stands}. {held} records are held back and stay planned: repair "
             "the model, the preprocessor or the source's format and start again. What was rejected "
             f"({self.rejected} records in this run) can be replayed. To have all that fails rejected: limits.circuit_breaker: null"
         )

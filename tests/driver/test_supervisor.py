@@ -113,7 +113,7 @@ def test_the_circuit_breaker_stops_the_line_and_a_repaired_model_does_what_was_h
     source, numbers = NumbersSource("numbers", 120), list(range(120))
     settings = _settings(tmp_path, "fused", limits, **{mood: numbers})
     broken, ledger, sink = _supervisor(settings, source, tmp_path, cluster, until_idle=True)
-    with pytest.raises(Fatal, match=r"everything fails, so the line stands.*limits\.circuit_breaker: null"):
+    with pytest.raises(Fatal, match=r"everything fails, so the circuit breaker is open.*limits\.circuit_breaker: null"):
         broken.run()
     counts = ledger.audit()
     assert counts["rejected"] <= 20
