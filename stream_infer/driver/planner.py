@@ -28,7 +28,7 @@ _BUSY_SECONDS = 0.5
 _ACKNOWLEDGE_SECONDS = 1.0
 _PAGE = 1000
 _PROBES = 4  # splits at a time of a source whose cost is a guess: what is planned keeps its size
-_GROUP = 64  # steps of one transaction
+_GROUP = 64  # plans of one transaction
 
 
 class Planner(threading.Thread):
@@ -106,11 +106,11 @@ class Planner(threading.Thread):
     def _plan_until_stopped(self) -> None:
         while not self._halt.is_set():
             self._acknowledge()
-            room = self._backlog.capacity(_BUSY_SECONDS, self.source.name, _PROBES if self._sizer.probing else None)
-            if not room:
+            capacity = self._backlog.capacity(_BUSY_SECONDS, self.source.name, _PROBES if self._sizer.probing else None)
+            if not capacity:
                 self._look_anyway()
                 continue
-            planned = self._patiently(partial(self._plan_once, room))
+            planned = self._patiently(partial(self._plan_once, capacity))
             if planned is None:
                 return
             if not planned:
@@ -119,16 +119,16 @@ class Planner(threading.Thread):
                 self._rest(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
 
     def _look_anyway(self) -> None:
-        """What waits stays known while nothing more may be planned: behind an outage it grows for hours."""
+        """Update the lag while nothing more may be planned: during an outage it grows for hours."""
         if time.monotonic() - self._looked_at >= _QUIET_SECONDS:
             self._patiently(partial(self._plan_new, 0))
 
-    def _plan_once(self, room: int) -> int:
-        steps = self._replay_once(max(1, room // 2))
-        return steps + self._plan_new(max(1, room - steps))
+    def _plan_once(self, capacity: int) -> int:
+        plans = self._replay_once(max(1, capacity // 2))
+        return plans + self._plan_new(max(1, capacity - plans))
 
     def _replay_once(self, most: int) -> int:
-        """Plan rejects anew that somebody asked for; returns how many."""
+        """Plan rejects again whose replay was requested; returns their number."""
         asked = self._ledger.replayable(self.source.name, most)
         again = [(rejected, split.for_replay(rejected.reject, rejected.replays + 1)) for rejected, split in asked]
         if not again:
@@ -141,12 +141,12 @@ class Planner(threading.Thread):
             self._backlog.offer(added)
         return len(again)
 
-    def _plan_new(self, room: int) -> int:
+    def _plan_new(self, capacity: int) -> int:
         self._looked_at = time.monotonic()
         limits = self._limits
         freshness = 0.0 if self._until_idle else limits.freshness
         budget = PlanBudget(
-            splits=room,
+            splits=capacity,
             records=self._sizer.records(self.status.lag.records, self.status.lag.bytes),
             bytes=limits.split_bytes,
             freshness=freshness,
@@ -154,26 +154,26 @@ class Planner(threading.Thread):
             date_by=self._date_by,
             record_bytes=self._sizer.record_bytes(),
         )
-        steps = 0
+        plans = 0
         for group in _grouped(self.source.plan(self._position, budget)):
-            # Tried again as it is: after a lost reply the steps may be stored, and a fresh plan would pass them over.
+            # The same plans are stored again after a failure: with a lost reply they are stored already, and new plans would skip them.
             crash.point("plan.step")
             added = self._patiently(partial(self._ledger.plan, self.source.name, group))
             if added is None:
                 break
             crash.point("plan.stored")
             self._backlog.offer(added)
-            lost = [loss for step in group for loss in step.losses]
+            lost = [loss for planned in group for loss in planned.losses]
             record_metrics.lost(self._metrics, lost)
             losses.report(lost)
-            steps += len(group)
+            plans += len(group)
             if self._halt.is_set():
                 break
         self.status = self.source.status(self._committed_offsets or {})
-        return steps
+        return plans
 
     def _patiently(self, call: Callable[[], T]) -> T | None:
-        """The result, however often the outside world must be asked; None when told to stop first."""
+        """The result of a call, repeated while a dependency fails; None once planning is stopped."""
 
         def report(error: Retryable) -> None:
             self.trouble = str(error)
@@ -198,7 +198,7 @@ class Planner(threading.Thread):
         return self._backlog.in_flight > 0 or time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS
 
     def _acknowledge(self, last: bool = False) -> None:
-        """Tell the source what is committed. A failure is told again later: the ledger remembers."""
+        """Report committed splits to the source. The ledger keeps what failed for the next call."""
         if self._ledger.fenced is not None:
             return
         if not last and time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS:
@@ -221,12 +221,12 @@ class Planner(threading.Thread):
         self._acknowledged_at = time.monotonic()
 
 
-def _grouped(steps: Iterator[Planned]) -> Iterator[list[Planned]]:
-    """Steps to store together: a transaction costs as much as dozens of them. One without a split is stored at once."""
+def _grouped(plans: Iterator[Planned]) -> Iterator[list[Planned]]:
+    """Plans to store in one transaction, which costs as much as dozens of them. A plan without a split ends its group."""
     group: list[Planned] = []
-    for step in steps:
-        group.append(step)
-        if step.split is None or len(group) == _GROUP:
+    for planned in plans:
+        group.append(planned)
+        if planned.split is None or len(group) == _GROUP:
             yield group
             group = []
     if group:

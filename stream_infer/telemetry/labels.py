@@ -20,7 +20,7 @@ SOURCE = Label("source")
 MODEL = Label("model")
 STAGE = Label("stage", STAGES, open=True)
 ANY_STAGE = Label("stage", ("plan", *STAGES, "commit"), open=True)
-PLACE = (SOURCE, Label("topic"), Label("partition"))
+PARTITION = (SOURCE, Label("topic"), Label("partition"))
 GPU = Label("gpu")
 
 WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -146,17 +146,21 @@ IN_FLIGHT_SPLITS = Metric("gauge", "in_flight_splits", "Splits in the execution.
 WAITING_SPLITS = Metric("gauge", "waiting_splits", "Planned splits that wait for admission.", (), "splits")
 PLANNED_RECORDS = Metric("gauge", "planned_records", "Records of splits that wait for admission.", (), "records")
 LAG_RECORDS = Metric(
-    "gauge", "lag_records", "Records of a partition behind the committed position.", by.PLACE, "records"
+    "gauge", "lag_records", "Records of a partition behind the committed position.", by.PARTITION, "records"
 )
 LAG_SECONDS = Metric(
     "gauge",
     "lag_seconds",
     "Age of the record at the committed position of a partition, 0 where none waits.",
-    by.PLACE,
+    by.PARTITION,
     "seconds",
 )
 POSITION_OFFSET = Metric(
-    "gauge", "position_offset", "Committed offset of a partition: all records before it are final.", by.PLACE, "records"
+    "gauge",
+    "position_offset",
+    "Committed offset of a partition: all records before it are final.",
+    by.PARTITION,
+    "records",
 )
 WAITING_RECORDS = Metric(
     "gauge", "waiting_records", "Records that wait and are not planned yet.", (by.SOURCE,), "records"

@@ -44,7 +44,7 @@ EXCUSED = {
     "stream_infer/ledger/store.py::_reading": "a transaction that only reads",
     "stream_infer/ledger/store.py::parse_url": "makes the ledger's folder, empty",
     "stream_infer/models/base.py::_file_digest": "reads weights that do not change, before any work is taken",
-    "stream_infer/models/cuda_streams.py::begun": "starts a forward pass",
+    "stream_infer/models/cuda_streams.py::begin": "starts a forward pass",
     "stream_infer/models/transformers_text.py::infer": "starts a forward pass",
     "stream_infer/worker/stages.py::run": "the actor stands a point on each side of every stage",
 }

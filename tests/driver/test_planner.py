@@ -78,7 +78,7 @@ def test_what_waits_stays_known_while_nothing_more_may_be_planned(tmp_path: Path
     planner.start()
     _until(lambda: backlog.waiting == 2)
     source.add(1000)
-    _until(lambda: planner.lag.records == 1030)
+    _until(lambda: planner.status.lag.records == 1030)
     assert backlog.waiting == 2
     planner.finish()
     planner.join(30)

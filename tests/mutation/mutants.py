@@ -285,7 +285,7 @@ ENGINE_MUTANTS = (
         "work is dispatched before it is stored",
         _PLANNER,
         "            added = self._patiently(partial(self._ledger.plan, self.source.name, group))\n",
-        "            self._backlog.offer([step.split for step in group if step.split is not None])\n"
+        "            self._backlog.offer([planned.split for planned in group if planned.split is not None])\n"
         "            added = self._patiently(partial(self._ledger.plan, self.source.name, group))\n",
     ),
     Mutant(

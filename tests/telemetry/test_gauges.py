@@ -144,7 +144,7 @@ def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *stages: Any) ->
     here = SimpleNamespace(get_worker_id=lambda: "w")
     monkeypatch.setattr("stream_infer.worker.actor.time", stopped)
     monkeypatch.setattr(
-        "stream_infer.worker.actor.ray", SimpleNamespace(get=lambda found: found, get_runtime_context=lambda: here)
+        "stream_infer.worker.actor.ray", SimpleNamespace(get=lambda answer: answer, get_runtime_context=lambda: here)
     )
     return StageActor(stages, 0, SimpleNamespace(**call), 2, 1), tracker  # type: ignore[arg-type]
 

@@ -46,7 +46,7 @@ def _trace(outcome: Outcome, rows: int = 10) -> SplitTrace:
     return trace_of(outcome, KAFKA, (110.0, 111.0), receipt)
 
 
-def test_a_split_is_a_span_with_a_child_for_each_step_and_links_to_its_producers(receiver: Receiver) -> None:
+def test_a_split_is_a_span_with_a_child_for_each_stage_and_links_to_its_producers(receiver: Receiver) -> None:
     tracer = Tracer(Telemetry(otlp=receiver.url, headers={"authorization": "Bearer t"}), "tickets", Metrics())
     outcome = _outcome(origins=(ORIGIN, "nonsense"), more_origins=3)
     tracer.settled(_trace(outcome))
