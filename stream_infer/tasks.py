@@ -131,7 +131,8 @@ Outcome = Done | Poisoned | Held | Failed
 
 def with_trail(outcome: Outcome, trail: Trail) -> Outcome:
     """The same outcome with another trail."""
-    return replace(outcome, task=replace(outcome.task, trail=trail))
+    task = replace(outcome.task, trail=trail)
+    return Done(task) if isinstance(outcome, Done) else replace(outcome, task=task)
 
 
 def priming_split(number: int) -> Split:

@@ -140,9 +140,11 @@ class ParquetSink:
             longer = tail.missing()
             if longer is not None:
                 tail = footer.Tail(item.size, self._store.get_range(item.key, longer, item.size))
-            return tail.receipt()
+            receipt, rows = tail.receipt()
         except Lost:  # somebody deleted it between the two looks
             return None, 0
+        # a file cannot hold its own size
+        return (receipt if receipt is None else replace(receipt, bytes_out=item.size)), rows
 
     def _key(self, split: Split) -> str:
         return f"{self._store.root}/{_file_of(split)}" if self._store.root else _file_of(split)

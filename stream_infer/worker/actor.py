@@ -18,7 +18,7 @@ from stream_infer import crash, retry
 from stream_infer.attempts import Deaths, StageStart, deaths_allowed
 from stream_infer.errors import Fatal, Oversized, Retryable, StreamInferError
 from stream_infer.stages import Stage, devices_by_stage
-from stream_infer.tasks import PRIMING, Done, Failed, Held, Outcome, Poisoned, Task, with_trail
+from stream_infer.tasks import PRIMING, Done, Failed, Held, Outcome, Poisoned, Stall, Task, with_trail
 from stream_infer.worker.envelope import pack, unpack
 from stream_infer.worker.stages import reject_of
 from stream_infer.worker.watchdog import watched
@@ -90,7 +90,8 @@ class StageActor:
             torch.set_num_threads(
                 self._threads
             )  # OpenMP keeps the number by thread, and Ray calls from several threads
-        outcome = self._with_stalls(unpack(envelope))
+        outcome = unpack(envelope)
+        stalls = self._stalls(outcome.task)
         if isinstance(self._setup_error, Fatal):
             if not isinstance(outcome, Failed):
                 outcome = Failed(outcome.task, str(self._setup_error))
@@ -104,21 +105,21 @@ class StageActor:
                 outcome = self._run(stage, outcome.task)
         gc.collect(1)
         self._ended_at = time.time()
-        return pack(with_trail(outcome, replace(outcome.task.trail, ready_at=self._ended_at)))
+        trail = outcome.task.trail
+        return pack(with_trail(outcome, replace(trail, stalls={**trail.stalls, **stalls}, ready_at=self._ended_at)))
 
-    def _with_stalls(self, outcome: Outcome) -> Outcome:
-        """Attach the time since the last call. A split that only warms the actors carries none of it."""
-        now, trail = time.time(), outcome.task.trail
+    def _stalls(self, task: Task) -> dict[str, Stall]:
+        """The time since the last call, by stage. A split that only warms the actors carries none of it."""
+        now, ready_at = time.time(), task.trail.ready_at
         gap = max(0.0, now - self._ended_at)
-        backpressured = min(gap, max(0.0, now - trail.ready_at)) if trail.ready_at else 0.0
+        backpressured = min(gap, max(0.0, now - ready_at)) if ready_at else 0.0
         self._idle += gap - backpressured
         self._backpressured += backpressured
-        if outcome.task.split.source == PRIMING:
-            return outcome
+        if task.split.source == PRIMING:
+            return {}
         share = (self._idle / len(self._stages), self._backpressured / len(self._stages))
         self._idle = self._backpressured = 0.0
-        stalls = {**trail.stalls, **{stage.name: share for stage in self._stages}}
-        return with_trail(outcome, replace(trail, stalls=stalls))
+        return {stage.name: share for stage in self._stages}
 
     def _begin(self, stage: Stage, position: int, task: Task) -> Outcome:
         """Report the start of the stage to the attempt tracker.

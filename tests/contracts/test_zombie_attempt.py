@@ -19,8 +19,8 @@ from stream_infer.driver.committer import Committer
 from stream_infer.driver.planner import Planner
 from stream_infer.driver.sizing import SplitSizer
 from stream_infer.ledger import Ledger
-from stream_infer.splits import Reject, Split
-from stream_infer.tasks import Outcome, Poisoned, Task, Trail
+from stream_infer.splits import Receipt, Reject, Split
+from stream_infer.tasks import Outcome, Poisoned, Task, Trail, with_trail
 from stream_infer.telemetry.metrics import Metrics
 from stream_infer.testing import NumbersReader, NumbersSource
 from stream_infer.worker.stages import WriteStage
@@ -120,7 +120,7 @@ def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: t
     assert driver.ledger.audit()["committed"] == NUMBERS
 
 
-def test_a_name_that_was_taken_before_a_crash_is_divided_by_the_next_start(
+def test_a_name_that_was_taken_before_a_crash_is_bisected_by_the_next_start(
     driver: _Driver, place: tuple[ParquetSink, Listing]
 ) -> None:
     sink, _ = place
@@ -175,3 +175,14 @@ def test_the_only_attempt_needs_no_name_for_what_it_refused(
     driver.settle(_refusing(place[0], replace(driver.split, attempt=1)))
     assert driver.ledger.audit()["rejected"] == NUMBERS
     assert place[0].find(driver.split) is None
+
+
+def test_the_receipt_in_the_file_is_the_one_that_the_ledger_gets(
+    driver: _Driver, place: tuple[ParquetSink, Listing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed: list[Receipt] = []
+    commit = driver.ledger.commit
+    monkeypatch.setattr(driver.ledger, "commit", lambda receipts: [committed.extend(receipts), commit(receipts)][1])
+    outcome = _attempt(place[0], driver.split)()
+    driver.settle(with_trail(outcome, Trail(seconds={"read": 1.0, "write": 2.0})))
+    assert committed == [place[0].find(driver.split)]

@@ -101,6 +101,16 @@ def test_the_wait_of_a_split_is_that_of_its_oldest_record(event_at: float, oldes
     assert f'{m.END_TO_END_SECONDS.full_name}_sum{{source="s"}} {waited}' in text
 
 
+def test_the_seconds_of_a_split_are_those_of_its_trail_which_knows_how_long_writing_took() -> None:
+    metrics = Metrics(["s"])
+    split = Split.of("s", {"n": 1}, folder="f", records=9, bytes=9)
+    receipt = Receipt(split.split_id, "s", 1, {}, rows=9, seconds={"read": 1.0})
+    record_metrics.committed(metrics, split, receipt, Trail(seconds={"read": 1.5, "infer:lang": 2.0, "write": 0.5}))
+    text = generate_latest(metrics.registry).decode()
+    for stage, seconds in (("read", 1.5), ("infer:lang", 2.0), ("write", 0.5)):
+        assert f'{m.SPLIT_SECONDS.full_name}_sum{{stage="{stage}"}} {seconds}' in text
+
+
 def test_a_replay_has_no_wait() -> None:
     """Its record was in time, and rejected; when somebody has it tried again says nothing of the service."""
     metrics = Metrics(["s"])
