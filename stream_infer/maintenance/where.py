@@ -94,8 +94,10 @@ def _whereabouts(
             # the newest fate: the split that rejected it last, or the one that replays it
             split = ledger.split(status.replay_split or status.split_id) or split
     state = _WORDS[split["state"]] if reason is None else "rejected"
-    if state == "committed" and exact is not None and (loss := _loss_of(ledger, parse_coordinate(exact))):
-        state, reason = "lost", loss.reason
+    if state == "committed" and exact is not None:
+        named = coordinate if isinstance(coordinate, KafkaCoordinate) else parse_coordinate(exact)
+        if loss := _loss_of(ledger, named):
+            state, reason = "lost", loss.reason
     # the first try is counted durably only when there is a second
     attempts = max(split["attempts"], int(split["state"] in ("committed", "rejected")))
     return Whereabouts(record, state, split["split_id"], split["source"], split["file"], attempts, reason)
