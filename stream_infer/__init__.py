@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stream_infer.pipeline import Pipeline
+
+    __version__: str
+
+__all__ = ["Pipeline", "__version__"]
+
 
 def __getattr__(name: str) -> object:
     # Workers and tools import single modules of this package; the whole engine must not come along.

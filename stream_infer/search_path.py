@@ -1,14 +1,16 @@
-"""Where the user's own modules are, told to processes that were started elsewhere."""
+"""Modules of the user: the folders they are imported from, and objects that a setting names as ``module:name``."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 
 def search_path() -> tuple[str, ...]:
-    """The folders that this process was told to import from: its own, and those of ``PYTHONPATH``."""
+    """The folders that this process imports the user's modules from: the current one, and those of ``PYTHONPATH``."""
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return tuple(dict.fromkeys(os.path.abspath(folder) for folder in (".", *filter(None, named))))
 
@@ -16,6 +18,21 @@ def search_path() -> tuple[str, ...]:
 def importable(folders: Sequence[str]) -> None:
     """Import from these folders before all others, in this order.
 
-    A worker of a standing cluster knows nothing of them, or has them from Ray the other way round.
+    A worker of a cluster that was started elsewhere lacks them, or has them from Ray in the opposite order.
     """
     sys.path[:] = [*folders, *(folder for folder in sys.path if folder not in folders)]
+
+
+def load_named(path: str, folders: Sequence[str]) -> Any:
+    """The object ``package.module:name``, with the modules in the folders importable. The name may hold dots.
+
+    Raises:
+        ImportError: the module, or one that it imports, cannot be imported.
+        AttributeError: the module has no such name.
+    """
+    importable(folders)
+    module, _, name = path.partition(":")
+    loaded = importlib.import_module(module)
+    for part in name.split("."):
+        loaded = getattr(loaded, part)
+    return loaded

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from stream_infer.config import Storage
 from stream_infer.connectors.storage.store import Store
 from stream_infer.errors import ConfigError
+from stream_infer.plugins import require
 
 
 def open_store(url: str, storage: Storage) -> Store:
@@ -16,21 +17,23 @@ def open_store(url: str, storage: Storage) -> Store:
     Raises:
         ConfigError: nothing here can open such a URL.
     """
-    # each when it is needed: clients of stores that a pipeline does not use would cost every worker's start
-    from stream_infer.connectors.storage.fsspec_store import FsspecStore
-    from stream_infer.connectors.storage.local import LocalStore
-    from stream_infer.connectors.storage.objects import ObjectStore
-
-    # urlsplit would cut a key at "?" or "#"; both are legal in keys and paths
+    # Each is imported when it is needed: clients of stores that a pipeline does not use would cost every worker's start.
+    # urlsplit would cut a key at "?" or "#"; both are legal in keys and paths.
     scheme, separator, rest = url.partition("://")
-    if not separator:
-        return LocalStore(str(Path(url).expanduser().absolute()))
-    if scheme == "file":
-        return LocalStore(unquote("/" + rest.partition("/")[2]))
+    if not separator or scheme == "file":
+        from stream_infer.connectors.storage.local import LocalStore
+
+        path = unquote("/" + rest.partition("/")[2]) if separator else str(Path(url).expanduser().absolute())
+        return LocalStore(path)
     bucket, _, root = rest.partition("/")
     if not bucket:
         raise ConfigError(f"{url!r} names no bucket; write {scheme}://BUCKET/PREFIX/")
     kind = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az"}.get(scheme)
     if kind is not None:
+        require(("obstore", "botocore"), "stream-infer[s3]", f"{scheme}://{bucket}")
+        from stream_infer.connectors.storage.objects import ObjectStore
+
         return ObjectStore(kind, bucket, root.strip("/"), storage)
+    from stream_infer.connectors.storage.fsspec_store import FsspecStore
+
     return FsspecStore(scheme, bucket, root.strip("/"), storage)

@@ -98,7 +98,8 @@ def connect(url: URL, busy_timeout: float) -> Engine:
     try:
         engine = create_engine(url, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=arguments)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"ledger: its database driver is not installed: pip install {error.name}") from error
+        extra = "'stream-infer[postgres]'" if error.name == "psycopg" else error.name
+        raise ConfigError(f"ledger: its database driver is not installed: pip install {extra}") from error
     milliseconds = int(busy_timeout * 1000)
 
     def on_connect(connection: Any, _record: Any) -> None:

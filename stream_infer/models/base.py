@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import inspect
 import json
 import os
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from stream_infer.errors import ConfigError, Fatal, RejectRecord
 from stream_infer.records import RESERVED
-from stream_infer.search_path import importable
+from stream_infer.search_path import load_named
 
 _CHUNK = 4 * 2**20
 
@@ -88,12 +87,9 @@ def user_class(path: str, folders: Sequence[str], options: Mapping[str, Any]) ->
     Raises:
         ConfigError: there is no such class, or its constructor does not take the options.
     """
-    importable(folders)
     module_name, _, name = path.partition(":")
     try:
-        cls: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            cls = getattr(cls, part)
+        cls = load_named(path, folders)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"model.python: cannot import {module_name!r} ({error}); install it or start in its folder"

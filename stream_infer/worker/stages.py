@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from stream_infer import config, crash
 from stream_infer.contracts import ORIGINS, Inferred, Model, Piece, Reader, Sink, joined
 from stream_infer.errors import ConfigError, Oversized, RejectRecord
 from stream_infer.records import OUTPUT_FIELDS, RECORD_COLUMNS
-from stream_infer.search_path import importable
+from stream_infer.search_path import load_named
 from stream_infer.splits import Reject, Split
 from stream_infer.stages import READ_DEMAND, WRITE_DEMAND, Demand
 from stream_infer.tasks import Done, Outcome, Task
@@ -255,10 +254,8 @@ def load_function(path: str, folders: Sequence[str]) -> Callable[[pa.Table], pa.
     Raises:
         ConfigError: there is no such function.
     """
-    importable(folders)
-    module, _, name = path.partition(":")
     try:
-        function: Any = getattr(importlib.import_module(module), name)
+        function = load_named(path, folders)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"preprocess: cannot load {path!r} ({error}); write package.module:function") from None
     if not callable(function):
