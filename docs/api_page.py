@@ -26,6 +26,7 @@ MODULES: Final = (
     "stream_infer.records",
     "stream_infer.rejects",
     "stream_infer.decode.base",
+    "stream_infer.decode.format",
     "stream_infer.errors",
     "stream_infer.testing",
 )
