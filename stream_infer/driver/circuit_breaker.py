@@ -32,8 +32,8 @@ class _Entry:
         self.total += other.total
         self.alike.update(other.alike)
         for cause, origins in other.origins.items():
-            known = self.origins.setdefault(cause, set())
-            known.update(list(origins)[: _ORIGINS - len(known)])
+            kept = self.origins.setdefault(cause, set())
+            kept.update(list(origins)[: _ORIGINS - len(kept)])
 
 
 class _Recent:
@@ -53,7 +53,7 @@ class _Recent:
             self._sum -= self._entries.popleft().total
 
     def verdict(self, cause: Cause) -> tuple[int, int] | None:
-        """How many of the last how many records failed of the cause; None where that is no storm.
+        """How many of the last how many records failed of the cause; None where the breaker stays closed.
 
         It looks back over the limit, and further for as long as the share holds, for enough files or messages.
         """
@@ -82,46 +82,46 @@ class _Source:
 
 
 class CircuitBreaker:
-    """Told of every outcome before it is made final; for one thread.
+    """A judge of every outcome before it is made final; for one thread.
 
     Attributes:
-        stands: why the line stands, in a sentence; None while it does not.
+        open_reason: why the circuit breaker is open, in a sentence; None while it is closed.
         rejected: records rejected in this run.
     """
 
     def __init__(self, limits: CircuitBreakerLimits | None) -> None:
-        self.stands: str | None = None
+        self.open_reason: str | None = None
         self.rejected = 0
         self._limits = limits
         self._sources: dict[str, _Source] = {}
         self._roots: OrderedDict[str, str] = OrderedDict()
 
     def holds(self, outcome: Outcome) -> bool:
-        """Whether the split must stay planned as it is, because the line stands or because this outcome makes it stand.
+        """Whether the split must stay planned as it is: the circuit breaker is open, or this outcome opens it.
 
-        What is in a file stands already, rejects included. A replay brings no new reject.
+        What is in a file is final already, rejects included. A replay brings no new reject.
         """
         split, receipt = outcome.task.split, outcome.task.receipt
         if self._limits is None or split.replay:
             return False
         source = self._sources.setdefault(split.source, _Source(self._limits))
         fails = isinstance(outcome, Poisoned) or _only_rejects(receipt)
-        if self.stands is None:
+        if self.open_reason is None:
             if isinstance(outcome, Poisoned):
                 self._poisoned(source, split, outcome.reject)
             elif receipt is not None and not receipt.retired:
                 self._finished(source, receipt)
-        return fails and self.stands is not None
+        return fails and self.open_reason is not None
 
-    def sentence(self, held: int) -> str:
+    def sentence(self, in_flight: int) -> str:
         """What a person must know and do.
 
         Args:
-            held: records that stay planned.
+            in_flight: records that stay planned.
         """
         return (
-            f"everything fails, so the circuit breaker is open: {self.stands}. {held} records are held back and stay planned: repair "
-            "the model, the preprocessor or the source's format and start again. What was rejected "
+            f"everything fails, so the circuit breaker is open: {self.open_reason}. "
+            f"{in_flight} records are held back and stay planned: repair the model, the preprocessor or the source's format and start again. What was rejected "
             f"({self.rejected} records in this run) can be replayed. To have all that fails rejected: limits.circuit_breaker: null"
         )
 
@@ -138,7 +138,7 @@ class CircuitBreaker:
             if len(origins) < _ORIGINS:
                 origins.add(reject.record_id.partition("#")[0])
         self._judge(source, receipt.source, entry, rejects)
-        if self.stands is None or receipt.rows:
+        if self.open_reason is None or receipt.rows:
             self.rejected += len(receipt.rejects)
 
     def _poisoned(self, source: _Source, split: Split, why: Reject) -> None:
@@ -147,25 +147,25 @@ class CircuitBreaker:
         source.poisoned += 1
         source.roots.add(root)
         if source.poisoned >= self._limits.splits and len(source.roots) >= min(_ROOTS, self._limits.splits):
-            self.stands = (
+            self.open_reason = (
                 f"the last {source.poisoned} splits of source {split.source!r} gave no row; the last one: "
                 f"{why.error} in {why.stage}, {why.reason}"
             )
         elif split.records <= 1:
             cause = (why.stage, why.error)
             self._judge(source, split.source, _Entry(1, Counter([cause]), {cause: {root}}), [why])
-            self.rejected += self.stands is None
+            self.rejected += self.open_reason is None
 
     def _judge(self, source: _Source, name: str, entry: _Entry, rejects: Sequence[Reject]) -> None:
         if not entry.total:
             return
         source.recent.add(entry)
         for (stage, error), _ in entry.alike.most_common(1):
-            found = source.recent.verdict((stage, error))
-            if found is not None:
+            failed = source.recent.verdict((stage, error))
+            if failed is not None:
                 last = next(item.reason for item in rejects if (item.stage, item.error) == (stage, error))
-                self.stands = (
-                    f"of the last {found[1]} records of source {name!r}, {found[0]} were rejected in {stage} with {error} "
+                self.open_reason = (
+                    f"of the last {failed[1]} records of source {name!r}, {failed[0]} were rejected in {stage} with {error} "
                     f"(the last one: {last})"
                 )
 

@@ -149,7 +149,7 @@ class Committer(threading.Thread):
             if isinstance(outcome, Failed):
                 raise Fatal(outcome.reason)
         accepted = [outcome for outcome in group if not self._circuit_breaker.holds(outcome)]
-        if self._circuit_breaker.stands is not None:  # what is held stays in flight until the service has stopped
+        if self._circuit_breaker.open_reason is not None:  # what is held stays in flight until the service has stopped
             self._metrics.set(m.CIRCUIT_BREAKER_OPEN, 1)
         for outcome in group:
             self.actor_time.add(outcome.task.trail)

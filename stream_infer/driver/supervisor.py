@@ -137,7 +137,7 @@ class Supervisor:
             self._loop()
         finally:
             self._drain()
-        if self._circuit_breaker.stands is not None:
+        if self._circuit_breaker.open_reason is not None:
             self._committer.patiently(
                 self._ledger.forgive
             )  # or it would be poisoned after a few starts that change nothing
@@ -152,7 +152,7 @@ class Supervisor:
         return {
             "state": self.state,
             "ready": self.state in ("ready", "resting"),
-            "trouble": self._circuit_breaker.stands
+            "trouble": self._circuit_breaker.open_reason
             or self._executions.trouble
             or self._committer.trouble
             or next(iter(self._stalls.reasons), None)
@@ -163,7 +163,7 @@ class Supervisor:
             "in_flight_splits": self._backlog.in_flight,
             "in_flight_bytes": self._backlog.in_flight_bytes,
             "stalled": list(self._stalls.reasons),
-            "circuit_breaker": self._circuit_breaker.stands is not None,
+            "circuit_breaker": self._circuit_breaker.open_reason is not None,
             "pools": [
                 {"stages": [stage.name for stage in pool.stages], "max_actors": pool.max_actors}
                 for pool in self._parts.pools
@@ -180,14 +180,14 @@ class Supervisor:
         }
 
     def _loop(self) -> None:
-        while not self._stop.is_set() and self._circuit_breaker.stands is None:
+        while not self._stop.is_set() and self._circuit_breaker.open_reason is None:
             self._raise_failures()
             busy = bool(self._backlog.waiting or self._backlog.in_flight)
             if (why := self._executions.watch(busy)) is not None:
                 self._recover(self._backlog.returned())
                 self._executions.back_off(why)
             self._stalls.update(self._executions.current)
-            self._tell_gauges()
+            self._report_gauges()
             if self._parts.until_idle and self._all_done():
                 return
             if self._executions.current is None:
@@ -235,7 +235,7 @@ class Supervisor:
                     deadline = self._sizers[split.source].deadline(split.records, limits.split_timeout)
                     execution.submit(split, deadline)
 
-    def _tell_gauges(self) -> None:
+    def _report_gauges(self) -> None:
         """What only this thread may ask."""
         execution = self._executions.current
         self._gauges.state = self.state
@@ -251,7 +251,7 @@ class Supervisor:
         self._backlog.drop_waiting()
         # in a storm nothing more is started: a split that kills or hangs would need all its attempts to come out
         timeout = _FENCED_SECONDS if self._ledger.fenced is not None else None
-        away = self._executions.drain(timeout, hold=self._circuit_breaker.stands is not None)
+        away = self._executions.drain(timeout, hold=self._circuit_breaker.open_reason is not None)
         crash.point("drain.executed")
         away = self._committer.finish() or away
         crash.point("drain.committed")
@@ -263,11 +263,11 @@ class Supervisor:
             if planner.is_alive():
                 planner.join(30.0)
         self._ending = "stopped"
-        self._tell_gauges()
+        self._report_gauges()
         crash.point("drain.end")
         if away is not None:
             log.warning("stopped; the next start goes on with what waited for a dependency: %s", away)
-        elif self._ledger.fenced is None and self._circuit_breaker.stands is None:
+        elif self._ledger.fenced is None and self._circuit_breaker.open_reason is None:
             log.info("everything is committed")
 
 

@@ -174,9 +174,9 @@ class TextModel(BatchedModel):
         inputs = {name: to_device(array, self._device) for name, array in arrays.items()}
         text = batch.column(self._column)
         with torch.inference_mode():
-            found = to_host(self._task.run(Work(self._module, self._loaded_tokenizer(), inputs, batch, text)))
+            outputs = to_host(self._task.run(Work(self._module, self._loaded_tokenizer(), inputs, batch, text)))
         config = self._module.config
-        return lambda: pa.table(self._task.answer(found(), config))
+        return lambda: pa.table(self._task.answer(outputs(), config))
 
     def _loaded_tokenizer(self) -> Any:
         if self._tokenizer is None:
@@ -187,8 +187,8 @@ class TextModel(BatchedModel):
 
     def _pad(self) -> int:
         tokenizer = self._loaded_tokenizer()
-        known = (tokenizer.pad_token_id, tokenizer.eos_token_id)
-        return next((int(token) for token in known if token is not None), 0)
+        candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+        return next((int(token) for token in candidates if token is not None), 0)
 
     def _max_length(self) -> int:
         if self._limit is None:

@@ -49,10 +49,10 @@ class MemoryPosition:
         """See `contracts.Position.unseen`."""
         return set(object_ids) - self.objects
 
-    def store(self, step: Planned) -> None:
-        """Keep one step of a plan."""
-        self.positions.update(step.positions)
-        self.objects.update(item.object_id for item in step.objects)
+    def store(self, planned: Planned) -> None:
+        """Keep one item of a plan."""
+        self.positions.update(planned.positions)
+        self.objects.update(item.object_id for item in planned.objects)
 
 
 def check_source(make: Callable[[], CheckedSource]) -> None:
@@ -77,15 +77,15 @@ def check_source(make: Callable[[], CheckedSource]) -> None:
 
 
 def plan_all(source: Source, position: MemoryPosition, budget: PlanBudget) -> list[Split]:
-    """Plan until nothing is left; every step is stored before the next is asked for."""
+    """Plan until nothing is left; every item is stored before the next is asked for."""
     splits: list[Split] = []
     for _ in range(_PLANS):
-        steps = []
-        for step in source.plan(position, budget):
-            position.store(step)
-            steps.append(step)
-        planned = [step.split for step in steps if step.split is not None]
-        if not planned and not any(step.positions for step in steps):
+        items = []
+        for item in source.plan(position, budget):
+            position.store(item)
+            items.append(item)
+        planned = [item.split for item in items if item.split is not None]
+        if not planned and not any(item.positions for item in items):
             return splits
         splits += planned
     raise AssertionError(f"plan() still gives new work after {_PLANS} calls, while nothing arrives")
@@ -121,12 +121,12 @@ def _every_record_is_planned_once(case: CheckedSource) -> None:
 
 def _budget_is_kept(case: CheckedSource) -> None:
     source, position = case.open(), MemoryPosition()
-    steps = list(source.plan(position, _budget(case, splits=0)))
-    require(not any(step.split for step in steps), "plan() gives a split although the budget has none")
-    for step in steps:
-        position.store(step)
+    items = list(source.plan(position, _budget(case, splits=0)))
+    require(not any(item.split for item in items), "plan() gives a split although the budget has none")
+    for item in items:
+        position.store(item)
     small = _budget(case, splits=1, records=2)
-    planned = [step.split for step in source.plan(position, small) if step.split is not None]
+    planned = [item.split for item in source.plan(position, small) if item.split is not None]
     require(len(planned) == 1, f"plan() gives {len(planned)} splits although the budget has one and there is work")
     require(planned[0].records <= small.records, "a split has more records than the budget allows")
     source.close()
@@ -134,11 +134,11 @@ def _budget_is_kept(case: CheckedSource) -> None:
 
 def _what_was_not_stored_is_planned_again(case: CheckedSource) -> None:
     position, small = MemoryPosition(), _budget(case, splits=1, records=2)
-    first = [step.split for step in case.open().plan(position, small) if step.split is not None]
-    again = [step.split for step in case.open().plan(position, small) if step.split is not None]
+    first = [item.split for item in case.open().plan(position, small) if item.split is not None]
+    again = [item.split for item in case.open().plan(position, small) if item.split is not None]
     require(
         [split.split_id for split in first] == [split.split_id for split in again],
-        "a step that was not stored is planned under another split_id after a restart",
+        "work that was not stored is planned under another split_id after a restart",
     )
 
 
@@ -148,9 +148,9 @@ def _restart_between_plans_loses_nothing(case: CheckedSource) -> None:
     for _ in range(_PLANS):
         source = case.open()
         size = len(splits)
-        for step in source.plan(position, _budget(case, splits=1, records=1)):
-            position.store(step)
-            splits += [step.split] if step.split is not None else []
+        for item in source.plan(position, _budget(case, splits=1, records=1)):
+            position.store(item)
+            splits += [item.split] if item.split is not None else []
         source.close()
         if len(splits) == size:
             break

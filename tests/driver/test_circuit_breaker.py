@@ -62,10 +62,10 @@ def test_where_everything_fails_no_more_than_the_limit_is_rejected(sizes: list[i
         if not circuit_breaker.holds(_finished(number, names)):
             rejected += size
     assert circuit_breaker.rejected == rejected <= LIMITS.records
-    assert (circuit_breaker.stands is not None) == (offset >= LIMITS.records)
-    if circuit_breaker.stands is not None:
+    assert (circuit_breaker.open_reason is not None) == (offset >= LIMITS.records)
+    if circuit_breaker.open_reason is not None:
         assert circuit_breaker.sentence(7).count("7 records are held back") == 1
-        assert "in infer with ValueError (the last one: sour)" in circuit_breaker.stands
+        assert "in infer with ValueError (the last one: sour)" in circuit_breaker.open_reason
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60), st.integers(0, 90))
@@ -78,7 +78,7 @@ def test_a_stream_whose_share_of_bad_records_is_lower_goes_on(splits: list[tuple
         bad = min(rejects, rows * 8) if number else 0
         good = rows + (1 if number else 10)  # ninety bad ones and a few good would be a storm
         assert not circuit_breaker.holds(_finished(number, [f"{number}/{at}" for at in range(bad)], good))
-    assert circuit_breaker.stands is None
+    assert circuit_breaker.open_reason is None
 
 
 def test_one_bad_file_does_not_open_it_but_ten_are() -> None:
@@ -91,7 +91,7 @@ def test_one_bad_file_does_not_open_it_but_ten_are() -> None:
         assert not circuit_breaker.holds(
             _finished(f"o{number}", [f"s3://b/{number}?version=1#{at}" for at in range(15)])
         )
-    assert circuit_breaker.stands is None
+    assert circuit_breaker.open_reason is None
     assert circuit_breaker.holds(_finished("ten", [f"s3://b/8?version=1#{at}" for at in range(90)]))
 
 
@@ -122,10 +122,10 @@ def test_splits_that_kill_one_after_another_open_it() -> None:
     for number in range(11):
         assert not circuit_breaker.holds(_killing(_split(f"again {number}", 20)))
     assert circuit_breaker.holds(_killing(_split("last", 20)))
-    assert circuit_breaker.stands is not None
+    assert circuit_breaker.open_reason is not None
     assert (
         "the last 12 splits of source 's' gave no row; the last one: WorkerDied in infer, sour"
-        in circuit_breaker.stands
+        in circuit_breaker.open_reason
     )
 
 
@@ -135,7 +135,7 @@ def test_the_pieces_of_one_killing_split_do_not_open_it() -> None:
         for piece in _pieces(_split(f"one {number}", 256)):
             assert not circuit_breaker.holds(_killing(piece))
         assert not circuit_breaker.holds(_finished(f"good {number}", [], rows=1))
-    assert circuit_breaker.stands is None
+    assert circuit_breaker.open_reason is None
 
 
 def test_an_inbox_of_three_bad_files_does_not_open_it() -> None:
@@ -143,7 +143,7 @@ def test_an_inbox_of_three_bad_files_does_not_open_it() -> None:
     for number in range(3):
         assert not circuit_breaker.holds(_killing(_split(number)))
         assert not circuit_breaker.holds(_finished(f"raising {number}", [f"s3://b/{number}?version=1#0"]))
-    assert circuit_breaker.stands is None
+    assert circuit_breaker.open_reason is None
 
 
 def test_replays_tombstones_and_a_limit_of_none_hold_nothing() -> None:
@@ -154,4 +154,4 @@ def test_replays_tombstones_and_a_limit_of_none_hold_nothing() -> None:
         assert not circuit_breaker.holds(Done(Task(replay, receipt=receipt)))
         assert not circuit_breaker.holds(_finished(f"t{number}", [f"r/{number}"], error="tombstone"))
         assert not off.holds(_finished(number, [f"r/{number}"]))
-    assert circuit_breaker.stands is off.stands is None
+    assert circuit_breaker.open_reason is off.open_reason is None
