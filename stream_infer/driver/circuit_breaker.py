@@ -121,7 +121,8 @@ class CircuitBreaker:
         """
         return (
             f"everything fails, so the circuit breaker is open: {self.open_reason}. "
-            f"{in_flight} records are held back and stay planned: repair the model, the preprocessor or the source's format and start again. What was rejected "
+            f"{in_flight} records are held back and stay planned: repair the model, "
+            "the preprocessor or the source's format and start again. What was rejected "
             f"({self.rejected} records in this run) can be replayed. To have all that fails rejected: limits.circuit_breaker: null"
         )
 
