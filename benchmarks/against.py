@@ -52,7 +52,7 @@ def main() -> None:
 
 def _turn(turn: int, trees: Mapping[str, Path], measure: Callable[[Path], Costs]) -> dict[str, Costs]:
     """Both trees once; which one begins changes with each turn."""
-    order = list(trees) if turn % 2 == 0 else list(reversed(trees))
+    order = list(trees) if turn % 2 == 0 else list(trees)[::-1]
     return {name: measure(trees[name]) for name in order}
 
 

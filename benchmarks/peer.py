@@ -42,7 +42,7 @@ def _environment(name: str) -> Path:
         subprocess.run(
             [uv, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True, capture_output=True
         )
-        wheels = ["--compile-bytecode", "--require-hashes", "-r", HERE / "peers" / name / "requirements.txt"]
+        wheels = ["--compile-bytecode", "--require-hashes", "-r", str(HERE / "peers" / name / "requirements.txt")]
         install = [uv, "pip", "install", "-q", *wheels]
         subprocess.run(
             install, check=True, capture_output=True, text=True, env={**os.environ, "VIRTUAL_ENV": str(folder)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -64,7 +65,7 @@ logs = st.builds(
     st.none() | st.just(0),
 )
 ranges = st.builds(lambda log, pair: log.range(*pair), logs, offsets) | st.builds(
-    lambda log, pair, key, replay: LogRange(log, *pair, {"shard": "x"}, key, replay),
+    lambda log, pair, key, replay: LogRange(log, pair[0], pair[1], {"shard": "x"}, key, replay),
     st.sampled_from(["numbers://n", "n"]),
     offsets,
     st.sampled_from(["", "n", "k"]),
@@ -75,7 +76,7 @@ sets = st.builds(ObjectSet, objects, st.none(), replays) | st.builds(
 )
 bounds = ranges | sets
 
-OF_0_1_0 = [
+OF_0_1_0: list[tuple[dict[str, Any], str]] = [
     (
         {
             "cluster": "c",
@@ -102,9 +103,7 @@ OF_0_1_0 = [
 
 
 @pytest.mark.parametrize(("document", "first"), OF_0_1_0)
-def test_documents_of_the_first_release_keep_their_form_and_their_records(
-    document: dict[str, object], first: str
-) -> None:
+def test_documents_of_the_first_release_keep_their_form_and_their_records(document: dict[str, Any], first: str) -> None:
     assert parse(document).to_json() == document
     assert next(record_ids(parse(document), LOCATION)) == first
     assert Split.of("s", parse(document), folder="f", records=1, bytes=1) == Split.of(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-import tenacity.nap
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +33,7 @@ class Flaky:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses, in seconds, that would have been slept."""
     seconds: list[float] = []
-    monkeypatch.setattr(tenacity.nap.time, "sleep", seconds.append)
+    monkeypatch.setattr("tenacity.nap.time.sleep", seconds.append)
     return seconds
 
 

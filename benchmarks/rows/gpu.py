@@ -88,7 +88,12 @@ def measure(kit: Kit) -> Result:
 
 def _measure_shape(kit: Kit, result: Result, name: str, shape: Shape, texts: list[str]) -> None:
     folder = _model(kit.folder / name, shape)
-    settings = {"kind": "transformers", "task": "feature-extraction", "path": str(folder), "input": "text"}
+    settings: dict[str, Any] = {
+        "kind": "transformers",
+        "task": "feature-extraction",
+        "path": str(folder),
+        "input": "text",
+    }
     settings |= {"options": {"max_length": _LONGEST}, "batch": _BATCH}
     inputs = _inputs(kit.folder / name / "in", texts, shape.rounds)
     prepared = _prepared(settings, texts)

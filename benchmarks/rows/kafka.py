@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -37,7 +37,11 @@ def measure(kit: Kit) -> Result:
         return peer.rate(result, name, kit.broker.servers, "texts", str(count), out)
 
     peers = {name: partial(theirs, name) for name in ({} if kit.quick else _PEERS)}
-    own = {_FUSED: partial(ours, "fused"), _THREE: partial(ours, "three"), _LOOP: lambda _: plain_loop(kit, count)}
+    own: dict[str, Callable[[int], float | None]] = {
+        _FUSED: partial(ours, "fused"),
+        _THREE: partial(ours, "three"),
+        _LOOP: lambda _: plain_loop(kit, count),
+    }
     rates = by_turns(turns, {**own, **peers})
     result.add_rates(rates)
     limit = (

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from stream_infer.bounds import LogRange, parse, record_ids
 from stream_infer.contracts import Lag, PartitionStatus, Piece, PlanBudget, Planned, Position, SourceStatus
-from stream_infer.splits import Split
+from stream_infer.rejects import Original
+from stream_infer.splits import Reject, Split
 from stream_infer.testing.script import Script, Signal
 
 
@@ -19,7 +20,7 @@ def numbers_range(start: int, stop: int) -> LogRange:
 
 
 class NumbersReader:
-    """Implements `contracts.Reader.read`: the content column is ``number``."""
+    """Implements `contracts.Reader`: the content column is ``number``."""
 
     def read(self, split: Split) -> Iterator[Piece]:
         """See `contracts.Reader.read`."""
@@ -38,6 +39,11 @@ class NumbersReader:
             }
         )
         yield Piece(table, bytes=8 * count)
+
+    def original(self, split: Split, reject: Reject, most: int) -> Original:
+        """See `contracts.Reader.original`: the number as text."""
+        value = reject.record_id.rpartition("/")[2].encode()
+        return Original(value=value[:most], missing="too_large" if len(value) > most else None)
 
 
 class NumbersSource:

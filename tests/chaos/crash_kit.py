@@ -260,7 +260,8 @@ def whole(it: Life, watch: Watch, **limits: Any) -> None:
 @contextmanager
 def living(life: Life, seen: Any) -> Iterator[tuple[Life, Watch]]:
     """That life beside a watch over its output; ``seen`` is what `Watch` takes."""
-    watch = Watch(*seen, life.folder / "mirror")
+    listing, fetch = seen
+    watch = Watch(listing, fetch, life.folder / "mirror")
     watch.start()
     try:
         yield life, watch

@@ -135,7 +135,7 @@ def _names(node: ast.expr) -> list[str]:
     if isinstance(node, ast.IfExp):
         return _names(node.body) + _names(node.orelse)
     if isinstance(node, ast.JoinedStr):
-        parts = [re.escape(part.value) if isinstance(part, ast.Constant) else "[a-z]+" for part in node.values]
+        parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z]+" for part in node.values]
         return ["".join(parts)]
     if isinstance(node, ast.Constant):
         return [re.escape(str(node.value))]

@@ -237,7 +237,8 @@ class World:
 @contextmanager
 def living(service: Service, seen: tuple[Listing, Fetch], every: float = 0.2, **more: Any) -> Iterator[World]:
     """A started service with its watch; ended with the block, and held against the oracle a last time."""
-    watch = Watch(*map(patient, seen), service.folder / "mirror", every)
+    listing, fetch = seen
+    watch = Watch(patient(listing), patient(fetch), service.folder / "mirror", every)
     watch.start()
     try:
         service.start()

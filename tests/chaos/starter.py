@@ -39,7 +39,7 @@ def _become(order: dict[str, Any]) -> None:
     os.chdir(order["folder"])
     sys.path.insert(0, order["folder"])  # as `python -m` has it
     os.environ.update(order["environment"])
-    crash._POINTS = crash._Points(os.environ.get(crash.SETTING, ""))  # as a new process reads it
+    setattr(crash, "_POINTS", crash._Points(os.environ.get(crash.SETTING, "")))  # noqa: B010 as a new process reads it
     sys.argv = ["stream-infer", *order["arguments"]]
     cli.main()
     sys.exit(0)

@@ -27,7 +27,7 @@ def test_units_are_read() -> None:
     settings = parse(GOOD)
     assert settings.limits.in_flight == 2 * 2**30
     assert settings.limits.freshness == 1.5
-    assert settings.sources[0].discover.poll == 0.5  # type: ignore[union-attr]
+    assert settings.sources[0].model_dump()["discover"]["poll"] == 0.5
 
 
 @pytest.mark.parametrize(

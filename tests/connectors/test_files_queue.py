@@ -68,7 +68,8 @@ def test_a_notification_ends_the_wait_and_is_planned_once(
 
     _plan(source)
     threading.Timer(0.2, notify).start()
-    found, deadline = [], time.monotonic() + 30
+    found: list[Any] = []
+    deadline = time.monotonic() + 30
     while not found and time.monotonic() < deadline:
         source.wait(10)
         found = _plan(source)

@@ -91,7 +91,12 @@ def test_only_what_waits_is_looked_at_and_once_per_position(looked: tuple[Ages, 
 def test_a_broker_that_is_away_is_asked_again(looked: tuple[Ages, Consumer]) -> None:
     ages, consumer = looked
     consumer.fails = 2
-    _until(lambda: ages.want({("t", 0): 4}) is None and ages.at(("t", 0), 4) == 4.0)
+
+    def has_answer() -> bool:
+        ages.want({("t", 0): 4})
+        return ages.at(("t", 0), 4) == 4.0
+
+    _until(has_answer)
 
 
 def _until(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -36,7 +36,7 @@ class FakeCluster(Cluster):
         self.exists = True
         self.commits: list[tuple[str, Mapping[Partition, int]]] = []
 
-    id = "c"  # type: ignore[assignment]
+    id = "c"
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         partitions = tuple(number for _, number in sorted(self.logs))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import obstore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,8 +84,8 @@ def test_only_a_store_whose_connections_are_slow_is_asked_for_parts(
         asked.append("range" in options)
         return obstore_get(client, key, options=options)
 
-    obstore_get = objects.obstore.get
-    monkeypatch.setattr(objects.obstore, "get", get)
+    obstore_get = obstore.get
+    monkeypatch.setattr(obstore, "get", get)
     monkeypatch.setattr(objects, "_PART", 2**20)
     whole, parts = [False], [True] * 5
     for fast, wanted in [(0, whole), (0, whole), (float("inf"), [False, *parts[1:]]), (0, parts)]:

@@ -18,8 +18,7 @@ def test_bytes_and_count_are_never_exceeded_and_everything_leaves(
 ) -> None:
     backlog = Backlog(most_bytes, most_splits, 100)
     offered = [
-        Split.of("s", {"n": n}, folder="f", records=1, bytes=size, lane=lane)  # type: ignore[arg-type]
-        for n, (size, lane) in enumerate(items)
+        Split.of("s", {"n": n}, folder="f", records=1, bytes=size, lane=lane) for n, (size, lane) in enumerate(items)
     ]
     backlog.offer(offered)
     left: list[Split] = []

@@ -18,14 +18,14 @@ from stream_infer.ledger import Ledger
 from stream_infer.splits import Loss, Receipt
 from stream_infer.tasks import Done, Task
 from stream_infer.telemetry.metrics import Metrics
-from stream_infer.testing import FolderSink, NumbersSource
+from stream_infer.testing import FolderSink, MemoryPosition, NumbersSource
 
 
 def test_a_loss_that_a_worker_found_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = NumbersSource("numbers", 10)
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", {})
     ledger.acquire("test")
-    (split,) = ledger.plan("numbers", list(source.plan({}, PlanBudget(1, 10, 1000, 0.0, time.time()))))
+    (split,) = ledger.plan("numbers", list(source.plan(MemoryPosition(), PlanBudget(1, 10, 1000, 0.0, time.time()))))
     sizers = {"numbers": SplitSizer(10, fused=False)}
     sink = FolderSink(tmp_path)
     committer = Committer(

@@ -48,7 +48,7 @@ def test_a_stall_is_logged_once_and_its_failures_are_counted(caplog: pytest.LogC
     assert caplog.records[0].__dict__.items() >= split.fields().items()
     assert caplog.records[1].__dict__["split"] == "of nobody"
     stalls.update(None)
-    assert stalls.reasons == ()
+    assert not stalls.reasons
 
 
 def test_dead_workers_are_counted_and_logged_by_stage_and_cause(caplog: pytest.LogCaptureFixture) -> None:

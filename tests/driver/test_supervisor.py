@@ -30,7 +30,7 @@ HERE = str(Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[int, int]]:
+def cluster() -> Iterator[Capacity]:
     os.environ["PYTHONPATH"] = os.pathsep.join([HERE, str(Path(HERE).parents[1])])
     yield connect()
     ray.shutdown()

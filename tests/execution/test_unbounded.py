@@ -25,7 +25,7 @@ def test_only_two_modules_touch_private_parts_of_ray_data() -> None:
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> unbounded.Feed:
-    monkeypatch.setattr(unbounded.ray, "put", lambda block: block)
+    monkeypatch.setattr("stream_infer.execution.unbounded.ray.put", lambda block: block)
     monkeypatch.setattr(unbounded, "RefBundle", lambda **_: None)
     monkeypatch.setattr(unbounded, "BlockEntry", lambda **_: None)
     return unbounded.Feed(pa.schema([]))

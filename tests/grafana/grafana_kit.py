@@ -49,7 +49,7 @@ def boards() -> dict[str, dict[str, Any]]:
 
 def panels(board: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All panels but the headings of rows."""
-    panels = []
+    panels: list[dict[str, Any]] = []
     for panel in board["panels"]:
         panels += [panel] if panel["type"] != "row" else panel["panels"]
     return panels

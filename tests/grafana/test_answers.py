@@ -108,7 +108,12 @@ def _is_well(it: Troubled, proof: Proof, receiver: Receiver) -> None:
     if not Gpus().read():
         gpu = [location for location, expr in EVERYTHING if "stream_infer_gpu_" in expr]
         proof.excused |= dict.fromkeys(gpu, "needs a GPU, and there is none here")
-    until(lambda: proof.ask(EVERYTHING) or not proof.silent(), "answers", 300, lambda: str(proof.silent()))
+
+    def answered() -> bool:
+        proof.ask(EVERYTHING)
+        return not proof.silent()
+
+    until(answered, "answers", 300, lambda: str(proof.silent()))
     assert proof.returning.isdisjoint(proof.excused)
     assert [rule for rule in proof.prometheus.rules() if rule["health"] != "ok"] == []
     checked = kit.promtool("check", "metrics", text=it.service.get("/metrics"))

@@ -171,7 +171,7 @@ def _broken(path: str, value: Any) -> dict[str, Any]:
         del node[last]
     else:
         node[last] = value
-    return document  # type: ignore[no-any-return]
+    return document
 
 
 def _said(

@@ -104,7 +104,7 @@ def test_a_pointer_reaches_nothing_but_its_folder(value: bytes) -> None:
     assert all("\0" not in key and len(key.encode()) <= 1024 for key in asked), "no store holds it; some fail of it"
 
 
-class _Opened(dict):  # type: ignore[type-arg]
+class _Opened(dict):
     """Stores as the reader opens them; remembers which."""
 
     def __init__(self, made: type) -> None:

@@ -89,7 +89,7 @@ def test_a_living_owner_keeps_the_ledger_whatever_its_clock_says(
 def test_a_standby_that_was_stopped_itself_does_not_take_the_pause_for_silence(url: str) -> None:
     _owner(url)
     hours = Hours(7200)
-    jumped = []
+    jumped: list[float] = []
 
     def jump(now: float) -> None:
         if now > 5 and not jumped:

@@ -215,4 +215,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_any_order_of_calls_agrees_with_the_model(new_url: Callable[[], str]) -> None:
     machine = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(lambda: LedgerMachine(new_url()), settings=machine)
+    run_state_machine_as_test(lambda: LedgerMachine(new_url()), settings=machine)  # type: ignore[arg-type]

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from stream_infer.builders import build_model
 from stream_infer.config import Batch
-from stream_infer.models.batching import Inferred, run_batched
+from stream_infer.contracts import Inferred
+from stream_infer.models.batching import run_batched
 from stream_infer.models.settings import TransformersModel
 from stream_infer.telemetry.gpu import Gpus
 
@@ -60,7 +61,7 @@ def _run(
     batch: Batch = _BATCH,
 ) -> Inferred:
     settings: dict[str, Any] = {"kind": "transformers", "task": task, "path": folder, "dtype": dtype}
-    model = build_model(TransformersModel(**settings))
+    model: Any = build_model(TransformersModel(**settings))
     model.load([device])
     return run_batched(model, model.prepare(pa.table({"text": texts})), batch)
 

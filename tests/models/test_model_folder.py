@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,7 +68,7 @@ def test_image_features_equal_the_plain_model_for_images_of_any_size(tmp_path: P
     settings = TransformersModel(
         kind="transformers", task="image-feature-extraction", path=str(tmp_path), options={"normalize": False}
     )
-    model = build_model(settings)
+    model: Any = build_model(settings)
     model.load(["cpu"])
     prepared = model.prepare(pa.table({"image": pa.array(cells, IMAGE)}))
     assert model.cost(prepared).tolist() == [4.0] * 6

@@ -75,7 +75,7 @@ def test_minilm_embeddings_equal_a_plain_loop() -> None:
     _, short = sample_texts(0, 40)
     texts = [text for _, text in short] + ["word " * 600]
     folder = str(model_folder())
-    model = build_model(TransformersModel(kind="transformers", task="feature-extraction", path=folder))
+    model: Any = build_model(TransformersModel(kind="transformers", task="feature-extraction", path=folder))
     model.load(["cpu"])
     prepared = model.prepare(pa.table({"text": texts}))
     ours = np.stack(run_batched(model, prepared, Batch(tokens=2048)).columns.column("embedding").to_numpy())
@@ -121,7 +121,7 @@ def test_a_digit_classifier_keeps_its_accuracy(tmp_path: Path) -> None:
     processor += '"do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true, '
     processor += '"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}'
     (tmp_path / "preprocessor_config.json").write_text(processor)
-    model = build_model(TransformersModel(kind="transformers", task="image-classification", path=str(tmp_path)))
+    model: Any = build_model(TransformersModel(kind="transformers", task="image-classification", path=str(tmp_path)))
     model.load(["cpu"])
     decoder = Decoder(FormatSettings(kind="image"), Limits())
     records = pa.concat_tables([next(iter(decoder.decode(_png(image), "x.png"))).table for image in images[1500:]])
@@ -164,7 +164,7 @@ def test_a_torch_module_with_safetensors(tmp_path: Path, monkeypatch: pytest.Mon
     settings = TorchModel(
         kind="torch", python="affine_module:Affine", weights=str(tmp_path / "w.safetensors"), input="vector"
     )
-    model = build_model(settings)
+    model: Any = build_model(settings)
     model.load(["cpu"])
     vectors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     table = pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 3)})

@@ -114,7 +114,7 @@ def test_only_the_version_that_was_committed_is_moved(
     store.put(key, b"committed")
     item = store.head(key)
     assert item is not None
-    settings = FilesSettings(name="numbers", kind="files", url=str(tmp_path / "in"), after={"move": f"/{done.root}"})  # type: ignore[arg-type]
+    settings = FilesSettings(name="numbers", kind="files", url=str(tmp_path / "in"), after={"move": f"/{done.root}"})
     move = after_action(settings, store)
     assert move is not None
     if replaced == "before":

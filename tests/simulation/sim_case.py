@@ -130,11 +130,11 @@ def _inputs(rng: random.Random, setup: dict[str, Any]) -> Iterator[tuple[Any, ..
             yield rng.random() * HORIZON * 0.8, "produce", rng.randrange(setup["partitions"]), tuple(kinds)
     if setup["files"]:
         for _ in range(rng.randint(1, 4)):
-            kinds = tuple(
+            torn = tuple(
                 kind if kind not in ("tombstone", "big", "bytes") else "torn"
                 for kind in _kinds(rng, rng.randint(1, 5), bad)
             )
-            yield rng.random() * HORIZON * 0.8, "put", f"k{rng.randrange(4)}", kinds
+            yield rng.random() * HORIZON * 0.8, "put", f"k{rng.randrange(4)}", torn
         if rng.random() < 0.2:
             yield rng.random() * HORIZON, "remove", f"k{rng.randrange(4)}"
     if setup["doomed"] and setup["partitions"]:

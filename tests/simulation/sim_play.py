@@ -219,7 +219,7 @@ class Play(Happenings):
     def _replacements(self) -> list[tuple[Any, str, Any]]:
         town, world = self.town, self.world
         cluster = lambda _link: SimCluster(self.broker, self.oracle.offsets_committed)  # noqa: E731
-        kinds = {"kafka": KafkaSource, "files": FilesSource}
+        kinds: dict[str, Any] = {"kafka": KafkaSource, "files": FilesSource}
         source = lambda item, name, limits: kinds[item.kind].from_config(item, pipeline=name, limits=limits)  # noqa: E731
         return [
             (stream_infer.connectors.kafka.cluster, "Consumer", consumers(self.broker)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,7 +181,7 @@ class SimExecution:
     def abandon(self, linger: float) -> None:
         self._over = True
         for worker in list(self.workers):
-            self._world.at(linger * self._world.rng.random(), lambda worker=worker: self._world.kill(worker))
+            self._world.at(linger * self._world.rng.random(), partial(self._world.kill, worker))
 
     def lose(self, worker: Process) -> None:
         """Ray takes the worker's node for dead and starts its task again elsewhere; the worker goes on."""
@@ -226,7 +227,7 @@ class SimExecution:
             if index + 1 < len(self._stages):
                 self._queues[index + 1].put(answer)
             else:
-                self._world.at(self._world.rng.random() * 0.01, lambda answer=answer: self._deliver(answer))
+                self._world.at(self._world.rng.random() * 0.01, partial(self._deliver, answer))
 
     def _deliver(self, envelope: pa.Table) -> None:
         if self._driver.alive and not self._over:

@@ -17,7 +17,7 @@ def settings_of(case: Case, ledger: str) -> config.PipelineSettings:
     setup = case.setup
     sources: list[dict[str, Any]] = []
     if setup["partitions"]:
-        more = {"on_recreated": "adopt", "on_expired": "skip"}
+        more: dict[str, Any] = {"on_recreated": "adopt", "on_expired": "skip"}
         sources.append({"name": "stream", "kind": "kafka", "servers": "sim:1", "topics": [TOPIC], **more})
     if setup["files"]:
         events = {"events": {"sqs": {"queue_url": "sim"}}, "backfill": 8.0} if setup["events"] else {}

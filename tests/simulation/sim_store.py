@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from stream_infer.connectors.files.events import ObjectEvent
@@ -66,10 +67,13 @@ class SimStore:
     def __deepcopy__(self, _memo: object) -> SimStore:
         return self
 
+    def _page(self, after: str) -> Sequence[str]:
+        return [key for key in sorted(self._all) if key > after][:5]
+
     def list(self, prefix: str) -> Iterator[Item]:
         last = ""
         while True:
-            keys = self._request(lambda after=last: [key for key in sorted(self._all) if key > after][:5])
+            keys = self._request(partial(self._page, last))
             for key in keys:
                 if key.startswith(prefix) and (stored := self._all.get(key)) is not None:
                     yield _item(key, stored)

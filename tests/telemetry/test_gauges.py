@@ -146,7 +146,7 @@ def _stage(monkeypatch: pytest.MonkeyPatch, clock: list[float], *stages: Any) ->
     monkeypatch.setattr(
         "stream_infer.worker.actor.ray", SimpleNamespace(get=lambda answer: answer, get_runtime_context=lambda: here)
     )
-    return StageActor(stages, 0, SimpleNamespace(**call), 2, 1), tracker  # type: ignore[arg-type]
+    return StageActor(stages, 0, SimpleNamespace(**call), 2, 1), tracker
 
 
 def _through(stage: Any, ready_at: float, source: str = "s") -> Trail:

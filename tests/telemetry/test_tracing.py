@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -23,7 +24,11 @@ from stream_infer.telemetry.metrics import Metrics
 from stream_infer.telemetry.tracing import SplitTrace, Tracer
 from tests.telemetry.otlp_kit import Receiver
 
-KAFKA = {"messaging.system": "kafka", "messaging.destination.name": "texts", "messaging.kafka.offset": 7}
+KAFKA: dict[str, str | int] = {
+    "messaging.system": "kafka",
+    "messaging.destination.name": "texts",
+    "messaging.kafka.offset": 7,
+}
 ORIGIN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -119,7 +124,8 @@ def test_a_share_is_sampled_and_what_was_slow_or_tried_again_always_is() -> None
     tracer.close()
     kept = {span.context.trace_id for span in exporter.spans if span.context}
     assert 20 < len(kept) < 80
-    for values, sent in (({}, 0), ({"deaths": 1}, 8), ({"retries": 1}, 8)):
+    cases: list[tuple[dict[str, Any], int]] = [({}, 0), ({"deaths": 1}, 8), ({"retries": 1}, 8)]
+    for values, sent in cases:
         exporter = _Kept()
         tracer = Tracer(Telemetry(sample=0, slow=9), "p", Metrics(), exporter=exporter)
         tracer.settled(_trace(_outcome(**values)))
@@ -190,15 +196,15 @@ class _Kept(SpanExporter):
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
 
-    def export(self, spans: object) -> SpanExportResult:
-        self.spans += spans  # type: ignore[operator]
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.spans += spans
         return SpanExportResult.SUCCESS
 
 
 class _Failing(_Kept):
     failing = True
 
-    def export(self, spans: object) -> SpanExportResult:
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return SpanExportResult.FAILURE if self.failing else super().export(spans)
 
 
@@ -206,7 +212,7 @@ class _Hanging(SpanExporter):
     def __init__(self) -> None:
         self.entered, self.released = threading.Event(), threading.Event()
 
-    def export(self, spans: object) -> SpanExportResult:
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.entered.set()
         self.released.wait()
         return SpanExportResult.FAILURE

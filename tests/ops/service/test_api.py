@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import hypothesis
 import pytest
 import schemathesis
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -74,7 +76,7 @@ def test_where_is_a_file_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     moved = inbox.model_copy(update={"url": url.format(tmp_path)})
     with closing(Pipeline(chosen.model_copy(update={"sources": [stream, moved]}))) as pipeline:
         pipeline.ledger().acquire("test")
-        item = {"key": f"{tmp_path}/docs/a b.txt".lstrip("/"), "version": "v1", "size": 3}
+        item: dict[str, Any] = {"key": f"{tmp_path}/docs/a b.txt".lstrip("/"), "version": "v1", "size": 3}
         split = Split.of("inbox", {"objects": [item]}, folder="d", records=1, bytes=3, planned_at=3.0)
         claim = ObjectVersion(str(ObjectCoordinate("file", "", item["key"], "v1")).partition("#")[0], 3, 0.0)
         pipeline.ledger().plan("inbox", [Planned(split, objects=(claim,))])
@@ -155,6 +157,7 @@ def test_no_request_whatever_breaks_it(url: str) -> None:
     schema = schemathesis.openapi.from_url(f"{url}/api/openapi.json").include(path_regex="^/api/v1/(?!events)")
 
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
         operation = result.ok()
 
         @hypothesis.given(case=operation.as_strategy())

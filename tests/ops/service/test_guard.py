@@ -14,7 +14,7 @@ from stream_infer.ops.service.guard import host_name, is_same_site
 from tests.ops.service.page_kit import BAD, ask, served, settings
 
 TOKEN = "a-token-of-the-tests-0123456789"
-EVERY = ("/", "/metrics", "/events", "/api/docs", "/api/openapi.json", "/static/page.js")
+EVERY: tuple[str, ...] = ("/", "/metrics", "/events", "/api/docs", "/api/openapi.json", "/static/page.js")
 EVERY += tuple(f"/api/v1/{name}" for name in ("status", "doctor", "events", "where?name=x", "splits", "rejects"))
 REPLAY = b'{"records": ["kafka://c/tickets/0/7"]}'
 JSON = "application/json"

@@ -16,7 +16,7 @@ from stream_infer.ops.watch.snapshot import DeathKind, Gpu, Recent, Records, Rej
 from tests.ops.watch.snapshots import NOW, source, stage, well
 
 FAR = {"eta_seconds": 600.0, "sources": [source("stream", lag=90_000, eta_seconds=600.0)]}
-QUIET = {"lag": 0, "in_flight": 0, "records_per_second": 0.0, "last_commit": NOW - 900}
+QUIET: dict[str, Any] = {"lag": 0, "in_flight": 0, "records_per_second": 0.0, "last_commit": NOW - 900}
 
 
 def _rejecting(share: float) -> Recent:

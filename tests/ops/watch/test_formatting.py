@@ -11,9 +11,25 @@ from stream_infer.ops.watch import formatting
 
 
 def test_figures_are_short_and_have_their_unit() -> None:
-    numbers = {0: "0", 3.24: "3.2", 12.6: "13", 1234: "1,234", 1_230_000: "1.23 M", None: "—", math.inf: "∞"}
+    numbers: dict[float | None, str] = {
+        0: "0",
+        3.24: "3.2",
+        12.6: "13",
+        1234: "1,234",
+        1_230_000: "1.23 M",
+        None: "—",
+        math.inf: "∞",
+    }
     assert {value: formatting.number(value) for value in numbers} == numbers
-    times = {0: "0 s", 0.12: "120 ms", 4.21: "4.2 s", 61: "61 s", 200: "3 min", 7500: "2 h 5 min", 7200: "2 h"}
+    times: dict[float | None, str] = {
+        0: "0 s",
+        0.12: "120 ms",
+        4.21: "4.2 s",
+        61: "61 s",
+        200: "3 min",
+        7500: "2 h 5 min",
+        7200: "2 h",
+    }
     times |= {400_000: "5 d", math.inf: "never", None: "—"}
     assert {value: formatting.seconds(value) for value in times} == times
     assert {value: formatting.ago(value) for value in (0.3, -2.0, 12.4)} == {
