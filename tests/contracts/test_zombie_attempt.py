@@ -182,7 +182,12 @@ def test_the_receipt_in_the_file_is_the_one_that_the_ledger_gets(
 ) -> None:
     committed: list[Receipt] = []
     commit = driver.ledger.commit
-    monkeypatch.setattr(driver.ledger, "commit", lambda receipts: [committed.extend(receipts), commit(receipts)][1])
+
+    def commit_and_keep(receipts: list[Receipt]) -> object:
+        committed.extend(receipts)
+        return commit(receipts)
+
+    monkeypatch.setattr(driver.ledger, "commit", commit_and_keep)
     outcome = _attempt(place[0], driver.split)()
     driver.settle(with_trail(outcome, Trail(seconds={"read": 1.0, "write": 2.0})))
     assert committed == [place[0].find(driver.split)]
