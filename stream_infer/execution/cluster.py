@@ -1,32 +1,33 @@
-"""The Ray cluster this instance works on."""
+"""The connection to the Ray cluster of this instance."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+from collections.abc import Iterator
 
 import psutil
 import ray
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
 from stream_infer.errors import ConfigError, Fatal
-from stream_infer.execution.minimal_ray import without_helpers, without_servers
+from stream_infer.execution import ray_private
+from stream_infer.execution.minimal_ray import without_servers
 from stream_infer.search_path import search_path
 from stream_infer.stages import Capacity
 
 log = logging.getLogger(__name__)
 _STARTS = 5
-# Ray keeps a record of each of the last 100,000 calls for its state API, hundreds of megabytes, and a place for a million more
-# in each process. The ledger and the traces tell what was done.
+# Ray keeps a record of each of the last 100,000 calls for its state API, hundreds of megabytes, and room for a million more
+# in each process. The ledger and the traces have these facts already.
 _LOCAL = {"_system_config": {"task_events_report_interval_ms": 0}}
 
 
 def connect() -> Capacity:
-    """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns what it has. For the main thread only.
+    """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns its capacity. For the main thread only.
 
-    A local Ray ends when the thread that started it does. ``address="local"`` is said aloud: without it Ray joins
-    whatever cluster left its address in the temp folder.
+    A local Ray ends with the thread that started it. Without ``address="local"`` Ray would join any cluster that left its
+    address in the temp folder.
 
     Raises:
         ConfigError: no cluster answers there, or it refuses.
@@ -34,16 +35,12 @@ def connect() -> Capacity:
     """
     if not ray.is_initialized():
         cluster = os.environ.get("RAY_ADDRESS")
-        if cluster is None:  # inherited by every process
-            os.environ["PYTHONPATH"] = os.pathsep.join(search_path())
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
             if cluster:
                 _join(cluster)
             else:
-                with without_servers():
+                with without_servers(), _search_path_for_workers():
                     _start("local")
-                without_helpers()
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(
@@ -54,23 +51,37 @@ def connect() -> Capacity:
 
 
 def _join(address: str) -> None:
-    """Ray shows its token to a cluster that it finds by itself, never to one that is named, though `ray start` asks for it.
+    """Join the cluster at this address, with the token.
 
-    No runtime environment is asked for: with one, the workers that the cluster has at hand would be of no use. What the
-    workers import of the user's they find by the folders that the steps bring.
+    Ray shows its token to a cluster that it finds by itself, never to one that is named, though `ray start` asks for it.
+    There is no runtime environment: the idle workers of the cluster could not be used with one. The stages bring the
+    folders from which the workers import the user's modules.
     """
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    ray_private.enable_token_auth(warn_if_disabled=False)
     _start(address)
 
 
-def _start(address: str) -> None:
-    """``ray.init``, again where Ray's own processes took longer than Ray waits for them.
+@contextlib.contextmanager
+def _search_path_for_workers() -> Iterator[None]:
+    """Meanwhile processes that start inherit this process's search path: those of Ray, and through them its workers."""
+    original = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(search_path())
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if original is not None:
+            os.environ["PYTHONPATH"] = original
 
-    That is fixed in Ray (15 s for the ports of an agent, 30 s for the node) and too short on a machine under load.
+
+def _start(address: str) -> None:
+    """Call ``ray.init``, again if Ray's own processes took longer than Ray waits for them.
+
+    Its limits are fixed (15 s for the ports of an agent, 30 s for the node) and too short on a machine under load.
     """
-    here = psutil.Process()
+    driver = psutil.Process()
     for start in range(1, _STARTS + 1):
-        before = set(here.children(recursive=True))
+        processes_before = set(driver.children(recursive=True))
         try:
             ray.init(
                 address=address,
@@ -83,9 +94,9 @@ def _start(address: str) -> None:
             if "timed out during startup" not in str(error):  # a bare Exception: its text is all there is
                 raise
             ray.shutdown()
-            for left in set(here.children(recursive=True)) - before:  # what did start of it takes the next one's time
+            for process in set(driver.children(recursive=True)) - processes_before:  # they slow down the next start
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    left.kill()
+                    process.kill()
             if start == _STARTS:
                 raise Fatal(
                     f"the local Ray did not start in {_STARTS} tries: the machine is too busy or too small; "

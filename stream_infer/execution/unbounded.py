@@ -1,13 +1,4 @@
-"""The endless source of a Ray Data execution: the only module that touches Ray Data's private parts.
-
-Checked against Ray 2.60.0; `tests/execution/test_unbounded.py` names that version. Seven things of Ray are used that it
-does not promise: a logical operator may be registered in ``Planner._DEFAULT_PLAN_FNS``; the scheduling loop calls
-``refresh_state`` of each operator once a step; an operator that has not completed keeps the execution alive; map
-operators keep block statistics in ``_output_blocks_stats``, which would grow for ever here; actor pools say their
-size in ``_actor_pool.num_running_actors()``; the loop asks ``ray.wait`` for ALL running tasks, for
-``WAIT_FOR_TASK_COMPLETION_TIMEOUT_S``, before it looks at those that are done; and a thread fetches the metadata of blocks,
-for which the loop does not wait, unless ``_PREFETCH_ON_THREAD`` is off.
-"""
+"""An endless dataset: its source is a queue that stays open until the execution is closed."""
 
 from __future__ import annotations
 
@@ -21,24 +12,29 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset
-from ray.data._internal.execution import metadata_fetcher, streaming_executor_state
-from ray.data._internal.execution.interfaces import BlockEntry, PhysicalOperator, RefBundle
-from ray.data._internal.execution.operators.input_data_buffer import InputDataBuffer
-from ray.data._internal.logical.interfaces import LogicalOperator, LogicalPlan, SourceOperator
-from ray.data._internal.planner.planner import Planner
-from ray.data._internal.stats import DatasetStats
 from ray.data.block import BlockMetadata
 
-CHECKED_VERSION = "2.60.0"
-_IDLE_SECONDS = 1.0  # how often an idle loop looks at Ray's own housekeeping (autoscaling down)
-_SILENT_SECONDS = 10.0  # a loop that does not turn for so long has ended
-_BUSY_SECONDS = 0.02  # work is in flight but no task runs: actors are starting
+from stream_infer.execution.executor import use_executor
+from stream_infer.execution.ray_private import (
+    BlockEntry,
+    DatasetStats,
+    InputDataBuffer,
+    LogicalOperator,
+    LogicalPlan,
+    Planner,
+    RefBundle,
+    SourceOperator,
+)
+
+_IDLE_SECONDS = 1.0  # longest sleep of an idle loop, which also does Ray's own housekeeping (scaling pools down)
+_SILENT_SECONDS = 10.0  # time without a step after which the loop has ended
+_BUSY_SECONDS = 0.02  # sleep while splits are in the execution but no task runs: actors are starting
 _COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
-# How long the loop waits while tasks run and none ends: how late it may notice a new split. Each turn takes milliseconds of
-# a core, so it is short only for few splits, which somebody may wait for.
-_TURN_SECONDS = (0.02, 0.25)
-_FEW = 2  # blocks in the execution
+# Longest wait of the loop for a running task, and so the longest delay of a new split. A step takes milliseconds of a core:
+# the wait is short only for few splits, which somebody may be waiting for.
+_STEP_SECONDS = (0.02, 0.25)
+_FEW_BLOCKS = 2
 
 
 class Feed:
@@ -46,12 +42,12 @@ class Feed:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self.actors: tuple[int, ...] = ()  # of each stage, told by the execution
+        self.actors: tuple[int, ...] = ()  # running actors by pool
         self._bundles: deque[RefBundle] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._open = 0
-        self._turned_at = time.monotonic()
+        self._step_at = time.monotonic()
 
     def push(self, block: pa.Table) -> None:
         """Add one block. The execution wakes at once."""
@@ -65,18 +61,21 @@ class Feed:
             self._changed.notify_all()
 
     def done(self, blocks: int) -> None:
-        """So many blocks came out at the other end."""
+        """Note that this number of blocks has come out of the execution."""
         with self._changed:
             self._open -= blocks
 
-    def turn(self) -> float:
-        """The scheduling loop turns: seconds that it may wait for one of the running tasks to end."""
-        self._turned_at = time.monotonic()
-        shortest, longest = _TURN_SECONDS
-        return shortest if self._open <= _FEW else longest
+    def note_step(self) -> None:
+        """Note a step of the scheduling loop."""
+        self._step_at = time.monotonic()
+
+    def step_seconds(self) -> float:
+        """Seconds that the scheduling loop may wait for a running task."""
+        shortest, longest = _STEP_SECONDS
+        return shortest if self._open <= _FEW_BLOCKS else longest
 
     def close(self) -> None:
-        """No more blocks: the execution ends when those that are in it have come out."""
+        """Accept no more blocks; the execution ends when all of them have come out."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -91,46 +90,25 @@ class Feed:
         return self._closed and not self._bundles
 
     def await_open(self) -> None:
-        """Return when a block may come out: Ray looks for one a hundred times a second, which idle takes a hundredth of a core.
+        """Return when blocks are in the execution, when no more will be, or when the scheduling loop has ended by itself.
 
-        Also when nothing more comes, or the scheduling loop has ended without having been told to.
+        Ray's iterator polls a hundred times a second, which takes a hundredth of an idle core.
         """
         with self._changed:
-            while not (self._open or self._closed or time.monotonic() - self._turned_at > _SILENT_SECONDS):
+            while not (self._open or self._closed or time.monotonic() - self._step_at > _SILENT_SECONDS):
                 self._changed.wait(_SILENT_SECONDS)
 
     def rest(self) -> None:
-        """Return when there is something to do, or after a while. Keeps an idle scheduling loop from spinning."""
+        """Return when a block was pushed, or after a while. Keeps an idle scheduling loop from spinning."""
         with self._changed:
             if not self._bundles and not self._closed:
                 self._changed.wait(_BUSY_SECONDS if self._open else _IDLE_SECONDS)
 
 
-class Waits:
-    """Stands for ``ray`` in the module of the scheduling loop, which asks it for nothing but `wait`."""
-
-    def __init__(self) -> None:
-        self._left: list[set[int]] = [set(), set()]  # what was ready the last two times
-
-    def wait(
-        self, refs: list[Any], *, num_returns: int, fetch_local: bool, timeout: float
-    ) -> tuple[list[Any], list[Any]]:
-        """``ray.wait``, but over as soon as any of them is ready that the loop has not left alone twice.
-
-        What it leaves alone is held back by backpressure, and would keep the loop spinning.
-        """
-        ready, rest = ray.wait(refs, num_returns=num_returns, fetch_local=fetch_local, timeout=0)
-        held = {id(ref) for ref in ready}
-        if rest and held <= self._left[0] & self._left[1]:
-            ray.wait(refs, num_returns=len(ready) + 1, fetch_local=fetch_local, timeout=timeout)
-            ready, rest = ray.wait(refs, num_returns=num_returns, fetch_local=fetch_local, timeout=0)
-            held = {id(ref) for ref in ready}
-        self._left = [held, self._left[0]]
-        return ready, rest
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class _Unbounded(LogicalOperator, SourceOperator):
+    """The logical source. `Planner` finds its planner by this class, which no other dataset has."""
+
     feed: Feed
     _input_dependencies: list[LogicalOperator] = field(init=False, repr=False, default_factory=list)
 
@@ -152,6 +130,8 @@ class _Unbounded(LogicalOperator, SourceOperator):
 
 
 class _UnboundedBuffer(InputDataBuffer):
+    """The physical source: hands out the blocks of the feed, and sleeps in the scheduling loop while nothing runs."""
+
     def __init__(self, context: DataContext, feed: Feed) -> None:
         super().__init__(context, input_data=[])
         self._estimated_num_output_bundles = None
@@ -174,14 +154,14 @@ class _UnboundedBuffer(InputDataBuffer):
 
     def refresh_state(self) -> None:
         super().refresh_state()
-        running = False
+        self._feed.note_step()
         self._count_actors()
+        running = False
         for operator in _downstream(self):
             running = running or operator.num_active_tasks() > 0 or operator.has_next()
             statistics = getattr(operator, "_output_blocks_stats", None)
             if statistics is not None and len(statistics) > _STATISTICS_KEPT:
                 statistics.clear()
-        streaming_executor_state.WAIT_FOR_TASK_COMPLETION_TIMEOUT_S = self._feed.turn()
         if not running:
             self._feed.rest()
 
@@ -193,33 +173,32 @@ class _UnboundedBuffer(InputDataBuffer):
             self._feed.actors = tuple(pool.num_running_actors() for pool in pools if pool is not None)
 
 
-def _downstream(operator: PhysicalOperator) -> Iterator[PhysicalOperator]:
+def _downstream(operator: Any) -> Iterator[Any]:
     for following in operator.output_dependencies:
         yield following
         yield from _downstream(following)
 
 
-def _plan_unbounded(logical: _Unbounded, _inputs: list[PhysicalOperator], context: DataContext) -> PhysicalOperator:
+def _plan_unbounded(logical: _Unbounded, _inputs: list[Any], context: DataContext) -> Any:
     return _UnboundedBuffer(context, logical.feed)
 
 
 def unbounded(feed: Feed) -> Dataset:
-    """A dataset of whatever is pushed into the feed, until the feed is closed."""
+    """The dataset of all blocks that are pushed into the feed until it is closed."""
     Planner._DEFAULT_PLAN_FNS.setdefault(_Unbounded, _plan_unbounded)
-    streaming_executor_state.ray = Waits()
-    metadata_fetcher._PREFETCH_ON_THREAD = False
     context = DataContext.get_current().copy()
     context.target_max_block_size = None  # one block in, one block out
     context.execution_no_progress_timeout_s = -1  # a quiet stream is not a stuck one
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.memory_usage_poll_interval_s = None  # a thread for each task, for a figure that nobody reads
+    context.memory_usage_poll_interval_s = None  # else each task has a thread that measures its memory
+    context.use_legacy_dataset_ids = False  # the old ids come from an actor
     stats = DatasetStats(metadata={"Unbounded": []}, parent=None)
     return Dataset(LogicalPlan(_Unbounded(feed), context), context, stats)
 
 
 def mapped(dataset: Dataset, stage: type, arguments: dict[str, Any], **options: Any) -> Dataset:
-    """One stage: each block goes whole through an actor of ``stage``, GPU stages included.
+    """The dataset with an actor pool behind it: each block goes whole through one actor of the class ``stage``.
 
     `Dataset.map_batches` refuses whole blocks (``batch_size=None``) together with GPUs; its internal twin does not.
     """
@@ -229,7 +208,8 @@ def mapped(dataset: Dataset, stage: type, arguments: dict[str, Any], **options: 
 
 
 def blocks(dataset: Dataset, feed: Feed) -> Iterator[pa.Table]:
-    """The blocks as they come out. Ends when the feed was closed and everything has come out."""
+    """Start the execution and yield its blocks as they come out, until the feed is closed and all have come out."""
+    use_executor(dataset, feed.step_seconds)
     bundles = dataset.iter_internal_ref_bundles()
     while True:
         feed.await_open()

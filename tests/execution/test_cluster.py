@@ -63,7 +63,7 @@ def test_a_named_cluster_is_shown_the_token_at_once_and_asked_for_no_environment
 ) -> None:
     """Without the token each try to join lasts until Ray gives up; with an environment no worker at hand would do."""
     calls: list[Any] = []
-    monkeypatch.setattr(cluster, "maybe_enable_token_auth_if_token_available", lambda **_: calls.append("token"))
+    monkeypatch.setattr(cluster.ray_private, "enable_token_auth", lambda **_: calls.append("token"), raising=False)
     monkeypatch.setattr(ray, "init", lambda **options: calls.append(options))
     cluster._join("10.0.0.1:6379")
     token, options = calls
