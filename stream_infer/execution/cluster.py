@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from typing import Final
 
 import psutil
 import ray
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 _STARTS = 5
 # Ray keeps a record of each of the last 100,000 calls for its state API, hundreds of megabytes, and room for a million more
 # in each process. The ledger and the traces have these facts already.
-_LOCAL = {"_system_config": {"task_events_report_interval_ms": 0}}
+_SYSTEM_CONFIG: Final = {"task_events_report_interval_ms": 0}
 
 
 def connect() -> Capacity:
@@ -88,7 +89,8 @@ def _start(address: str) -> None:
                 include_dashboard=False,
                 logging_level=logging.WARNING,
                 log_to_driver=False,
-                **(_LOCAL if address == "local" else {}),
+                # a copy: Ray adds the folder of this start to it
+                **({"_system_config": dict(_SYSTEM_CONFIG)} if address == "local" else {}),
             )
         except Exception as error:
             if "timed out during startup" not in str(error):  # a bare Exception: its text is all there is
