@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from stream_infer.errors import Fatal
-from stream_infer.execution import cluster
+from stream_infer.execution import cluster, ray_private
 
 SLOW = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
 
@@ -63,7 +63,7 @@ def test_a_named_cluster_is_shown_the_token_at_once_and_asked_for_no_environment
 ) -> None:
     """Without the token each try to join lasts until Ray gives up; with an environment no worker at hand would do."""
     calls: list[Any] = []
-    monkeypatch.setattr(cluster.ray_private, "enable_token_auth", lambda **_: calls.append("token"), raising=False)
+    monkeypatch.setattr(ray_private, "enable_token_auth", lambda **_: calls.append("token"), raising=False)
     monkeypatch.setattr(ray, "init", lambda **options: calls.append(options))
     cluster._join("10.0.0.1:6379")
     token, options = calls
