@@ -101,13 +101,13 @@ WORKER_ON = {
 # Passed only when two instances meet at one file, or by an SQS queue; the tests named hold those.
 _REBUILD = ["begun", "planned", "committed", "filled", "ended", "aside.before", "aside.after"]
 ELSEWHERE = {
-    **dict.fromkeys([f"rebuild.{point}" for point in _REBUILD], "tests/connectors/test_rebuild_kills.py"),
+    **dict.fromkeys([f"rebuild.{point}" for point in _REBUILD], "tests/maintenance/test_rebuild_kills.py"),
     **dict.fromkeys(("ledger.request.row", "ledger.request.committed"), "tests/ops/test_rejects.py"),
     **dict.fromkeys(
         _transaction("forgive"), "may be lost: tests/driver/test_supervisor.py::test_the_circuit_breaker_stops_the_line"
     ),
     "sink.taken": "tests/chaos/test_crash_points.py::test_a_kill_beside_a_file_that_stands",
-    **dict.fromkeys(_around("events.delete"), "SQS gives a message again: tests/connectors/test_events.py"),
+    **dict.fromkeys(_around("events.delete"), "SQS gives a message again: tests/connectors/files/test_events.py"),
 }
 
 

@@ -24,8 +24,8 @@ from stream_infer.ledger import Ledger
 from stream_infer.maintenance.rebuild import rebuild, sort_receipts
 from stream_infer.rejects import RejectQuery, State
 from stream_infer.splits import Receipt, Reject, Split
-from tests.connectors.planning_kit import NOW
-from tests.connectors.test_kafka_plan import FakeCluster, source_of
+from tests.connectors.files.planning_kit import NOW
+from tests.connectors.kafka.test_source import FakeCluster, source_of
 
 GOOD, BAD, KILLING = "good", "bad", "killing"
 END = 24

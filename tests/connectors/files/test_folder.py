@@ -13,7 +13,7 @@ from stream_infer.connectors.files.settings import FilesSettings
 from stream_infer.connectors.files.source import FilesSource
 from stream_infer.contracts import joined
 from stream_infer.errors import ConfigError
-from tests.connectors.planning_kit import DAY, NOW, Claims, keys, plan
+from tests.connectors.files.planning_kit import DAY, NOW, Claims, keys, plan
 
 
 def _folder(path: Path, **more: Any) -> FilesSource:

@@ -20,7 +20,7 @@ from stream_infer.ledger.renewal import renewed
 from stream_infer.ledger.store import parse_url
 from stream_infer.maintenance.rebuild import Rebuilt, rebuild, settled
 from stream_infer.splits import Receipt
-from tests.connectors.test_kafka_plan import FakeCluster, source_of
+from tests.connectors.kafka.test_source import FakeCluster, source_of
 
 SETTINGS = {"sink.url": "s3://out"}
 

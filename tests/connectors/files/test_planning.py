@@ -23,7 +23,7 @@ from stream_infer.connectors.files.source import FilesSource
 from stream_infer.connectors.storage.store import Item
 from stream_infer.decode.decoder import Decoder
 from stream_infer.errors import Retryable
-from tests.connectors.planning_kit import DAY, NOW, Claims, keys, plan
+from tests.connectors.files.planning_kit import DAY, NOW, Claims, keys, plan
 
 
 class Bucket:
