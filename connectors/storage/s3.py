@@ -1,4 +1,9 @@
-"""The few S3 calls that need botocore: keys that obstore refuses, and deletes pinned to a version."""
+"""S3 calls that obstore cannot make, through s3fs: keys that it refuses, and deletes pinned to a version.
+
+Each call names its operation and parameters (`S3FileSystem.call_s3`). The file methods of s3fs would not do: `rm_file` drops an
+``IfMatch`` without a word and deletes whatever stands there, `cat_file` cannot pin an ETag, and `find` holds a whole listing
+in memory and cannot go on behind a key (s3fs 2026.9).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.asyn import sync
 
 from stream_infer import crash, retry
 from stream_infer.config import Storage
@@ -29,14 +35,18 @@ def client_of(service: str, endpoint_url: str | None, region: str | None, storag
         aws_access_key_id=storage.access_key_id,
         aws_secret_access_key=storage.secret_access_key,
         aws_session_token=storage.session_token,
-        config=Config(
-            connect_timeout=5,
-            read_timeout=60,
-            max_pool_connections=64,
-            retries={"max_attempts": retry.STORE_TRIES, "mode": "standard"},
-            s3={"addressing_style": "path"} if endpoint_url else {},
-        ),
+        config=Config(**_config(endpoint_url)),
     )
+
+
+def _config(endpoint_url: str | None) -> dict[str, Any]:
+    return {
+        "connect_timeout": 5,
+        "read_timeout": 60,
+        "max_pool_connections": 64,
+        "retries": {"max_attempts": retry.STORE_TRIES, "mode": "standard"},
+        "s3": {"addressing_style": "path"} if endpoint_url else {},
+    }
 
 
 class S3Client:
@@ -44,8 +54,20 @@ class S3Client:
 
     def __init__(self, bucket: str, storage: Storage) -> None:
         self._bucket = bucket
+        from s3fs import S3FileSystem  # here: most processes never need it, and it is slow to import
+
         with self._errors(""):
-            self._client = client_of("s3", storage.endpoint_url, storage.region, storage)
+            self._files = S3FileSystem(
+                key=storage.access_key_id,
+                secret=storage.secret_access_key,
+                token=storage.session_token,
+                endpoint_url=storage.endpoint_url,
+                client_kwargs={"region_name": storage.region} if storage.region else {},
+                config_kwargs=_config(storage.endpoint_url),
+                use_listings_cache=False,
+                skip_instance_cache=True,
+            )
+        self._files.retries = 1  # botocore tries again already
 
     @staticmethod
     def credentials() -> Callable[[], Any] | None:
@@ -70,19 +92,20 @@ class S3Client:
         """Objects under a prefix whose keys sort after a key."""
         with self._errors(prefix):
             options = {"StartAfter": after} if after else {}
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=prefix, **options
-            )
-            for page in pages:
+            while True:
+                page = self._call("list_objects_v2", Prefix=prefix, **options)
                 crash.point("store.list.page")
                 for entry in page.get("Contents", ()):
                     yield Item(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"].strip('"'))
+                if not page.get("IsTruncated"):
+                    return
+                options = {"ContinuationToken": page["NextContinuationToken"]}
 
     def head(self, key: str) -> Item | None:
         with self._errors(key), crash.around("store.head"):
             try:
-                head = self._client.head_object(Bucket=self._bucket, Key=key)
-            except ClientError as error:
+                head = self._call("head_object", Key=key)
+            except OSError as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
@@ -93,7 +116,8 @@ class S3Client:
         if span is not None:
             options["Range"] = f"bytes={span[0]}-{span[1] - 1}"
         with self._errors(key), crash.around("store.get"):
-            content: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read()
+            body = self._call("get_object", Key=key, **options)["Body"]
+            content: bytes = sync(self._files.loop, body.read)
             return content
 
     def put(self, key: str, data: bytes, *, replace: bool) -> bool:
@@ -101,8 +125,8 @@ class S3Client:
         options = {} if replace else {"IfNoneMatch": "*"}
         with self._errors(key), crash.around("store.create" if not replace else "store.put"):
             try:
-                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **options)
-            except ClientError as error:
+                self._call("put_object", Key=key, Body=data, **options)
+            except OSError as error:
                 if not replace and _code(error) in _CHANGED:
                     return False
                 raise
@@ -111,20 +135,20 @@ class S3Client:
     def copy(self, key: str, target_key: str) -> None:
         with self._errors(key), crash.around("store.put"):
             source = {"Bucket": self._bucket, "Key": key}
-            self._client.copy_object(Bucket=self._bucket, Key=target_key, CopySource=source)
+            self._call("copy_object", Key=target_key, CopySource=source)
 
     def delete(self, key: str, version: str | None) -> bool:
         """Delete if the version stands there; a store that knows no such condition deletes what it has."""
         options = {"IfMatch": f'"{version}"'} if version is not None else {}
         with self._errors(key), crash.around("store.delete"):
             try:
-                self._client.delete_object(Bucket=self._bucket, Key=key, **options)
-            except ClientError as error:
+                self._call("delete_object", Key=key, **options)
+            except OSError as error:
                 if _code(error) in (*_ABSENT, *_CHANGED):
                     return False
                 if _code(error) != "NotImplemented" or not options:
                     raise
-                self._client.delete_object(Bucket=self._bucket, Key=key)
+                self._call("delete_object", Key=key)
             return True
 
     @contextlib.contextmanager
@@ -132,7 +156,7 @@ class S3Client:
         url = f"s3://{self._bucket}/{key}"
         try:
             yield
-        except ClientError as error:
+        except (BotoCoreError, OSError, ValueError) as error:
             code = _code(error)
             if code == "NoSuchBucket":
                 raise Retryable(f"s3://{self._bucket} does not exist (yet)", dependency="store") from None
@@ -141,9 +165,14 @@ class S3Client:
             if code in _CHANGED:
                 raise lost(url, "superseded") from None
             raise Retryable(f"{url}: the store failed: {code}", dependency="store") from None
-        except (BotoCoreError, OSError, ValueError) as error:
-            raise Retryable(f"{url}: the store failed: {type(error).__name__}", dependency="store") from None
+
+    def _call(self, operation: str, **parameters: Any) -> Any:
+        return self._files.call_s3(operation, Bucket=self._bucket, **parameters)
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
+def _code(error: Exception) -> str:
+    """The store's own code, which s3fs keeps as the cause of its OSError; the class of any other error."""
+    cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
+    if isinstance(cause, ClientError):
+        return str(cause.response.get("Error", {}).get("Code", "unknown"))
+    return type(error).__name__
