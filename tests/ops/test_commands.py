@@ -109,7 +109,7 @@ def test_top_shows_the_picture_once_where_there_is_no_terminal(
     with _serving(file):
         assert _call(monkeypatch, "top", str(file)) == 0
     said = capsys.readouterr().out
-    assert "11 planned = 9 rows + 1 rejects" in said
+    assert "11 planned = 9 rows + 1 rejected" in said
     assert "tickets/0/7" in said
 
 

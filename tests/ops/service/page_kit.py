@@ -46,7 +46,7 @@ def fill(pipeline: Pipeline) -> None:
     ledger.plan("stream", [Planned(split, positions={"tickets/0": 10})])
     reject = Reject(BAD, "stream", "read", "UnicodeDecodeError", "byte 0xff <b>is no text</b>", 1, 2.0)
     ledger.commit([Receipt(split.split_id, "stream", 1, bounds, file="d/1.parquet", rows=9, rejects=(reject,))])
-    item = {"key": "docs/a.txt", "version": "v1", "size": 3}
+    item = {"key": "docs/a.txt", "version": "v1", "size": 3, "modified": 1.0}
     other = Split.of("inbox", {"objects": [item]}, folder="d", records=1, bytes=3, planned_at=3.0)
     claim = ObjectVersion("s3://in/docs/a.txt?version=v1", 3, 0.0)
     ledger.plan("inbox", [Planned(other, objects=(claim,))])

@@ -76,7 +76,12 @@ def test_where_is_a_file_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     moved = inbox.model_copy(update={"url": url.format(tmp_path)})
     with closing(Pipeline(chosen.model_copy(update={"sources": [stream, moved]}))) as pipeline:
         pipeline.ledger().acquire("test")
-        item: dict[str, Any] = {"key": f"{tmp_path}/docs/a b.txt".lstrip("/"), "version": "v1", "size": 3}
+        item: dict[str, Any] = {
+            "key": f"{tmp_path}/docs/a b.txt".lstrip("/"),
+            "version": "v1",
+            "size": 3,
+            "modified": 1.0,
+        }
         split = Split.of("inbox", {"objects": [item]}, folder="d", records=1, bytes=3, planned_at=3.0)
         claim = ObjectVersion(str(ObjectCoordinate("file", "", item["key"], "v1")).partition("#")[0], 3, 0.0)
         pipeline.ledger().plan("inbox", [Planned(split, objects=(claim,))])
