@@ -62,8 +62,8 @@ class Executor(StreamingExecutor):
         self._helpers = helpers
         self._metadata_fetcher = InlineMetadataFetcher()
         process = with_globals(ray_private.process_completed_tasks, ray=TaskWait(timeout))
-        step = with_globals(ray_private.scheduling_loop_step, process_completed_tasks=process)
-        self._scheduling_loop_step = MethodType(step, self)
+        loop_iteration = with_globals(ray_private.scheduling_loop_step, process_completed_tasks=process)
+        self._scheduling_loop_step = MethodType(loop_iteration, self)
 
     def execute(self, dag: Any, initial_stats: Any = None, callbacks: Sequence[Any] | None = None) -> Any:
         """Start the scheduling loop; returns the iterator of outputs."""

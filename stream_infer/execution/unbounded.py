@@ -33,7 +33,7 @@ _COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
 # Longest wait of the loop for a running task, and so the longest delay of a new split. A step takes milliseconds of a core:
 # the wait is short only for few splits, which somebody may be waiting for.
-_STEP_SECONDS = (0.02, 0.25)
+_TASK_WAIT_SECONDS = (0.02, 0.25)
 _FEW_BLOCKS = 2
 
 
@@ -47,7 +47,7 @@ class Feed:
         self._changed = threading.Condition()
         self._closed = False
         self._open = 0
-        self._step_at = time.monotonic()
+        self._iterated_at = time.monotonic()
 
     def push(self, block: pa.Table) -> None:
         """Add one block. The execution wakes at once."""
@@ -65,13 +65,13 @@ class Feed:
         with self._changed:
             self._open -= blocks
 
-    def note_step(self) -> None:
-        """Note a step of the scheduling loop."""
-        self._step_at = time.monotonic()
+    def note_iteration(self) -> None:
+        """Record the time of an iteration of the scheduling loop."""
+        self._iterated_at = time.monotonic()
 
-    def step_seconds(self) -> float:
+    def task_wait_seconds(self) -> float:
         """Seconds that the scheduling loop may wait for a running task."""
-        shortest, longest = _STEP_SECONDS
+        shortest, longest = _TASK_WAIT_SECONDS
         return shortest if self._open <= _FEW_BLOCKS else longest
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Feed:
         Ray's iterator polls a hundred times a second, which takes a hundredth of an idle core.
         """
         with self._changed:
-            while not (self._open or self._closed or time.monotonic() - self._step_at > _SILENT_SECONDS):
+            while not (self._open or self._closed or time.monotonic() - self._iterated_at > _SILENT_SECONDS):
                 self._changed.wait(_SILENT_SECONDS)
 
     def rest(self) -> None:
@@ -154,7 +154,7 @@ class _UnboundedBuffer(InputDataBuffer):
 
     def refresh_state(self) -> None:
         super().refresh_state()
-        self._feed.note_step()
+        self._feed.note_iteration()
         self._count_actors()
         running = False
         for operator in _downstream(self):
@@ -209,7 +209,7 @@ def mapped(dataset: Dataset, stage: type, arguments: dict[str, Any], **options: 
 
 def blocks(dataset: Dataset, feed: Feed) -> Iterator[pa.Table]:
     """Start the execution and yield its blocks as they come out, until the feed is closed and all have come out."""
-    use_executor(dataset, feed.step_seconds)
+    use_executor(dataset, feed.task_wait_seconds)
     bundles = dataset.iter_internal_ref_bundles()
     while True:
         feed.await_open()

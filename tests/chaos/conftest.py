@@ -1,4 +1,4 @@
-"""Where the chaos suite lives: ledgers and stores of both kinds."""
+"""Fixtures of the chaos suite: ledgers and stores of both kinds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.chaos.watch import Watch, of_bucket, of_folder
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """A failure is told at once: these suites go on for hours."""
+    """Print a failure at once: these suites run for hours."""
     if report.failed:
         print(f"\n{report.longreprtext}", flush=True)
 
@@ -37,13 +37,13 @@ def life(
     ledger = ledger_at(database)
     if where == "s3":
         client, bucket = request.getfixturevalue("s3_client"), request.getfixturevalue("s3_bucket")()
-        place, seen = _on_s3(client, bucket, request.getfixturevalue("s3")), of_bucket(client, bucket, "out/")
+        locations, seen = _on_s3(client, bucket, request.getfixturevalue("s3")), of_bucket(client, bucket, "out/")
     else:
-        place, seen = on_disk(tmp_path), of_folder(tmp_path / "out")
+        locations, seen = on_disk(tmp_path), of_folder(tmp_path / "out")
     topic = kafka_topic(2)
     kafka_topic(name=f"{topic}.rejects")
-    with living(Life(tmp_path / "life", kafka, topic, kafka_topic(), ledger, place), seen) as found:
-        yield (*found, where)
+    with living(Life(tmp_path / "life", kafka, topic, kafka_topic(), ledger, locations), seen) as life_and_watch:
+        yield (*life_and_watch, where)
 
 
 @pytest.fixture

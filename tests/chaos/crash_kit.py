@@ -1,4 +1,4 @@
-"""One long life of a service that is killed again and again: input, starts, and what came of it."""
+"""A service that is killed and started again and again: its input, its starts and its output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ os.environ["STREAM_INFER_CRASH"] = pathlib.Path(__file__).with_name("armed").rea
 
 @dataclass(frozen=True)
 class Locations:
-    """Where the files of one life lie.
+    """Locations of the files of one life.
 
     Attributes:
         put: store an input object of that name.
@@ -73,7 +73,7 @@ class Starter:
         self._orders, self._answers = self._process.stdin, self._process.stdout
 
     def start(self, arguments: list[str], environment: dict[str, str] | None = None) -> None:
-        """Start once; the start before has ended."""
+        """Start the service once, after the last start has ended."""
         order = {"arguments": arguments, "environment": environment or {}, "folder": str(self._folder)}
         self._orders.write(json.dumps({**order, "log": str(self.log)}).encode() + b"\n")
         self.pid = int(self._answers.readline())
@@ -87,12 +87,12 @@ class Starter:
         return int(self._answers.readline())
 
     def run(self, arguments: list[str], environment: dict[str, str]) -> int:
-        """One start; its exit status."""
+        """Start the service, wait for its end and return the exit status."""
         self.start(arguments, environment)
         return self.wait()
 
     def close(self) -> None:
-        """No more starts."""
+        """End the process that starts the service."""
         self._orders.close()
         self._process.wait(RUN_SECONDS)
 
@@ -111,7 +111,7 @@ class Life:
     topic: str
     events: str
     ledger: str
-    place: Locations
+    locations: Locations
     expected: dict[str, str] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     killed: list[float] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Life:
         (self.folder / "sitecustomize.py").write_text(_ARM_WORKERS)
 
     def feed(self, messages: int = 40, objects: int = 4, *, bad: bool = False) -> None:
-        """More input: messages, objects with their notification, and if wished a message that kills its worker."""
+        """Send input: messages, objects with their notifications, and on request a message that kills its worker."""
         sent = []
         for _ in range(messages):
             self._number += 1
@@ -140,8 +140,8 @@ class Life:
         for _ in range(objects):
             self._number += 1
             name, value = f"{self._number % 3}/{self._number}.txt", f"object {self._number}".encode()
-            self.place.put(name, value)
-            self.expected[f"{self.place.name_of(name)}#0"] = hashlib.sha256(value).hexdigest()
+            self.locations.put(name, value)
+            self.expected[f"{self.locations.name_of(name)}#0"] = hashlib.sha256(value).hexdigest()
             notice = {"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": {"object": {"key": name}}}]}
             self._producer.send(self.events, json.dumps(notice).encode())
         self._producer.flush()
@@ -171,7 +171,7 @@ class Life:
 
     @contextmanager
     def joined(self, cluster: str) -> Iterator[None]:
-        """Inside, starts join that Ray cluster, and come from a process that has imported everything."""
+        """Within the block, starts join this Ray cluster and come from a process that has imported everything."""
         self._starter, self.actors = Starter(self.folder, cluster), 1
         try:
             yield
@@ -196,7 +196,7 @@ class Life:
         return (self.folder / "service.log").read_text(errors="replace")[-3000:]
 
     def ask(self, *command: str) -> Any:
-        """What a command prints with ``--json``."""
+        """Run a command with ``--json`` and return the document that it prints."""
         name, *more = command
         done = subprocess.run(
             [sys.executable, "-m", "stream_infer.ops.cli", name, str(self.file()), *more, "--json"],
@@ -209,16 +209,16 @@ class Life:
         return json.loads(done.stdout)
 
     def file(self, limits: dict[str, Any] | None = None) -> Path:
-        """The pipeline file, written anew."""
+        """Write the pipeline file and return its path."""
         events = {"kafka": {"servers": self.servers, "topic": self.events}}
         inbox = {
             "name": "inbox",
             "kind": "files",
-            "url": self.place.url_in,
-            "storage": self.place.storage,
+            "url": self.locations.url_in,
+            "storage": self.locations.storage,
             "format": "text",
-            "discover": {"settle": "0s", **({"events": events} if self.place.storage else {})},
-            "after": {"move": self.place.url_done},
+            "discover": {"settle": "0s", **({"events": events} if self.locations.storage else {})},
+            "after": {"move": self.locations.url_done},
         }
         settings = {
             "name": "chaos",
@@ -229,10 +229,10 @@ class Life:
                 "python": "hash_model:Hash",
                 **({"replicas": {"max": self.actors}} if self.actors else {}),
             },
-            "sink": {"url": self.place.url_out, "storage": self.place.storage},
+            "sink": {"url": self.locations.url_out, "storage": self.locations.storage},
             "rejects": {
-                "url": self.place.url_rejects,
-                "storage": self.place.storage,
+                "url": self.locations.url_rejects,
+                "storage": self.locations.storage,
                 "kafka_topic": f"{self.topic}.rejects",
                 "sample": "16B",
             },
@@ -245,7 +245,7 @@ class Life:
 
 
 def whole(it: Life, watch: Watch, **limits: Any) -> None:
-    """After a start that nothing disturbs, every record is a row or a reject, once."""
+    """Start undisturbed, then check that every record is exactly one row or one reject."""
     it.feed()
     assert it.run(**limits) == 0, it.tail()
     watch.look()
@@ -259,7 +259,7 @@ def whole(it: Life, watch: Watch, **limits: Any) -> None:
 
 @contextmanager
 def living(life: Life, seen: Any) -> Iterator[tuple[Life, Watch]]:
-    """That life beside a watch over its output; ``seen`` is what `Watch` takes."""
+    """The life and a watch over its output. ``seen`` holds the arguments of `Watch`."""
     listing, fetch = seen
     watch = Watch(listing, fetch, life.folder / "mirror")
     watch.start()

@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that does to HTTP answers what a proxy for TCP cannot."""
+"""A proxy before an S3 server that changes, cuts and delays HTTP answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Messa
 
 @dataclass
 class Answer:
-    """What the server said.
+    """An answer of the server.
 
     Attributes:
         cut: bytes of the body after which the connection ends; None sends all of it.
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What happens to the requests that match, until it is lifted or used up.
+    """A fault of the requests that match. It lasts until it is lifted or used up.
 
     Attributes:
         method / path: regular expressions of the whole method and of a part of the path with its query.
@@ -44,7 +44,7 @@ class Fault:
         spoil: makes another answer of the server's; None resets the connection after the effect.
         instead: an answer without asking the server.
         left: how many requests more; None without end.
-        met: how many requests it met so far.
+        matched_requests: the number of requests that it changed.
     """
 
     method: str
@@ -53,14 +53,14 @@ class Fault:
     spoil: Callable[[Answer], Answer | None] | None = None
     instead: Callable[[], Answer] | None = None
     left: int | None = None
-    met: int = 0
+    matched_requests: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def takes(self, method: str, path: str) -> bool:
         with self._lock:
             if self.left == 0 or not re.fullmatch(self.method, method) or not re.search(self.path, path):
                 return False
-            self.met += 1
+            self.matched_requests += 1
             if self.left is not None:
                 self.left -= 1
             return True
@@ -73,29 +73,29 @@ def refused(status: int, code: str) -> Callable[[], Answer]:
 
 
 def error_in_ok(answer: Answer) -> Answer:
-    """200, and an error document for a body."""
+    """An answer of status 200 whose body is an error document."""
     return Answer(200, refused(200, "InternalError")().headers, refused(200, "InternalError")().body)
 
 
 def truncated(answer: Answer) -> Answer:
-    """The connection ends in the middle of the body."""
+    """The answer, with a connection that ends in the middle of the body."""
     return Answer(answer.status, answer.headers, answer.body, cut=len(answer.body) // 2)
 
 
 def shortened(answer: Answer) -> Answer:
-    """Half of the body, and headers that say it is all: what a broken gateway in between makes of it."""
+    """Half of the body under headers that match it, as a broken gateway sends it."""
     body = answer.body[: len(answer.body) // 2]
     headers = [(name, value) for name, value in answer.headers if name.lower() != "content-length"]
     return Answer(answer.status, [*headers, ("Content-Length", str(len(body)))], body)
 
 
 def trickled(answer: Answer) -> Answer:
-    """A few bytes at a time."""
+    """The answer, a few bytes at a time."""
     return Answer(answer.status, answer.headers, answer.body, pause=0.05)
 
 
 def reset(_: Answer) -> None:
-    """The effect took place and the reply never comes."""
+    """No reply: the connection is reset after the request took effect."""
     return
 
 
@@ -117,7 +117,7 @@ class FaultProxy:
 
     @contextlib.contextmanager
     def fault(self, method: str, path: str, **what: Any) -> Iterator[Fault]:
-        """The fault, while the block runs."""
+        """Apply a fault while the block runs."""
         fault = Fault(method, path, **what)
         self.faults.append(fault)
         try:

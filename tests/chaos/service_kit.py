@@ -1,4 +1,4 @@
-"""A service that lives on while what it depends on fails, its input, and the oracle that looks on."""
+"""A running service whose dependencies fail, its input, and the oracle of its output."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class Service:
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Send SIGTERM and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
     def get(self, path: str) -> str | None:
-        """What the service answers there; None while it does not, or not with 200."""
+        """The service's answer at this path; None while there is none of status 200."""
         try:
             with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self._port}{path}", timeout=20) as answer:
                 return str(answer.read().decode())
@@ -101,7 +101,7 @@ class Service:
         return json.loads(self.get("/api/v1/status") or "{}")
 
     def troubles(self) -> list[str]:
-        """Every sentence of trouble in the status, ledger's included."""
+        """Every sentence of trouble in the status, those of the ledger included."""
         try:
             opener = build_opener(ProxyHandler({}))
             with opener.open(f"http://127.0.0.1:{self._port}/api/v1/status", timeout=20) as answer:
@@ -127,7 +127,7 @@ class Service:
         return total
 
     def ask(self, name: str, *more: str) -> Any:
-        """What a command prints with ``--json``."""
+        """Run a command with ``--json`` and return the document that it prints."""
         command = [sys.executable, "-m", "stream_infer.ops.cli", name, str(self.file), *more, "--json"]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=self.folder, env=self.environment
@@ -161,7 +161,7 @@ class World:
 
     Attributes:
         expected: record name, as the watch shortens it, to SHA-256 of its content.
-        gone: records that were sent and must end as named losses.
+        expected_losses: records that were sent and must end as named losses.
     """
 
     service: Service
@@ -169,11 +169,11 @@ class World:
     producer: KafkaProducer | None = None
     put: Callable[[str, bytes], str] | None = None
     expected: dict[str, str] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
+    expected_losses: set[str] = field(default_factory=set)
     number: int = 0
 
     def messages(self, topic: str, count: int = 40, partitions: int = 1) -> list[str]:
-        """Send messages; their names, when the broker has them."""
+        """Send messages; return their names once the broker has them."""
         assert self.producer is not None
         sent = []
         for _ in range(count):
@@ -188,7 +188,7 @@ class World:
         return names
 
     def objects(self, count: int = 5, size: int = 0) -> list[str]:
-        """Store objects; their names."""
+        """Store objects and return their names."""
         assert self.put is not None
         names = []
         for _ in range(count):
@@ -199,8 +199,8 @@ class World:
         return names
 
     def lose(self, names: list[str]) -> None:
-        """These were sent and will never come."""
-        self.gone.update(names)
+        """Expect these records as named losses."""
+        self.expected_losses.update(names)
         for name in names:
             self.expected.pop(name, None)
 
@@ -209,34 +209,38 @@ class World:
 
         def whole() -> bool:
             self.watch.look()
-            found = self.watch.verdict(self.expected)
-            assert found["wrong"] == []
-            assert found["troubles"] == []
-            return not found["lost"]
+            verdict = self.watch.verdict(self.expected)
+            assert verdict["wrong"] == []
+            assert verdict["troubles"] == []
+            return not verdict["lost"]
 
         self.service.until(whole, "whole")
         self.service.until(lambda: self.service.status().get("records", {}).get("in_flight") == 0, "committed")
         records = self.service.status()["records"]
-        assert (records["committed"], records["lost"]) == (len(self.expected), len(self.gone))
+        assert (records["committed"], records["lost"]) == (len(self.expected), len(self.expected_losses))
 
     def works(self, feed: Callable[[], object]) -> None:
-        """After a fault: no trouble is left, and new input comes out."""
+        """Check after a fault that no trouble is left and that new input is processed."""
         feed()
         self.settled()
         self.service.until(lambda: not self.service.troubles(), "without trouble")
 
     def audited(self) -> None:
-        """The product's own audit says the same; the service may run meanwhile. An audit of nothing would say nothing."""
+        """Check that the product's own audit counts the same records. The service may run meanwhile."""
         assert self.expected
         audit = self.service.ask("audit")
-        assert audit["planned"] == len(self.expected) + len(self.gone)
-        assert (audit["committed"], audit["lost"], audit["duplicated"]) == (len(self.expected), len(self.gone), 0)
+        assert audit["planned"] == len(self.expected) + len(self.expected_losses)
+        assert (audit["committed"], audit["lost"], audit["duplicated"]) == (
+            len(self.expected),
+            len(self.expected_losses),
+            0,
+        )
         assert (audit["rejected"], audit["in_flight"]) == (0, 0)
 
 
 @contextmanager
 def living(service: Service, seen: tuple[Listing, Fetch], every: float = 0.2, **more: Any) -> Iterator[World]:
-    """A started service with its watch; ended with the block, and held against the oracle a last time."""
+    """A started service with its watch. At the end of the block it is stopped and its output checked a last time."""
     listing, fetch = seen
     watch = Watch(patient(listing), patient(fetch), service.folder / "mirror", every)
     watch.start()
@@ -250,14 +254,14 @@ def living(service: Service, seen: tuple[Listing, Fetch], every: float = 0.2, **
 
 
 def patient(look: Callable[..., Any]) -> Callable[..., Any]:
-    """The oracle's own look at a store that is killed at times: whole, or again."""
+    """The function ``look``, repeated until it succeeds at a store that may be killed meanwhile."""
 
     def looked(*arguments: Any) -> Any:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                found = look(*arguments)
-                return found if isinstance(found, bytes) else list(found)
+                answer = look(*arguments)
+                return answer if isinstance(answer, bytes) else list(answer)
             except (BotoCoreError, ClientError):
                 assert time.monotonic() < deadline
                 time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What the soak does to a service, and what it measures meanwhile."""
+"""The faults, the load, the measurements and the backup drill of the soak."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Fault = Callable[[], AbstractContextManager[object]]
 
 
 class Faults:
-    """Every fault of the soak by its name, each as a block during which it lasts."""
+    """Every fault of the soak by name, each a context manager during which it lasts."""
 
     def __init__(
         self, service: Service, cluster: Cluster, proxy: FaultProxy, store: S3Server, ledger: Path, dice: random.Random
@@ -38,7 +38,7 @@ class Faults:
 
     def all(self) -> dict[str, Fault]:
         proxy, cut = self._proxy, self._cluster.proxy
-        found: dict[str, Fault] = {
+        faults: dict[str, Fault] = {
             "broker killed": lambda: self._restarted(self._cluster.process),
             "broker cut off": lambda: _between(cut.cut, cut.mend),
             "broker slow": lambda: _between(lambda: cut.toxic("latency", latency=500, jitter=400), cut.clear),
@@ -49,13 +49,13 @@ class Faults:
             "ledger locked": self._locked,
             "worker killed": lambda: self._signalled("ray::MapWorker", signal.SIGKILL),
             "worker stopped": lambda: self._signalled("ray::MapWorker", signal.SIGSTOP),
-            "attempt gate killed": lambda: self._signalled("ray::AttemptGate", signal.SIGKILL),
+            "attempt tracker killed": lambda: self._signalled("ray::AttemptTracker", signal.SIGKILL),
             "service stopped": self._stopped,
         }
         if self._store.process is not None:
             server = self._store.process
-            found["store killed"] = lambda: self._restarted(server)
-        return found
+            faults["store killed"] = lambda: self._restarted(server)
+        return faults
 
     @contextmanager
     def service_killed(self) -> Iterator[None]:
@@ -71,7 +71,7 @@ class Faults:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Another process holds SQLite's write lock."""
+        """Hold SQLite's write lock from another process."""
         with contextlib.closing(sqlite3.connect(self._ledger, timeout=30, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield
@@ -107,17 +107,16 @@ def _between(begin: Callable[[], object], end: Callable[[], object]) -> Iterator
 def workers(service: Service) -> list[psutil.Process]:
     """Processes of Ray that run our actors: of the service's own Ray, or of the cluster of ``RAY_ADDRESS``.
 
-    A cluster's are told from others of the machine by the raylet they descend from (``STREAM_INFER_TEST_RAY``, its
-    starter's process id).
+    The processes of a cluster descend from its raylet, whose starter's process id is in ``STREAM_INFER_TEST_RAY``.
     """
     root = int(service.environment.get("STREAM_INFER_TEST_RAY", 0)) or service.process.pid
-    found = []
+    processes = []
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(root).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if (process.cmdline() or [""])[0].startswith(("ray::MapWorker", "ray::AttemptGate")):
-                    found.append(process)
-    return found
+                if (process.cmdline() or [""])[0].startswith(("ray::MapWorker", "ray::AttemptTracker")):
+                    processes.append(process)
+    return processes
 
 
 @dataclass(eq=False)
@@ -176,19 +175,23 @@ class Meter(threading.Thread):
                 self.samples.setdefault(driver.pid, []).append(row)
 
     def slopes(self, warm: float) -> dict[str, Any]:
-        """Per hour, in the longest life, without its first ``warm`` seconds: a line fitted through the samples."""
+        """Growth per hour in the longest life without its first ``warm`` seconds: a line fitted through the samples."""
         life = max(self.samples.values(), key=len, default=[])
         rows = np.array([row for row in life if row[0] - life[0][0] > warm])
         if len(rows) < 10:
             return {"minutes": 0}
         hours = (rows[:, 0] - rows[0, 0]) / 3600
         names = ("driver_rss_mib", "driver_fds", "workers_rss_mib", "workers_fds")
-        found: dict[str, Any] = {"minutes": round(hours[-1] * 60, 1)}
+        summary: dict[str, Any] = {"minutes": round(hours[-1] * 60, 1)}
         for column, name in enumerate(names, 1):
             slope = float(np.polyfit(hours, rows[:, column], 1)[0])
             first, last = np.median(rows[:10, column]), np.median(rows[-10:, column])
-            found[name] = {"per_hour": round(slope, 1), "first": round(float(first), 1), "last": round(float(last), 1)}
-        return found
+            summary[name] = {
+                "per_hour": round(slope, 1),
+                "first": round(float(first), 1),
+                "last": round(float(last), 1),
+            }
+        return summary
 
 
 @dataclass(eq=False)
@@ -200,7 +203,7 @@ class Drill:
     copy: Path
 
     def back_up(self) -> None:
-        """By SQLite's own backup, while the service writes."""
+        """Back the ledger up with SQLite's own backup, while the service writes."""
         with (
             contextlib.closing(sqlite3.connect(self.ledger)) as live,
             contextlib.closing(sqlite3.connect(self.copy)) as copy,
@@ -209,7 +212,7 @@ class Drill:
             assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
     def restore(self) -> dict[str, Any]:
-        """The older copy must be refused, the newest taken; what was said."""
+        """Put the older copy back, then the newest one; return whether the older one was refused."""
         assert self.service.stop() == 0, self.service.tail()
         newest = self.copy.with_name("newest.db")
         with (

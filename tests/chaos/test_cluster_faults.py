@@ -1,4 +1,4 @@
-"""Ray fails under the service: workers, the attempt gate, the raylet, a node, the room for blocks."""
+"""Failures of Ray under the service: workers, the attempt tracker, the raylet, a node, the memory of the object store."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _ours(world: World, name: str) -> list[psutil.Process]:
 
 
 def test_workers_are_killed_under_load(world: World) -> None:
-    """As the kernel does when memory runs out; which one is left to chance, the seed is printed."""
+    """Random workers are killed, as the kernel does when memory runs out. The seed is printed."""
     seed = time.time_ns() % 10**6
     print(f"\nseed {seed}")
     dice = random.Random(seed)
@@ -73,8 +73,8 @@ def test_a_stopped_worker_is_waited_for(world: World) -> None:
     world.works(world.objects)
 
 
-def test_the_attempt_gate_is_killed_under_load(world: World) -> None:
-    """Nobody could count a split's attempts any more: that execution ends and a new one takes its work."""
+def test_the_attempt_tracker_is_killed_under_load(world: World) -> None:
+    """Without the tracker no attempts are counted: the execution ends and a new one takes its work."""
     for _ in range(2):
         world.objects(40)
         for process in _ours(world, "AttemptTracker"):
@@ -83,7 +83,7 @@ def test_the_attempt_gate_is_killed_under_load(world: World) -> None:
 
 
 def test_the_raylet_is_killed_under_load(world: World) -> None:
-    """Without its raylet the service cannot go on and must not hang: it ends, and the next start goes on."""
+    """Without its raylet the service ends instead of hanging, and the next start continues."""
     world.objects(40)
     family = psutil.Process(world.service.process.pid).children(recursive=True)
     raylets = [process for process in family if process.name() == "raylet"]
@@ -101,7 +101,7 @@ def test_at_the_end_the_audit_agrees(world: World) -> None:
 
 
 def test_blocks_larger_than_the_store_for_them(tmp_path: Path) -> None:
-    """Sixteen blocks of 12 MB through three stages and a store of 80 MB: Ray spills or holds back, and nothing is lost."""
+    """Sixteen blocks of 12 MB pass three stages and a store of 80 MB. Ray spills or waits, and nothing is lost."""
     put = on_disk(tmp_path / "in")
     settings = _settings(tmp_path, stages="three")
     small = {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(80 * 2**20)}
@@ -128,14 +128,14 @@ def test_a_node_is_lost_under_load(tmp_path: Path) -> None:
 
 
 def test_a_standing_cluster_is_joined_and_left(tmp_path: Path, ray_cluster: str) -> None:
-    """Left as it was: the next start finds it."""
+    """The service leaves the cluster running, and the next start joins it."""
     put, settings = on_disk(tmp_path / "in"), _settings(tmp_path)
-    known: dict[str, Any] = {"expected": {}, "number": 0}
+    records_so_far: dict[str, Any] = {"expected": {}, "number": 0}
     for life in ("first", "second"):
         service = Service(tmp_path / life, settings, {"RAY_ADDRESS": ray_cluster})
-        with living(service, of_folder(tmp_path / "out"), put=put, **known) as world:
+        with living(service, of_folder(tmp_path / "out"), put=put, **records_so_far) as world:
             world.works(world.objects)
             world.audited()
             family = psutil.Process(service.process.pid).children(recursive=True)
             assert "raylet" not in {process.name() for process in family}
-            known["number"] = world.number
+            records_so_far["number"] = world.number

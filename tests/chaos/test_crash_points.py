@@ -32,7 +32,7 @@ def test_a_kill_of_the_driver_at_every_point(life: tuple[Life, Watch, str], ray_
 
 
 def _kill_at(it: Life, watch: Watch, case: Case) -> str:
-    """Start until the point killed, with new input each time; the next case's start is this one's recovery."""
+    """Start with new input until the point kills the driver. The start of the next case is the recovery of this one."""
     (it.folder / "fired" / case.point).unlink(missing_ok=True)
     started = time.monotonic()
     for start in range(STARTS):
@@ -49,7 +49,7 @@ def _kill_at(it: Life, watch: Watch, case: Case) -> str:
 
 
 def test_kills_of_workers_at_every_point(life: tuple[Life, Watch, str]) -> None:
-    """With a Ray of its own: the workers of a standing cluster are armed by nobody."""
+    """The service starts its own Ray, since the workers of a running cluster have no armed points."""
     it, watch, where = life
     # first the store's: a folder is made once, and by the driver if the others make it divide a split before
     passed = _kill_workers(it, WORKER_ON[where]) + _kill_workers(it, WORKER)
@@ -58,7 +58,7 @@ def test_kills_of_workers_at_every_point(life: tuple[Life, Watch, str]) -> None:
 
 
 def _kill_workers(it: Life, points: list[str]) -> list[str]:
-    """Starts with all points armed that did not kill yet; a split that meets many of them is not to blame."""
+    """Start with every point armed that has not killed yet. A split may meet many of them without being rejected."""
     waiting = list(points)
     for _ in range(2 * STARTS):
         it.feed(messages=200, objects=20)
@@ -73,7 +73,7 @@ def _kill_workers(it: Life, points: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("life", ["sqlite-disk", "postgresql-s3"], indirect=True)
 def test_the_points_of_a_store_beside_the_other_database(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
-    """What only one kind of store passes meets only one database above."""
+    """Points of one kind of store only are passed with the other database too; the test above uses one."""
     it, watch, where = life
     passed = _kill_workers(it, WORKER_ON[where])  # first, as above
     with it.joined(ray_cluster):
@@ -101,7 +101,7 @@ def test_a_second_kill_inside_the_recovery(life: tuple[Life, Watch, str]) -> Non
 
 
 def test_a_kill_beside_a_file_that_stands(life: tuple[Life, Watch, str]) -> None:
-    """The file appeared and nobody was told; the next attempt finds the name taken, and dies there too."""
+    """The worker dies after its file appeared and before its report. The next attempt sees the file and dies as well."""
     it, watch, _ = life
     it.feed(messages=60)
     assert it.run(workers="sink.created,sink.taken") == 0, it.tail()
@@ -111,11 +111,16 @@ def test_a_kill_beside_a_file_that_stands(life: tuple[Life, Watch, str]) -> None
 
 
 def _report(it: Life, watch: Watch, passed: list[str]) -> None:
-    """Seconds from each kill to the first file that appeared after it, where the next start lived so long."""
-    waits = [
+    """Print the seconds from each kill to the first file after it, where the next start lived so long."""
+    recovery_seconds = [
         min(after) - at
         for at, end in pairwise([*it.killed, float("inf")])
         if (after := [seen for seen in watch.seen_at if at + 8 < seen < end])
     ]
-    summary = {"points": len(passed), "kills": len(it.killed), "records": len(it.expected), "recoveries": sorted(waits)}
+    summary = {
+        "points": len(passed),
+        "kills": len(it.killed),
+        "records": len(it.expected),
+        "recoveries": sorted(recovery_seconds),
+    }
     print("\n" + json.dumps(summary))

@@ -72,11 +72,12 @@ class Ward:
             self.client.put_object(Bucket=self.bucket, Key=f"docs/{name}-{number}.txt", Body=b"object")
 
     def findings(self) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = json.loads(self.service.get("/api/v1/doctor") or '{"findings": []}')["findings"]
-        return found
+        answer = json.loads(self.service.get("/api/v1/doctor") or '{"findings": []}')
+        findings: list[dict[str, str]] = answer["findings"]
+        return findings
 
     def says(self, rule: str, *words: str) -> None:
-        """Return when the doctor says it; prints what it says."""
+        """Wait for the doctor's finding and print it."""
         said: list[dict[str, str]] = []
 
         def heard() -> bool:
@@ -200,7 +201,7 @@ def test_rejects_are_named_with_their_reason(ward: Ward) -> None:
 
 
 def test_a_slow_ledger_is_named(ward: Ward) -> None:
-    """Another process holds the database's write lock again and again."""
+    """Another process takes the write lock of the database again and again."""
     over = threading.Event()
 
     def hold() -> None:

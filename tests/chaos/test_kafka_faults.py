@@ -1,4 +1,4 @@
-"""Kafka fails while the service runs: broker, connections, partitions, topics, retention."""
+"""Failures of Kafka while the service runs: broker, connections, partitions, topics, retention."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def test_records_that_expired_unread_are_a_named_loss(world: World, cluster: Clu
     cluster.proxy.mend()
     world.works(lambda: world.messages(SKIPS, 5))
     assert kept[0] == f"{SKIPS}/0/50"
-    found = world.service.ask("where", f"{SKIPS}/0/20")
-    assert [(item["state"], item["reason"]) for item in found] == [("lost", "expired")]
+    statuses = world.service.ask("where", f"{SKIPS}/0/20")
+    assert [(item["state"], item["reason"]) for item in statuses] == [("lost", "expired")]
     lost = f"source {SKIPS}: lost, because expired before it was read: 30 records from kafka://"
     assert lost in world.service.log.read_text()
 

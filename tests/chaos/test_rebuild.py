@@ -1,4 +1,4 @@
-"""The ledger is lost in the middle of a life, with work in flight and a divided split; later a bad record is repaired."""
+"""A ledger that is lost with work in flight and a bisected split, and a bad record that is repaired later."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_a_lost_ledger_and_a_repaired_model(
         assert it.run("receipts.before") == KILLED, it.tail()
         for file in tmp_path.glob("ledger.db*"):
             file.unlink()
-        told = it.ask("rebuild", "--settle", "10")
-        assert told["committed"] > 0
-        assert told["planned"] > 0
-        print("\n" + json.dumps(told))
+        summary = it.ask("rebuild", "--settle", "10")
+        assert summary["committed"] > 0
+        assert summary["planned"] > 0
+        print("\n" + json.dumps(summary))
         whole(it, watch)
 
         (it.folder / "hash_model.py").write_text(REPAIRED)
@@ -56,7 +56,7 @@ def test_a_lost_ledger_and_a_repaired_model(
         assert watch.verdict(it.expected) == {"lost": [], "wrong": [], "troubles": []}
         audit = it.ask("audit")
         assert (audit["planned"], audit["committed"]) == (len(it.expected), len(it.expected))
-        assert [place["state"] for place in it.ask("where", record)] == ["committed"]
+        assert [status["state"] for status in it.ask("where", record)] == ["committed"]
 
         # and once more: what was replayed stays replayed
         for file in tmp_path.glob("ledger.db*"):

@@ -1,4 +1,4 @@
-"""The object store fails while the service runs: every kind of answer, and an object that changes under the reader."""
+"""Failures of the object store while the service runs: bad answers, and an object that changes while it is read."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def world(s3_server: S3Server, s3_client: Any, tmp_path_factory: pytest.TempPath
         proxy.close()
 
 
-PLACES = {"reading": ("GET", IN), "writing": ("PUT", OUT), "listing": ("GET", LISTING)}
+REQUESTS = {"reading": ("GET", IN), "writing": ("PUT", OUT), "listing": ("GET", LISTING)}
 REFUSALS = [
     (429, "SlowDown"),
     (500, "InternalError"),
@@ -66,25 +66,25 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("status", "code"), REFUSALS)
-@pytest.mark.parametrize("place", PLACES)
-def test_a_refusal_is_waited_out(world: S3World, place: str, status: int, code: str) -> None:
-    method, path = PLACES[place]
+@pytest.mark.parametrize("purpose", REQUESTS)
+def test_a_refusal_is_waited_out(world: S3World, purpose: str, status: int, code: str) -> None:
+    method, path = REQUESTS[purpose]
     with world.proxy.fault(method, path, instead=refused(status, code)) as fault:
         world.objects()
-        world.service.until(lambda: fault.met > 0, "asked")
+        world.service.until(lambda: fault.matched_requests > 0, "asked")
         world.service.shows(f"s3://{BUCKET}")
     world.works(world.objects)
 
 
 @pytest.mark.parametrize("spoil", [error_in_ok, truncated, shortened, reset], ids=lambda spoil: spoil.__name__)
-@pytest.mark.parametrize("place", PLACES)
-def test_a_spoilt_answer_is_not_taken_for_a_good_one(world: S3World, place: str, spoil: Any) -> None:
-    method, path = PLACES[place]
+@pytest.mark.parametrize("purpose", REQUESTS)
+def test_a_spoilt_answer_is_not_taken_for_a_good_one(world: S3World, purpose: str, spoil: Any) -> None:
+    method, path = REQUESTS[purpose]
     with world.proxy.fault(method, path, spoil=spoil) as fault:
         world.objects(size=2000)
-        world.service.until(lambda: fault.met > 0, "asked")
+        world.service.until(lambda: fault.matched_requests > 0, "asked")
         # a listing or an answer without a body has nothing that could be cut short
-        if place == "reading" or (place == "writing" and spoil in (error_in_ok, reset)):
+        if purpose == "reading" or (purpose == "writing" and spoil in (error_in_ok, reset)):
             world.service.shows(f"s3://{BUCKET}")
     world.works(world.objects)
 
@@ -93,7 +93,7 @@ def test_a_slow_trickle_only_slows(world: S3World) -> None:
     with world.proxy.fault("GET|PUT", f"{IN}|{OUT}", spoil=trickled) as fault:
         world.objects(size=2000)
         world.settled()
-    assert fault.met > 0
+    assert fault.matched_requests > 0
     world.works(world.objects)
 
 
@@ -102,7 +102,7 @@ def test_a_lost_reply_to_the_write_is_no_second_file(world: S3World) -> None:
     with world.proxy.fault("PUT", OUT, spoil=reset, left=3) as fault:
         world.objects(12)
         world.settled()
-    assert fault.met == 3
+    assert fault.matched_requests == 3
     world.works(world.objects)
 
 
@@ -116,7 +116,7 @@ def test_an_object_replaced_before_its_read_is_a_named_loss_and_the_new_version_
 
     with world.proxy.fault("GET", f"{IN}{name}", before=replace, left=1):
         url = world.put(name, b"the first version")  # type: ignore[misc]
-        world.gone.add(f"{url}#first")
+        world.expected_losses.add(f"{url}#first")
         import hashlib
 
         world.expected[f"{url}#0"] = hashlib.sha256(b"the second version").hexdigest()
@@ -124,16 +124,16 @@ def test_an_object_replaced_before_its_read_is_a_named_loss_and_the_new_version_
     assert first in world.expected
     states = {item["state"] for item in world.service.ask("where", url)}
     assert "committed" in states
-    assert world.service.ask("status")["records"]["lost"] == len(world.gone)
+    assert world.service.ask("status")["records"]["lost"] == len(world.expected_losses)
 
 
 def test_an_object_deleted_before_its_read_is_a_named_loss(world: S3World) -> None:
     def delete() -> None:
         world.client.delete_object(Bucket=BUCKET, Key="in/gone.txt")
 
-    before = len(world.gone)
+    before = len(world.expected_losses)
     with world.proxy.fault("GET", f"{IN}gone.txt", before=delete, left=1):
-        world.gone.add(world.put("gone.txt", b"soon gone"))  # type: ignore[misc]
+        world.expected_losses.add(world.put("gone.txt", b"soon gone"))  # type: ignore[misc]
         world.service.until(
             lambda: world.service.status().get("records", {}).get("lost", 0) == before + 1, "counted as lost"
         )
@@ -146,7 +146,7 @@ def test_an_after_action_that_failed_loses_no_original(world: S3World, spoil: An
     try:
         with world.proxy.fault("PUT", MOVED, spoil=spoil, left=4) as fault:
             names = world.objects(3)
-            world.service.until(lambda: fault.met > 0, "moved")
+            world.service.until(lambda: fault.matched_requests > 0, "moved")
         world.settled()
     finally:
         world.put = plain

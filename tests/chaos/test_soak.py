@@ -71,7 +71,7 @@ def test_soak(s3_server: S3Server, s3_client: Any, tmp_path: Path) -> None:
 
 
 def _run(world: World, faults: Faults, drill: Drill, dice: random.Random) -> dict[str, Any]:
-    """The load and the faults for so long; the figures."""
+    """Run the load and the faults for the given minutes; return the measurements."""
     load, meter = Load(world, TOPIC, per_second=20), Meter(world.service)
     load.start()
     meter.start()
@@ -89,8 +89,8 @@ def _run(world: World, faults: Faults, drill: Drill, dice: random.Random) -> dic
 def _faults(
     world: World, faults: Faults, drill: Drill, dice: random.Random, recoveries: dict[str, list[float]]
 ) -> dict[str, Any]:
-    """One fault after another for so long, each with its time to the next commit; what came of the ledger's drill."""
-    known = faults.all()
+    """Cause one fault after another and time the next commit after each; return the result of the backup drill."""
+    fault_by_name = faults.all()
     began, backed_up = time.monotonic(), False
     drilled: dict[str, Any] = {}
 
@@ -105,8 +105,8 @@ def _faults(
         if through() > RESTORE_AT and not drilled:
             drilled = drill.restore()
         kills = through() < KILLS_UNTIL or through() > RESTORE_AT
-        name = dice.choice(sorted(known) + ["service killed"] * (2 if kills else 0))
-        fault: Fault = faults.service_killed if name == "service killed" else known[name]
+        name = dice.choice(sorted(fault_by_name) + ["service killed"] * (2 if kills else 0))
+        fault: Fault = faults.service_killed if name == "service killed" else fault_by_name[name]
         print(f"{through():6.1%} {name}", flush=True)
         with fault():
             time.sleep(0 if name == "service killed" else dice.uniform(*HOLD))

@@ -1,4 +1,4 @@
-"""Two instances at one ledger: the newer one works, the older one stops, and no record is there twice at any moment."""
+"""Two instances at one ledger: the newer one works, the older one stops, and no record appears twice at any time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SENTENCE = "now; this instance must stop and may start anew to take it over"
 
 
 def test_the_newer_instance_takes_over_and_the_older_one_stops(life: tuple[Life, Watch, str], ray_cluster: str) -> None:
-    """One instance after the other takes the ledger from the one before, while input comes without end."""
+    """Each instance takes the ledger from the one before, while input keeps coming."""
     it, watch, _ = life
     seed = int(os.environ.get("STREAM_INFER_CHAOS_SEED", time.time_ns() % 10**6))
     it.actors = 1  # each has one, and both fit the cluster
@@ -44,9 +44,9 @@ def test_the_newer_instance_takes_over_and_the_older_one_stops(life: tuple[Life,
         for _ in range(RACES):
             time.sleep(choose.uniform(0, 1.5))  # the moment of the race, not a wait for anything
             newer.start(["run", file])
-            told = older.log.stat().st_size
+            log_bytes_before = older.log.stat().st_size
             assert older.wait() == 1, older.log.read_text()[-3000:]
-            stopped.append(_unwrapped(older.log.read_bytes()[told:].decode()))
+            stopped.append(_unwrapped(older.log.read_bytes()[log_bytes_before:].decode()))
             assert watch.troubles == []
             _new_file(watch)
             older, newer = newer, older
@@ -127,14 +127,14 @@ def test_a_standby_waits_and_takes_over(pair: Any, ray_cluster: str) -> None:
     _all_there(watch, expected)
     after_stop = time.monotonic() - ended
     assert "nobody owned it" in last.tail()
-    found = {"kill_to_rows": round(after_kill, 1), "end_to_rows": round(after_stop, 1)}
-    print("\n" + json.dumps({**found, "drain": round(ended - released, 1), "lease": LEASE_SECONDS}))
+    seconds = {"kill_to_rows": round(after_kill, 1), "end_to_rows": round(after_stop, 1)}
+    print("\n" + json.dumps({**seconds, "drain": round(ended - released, 1), "lease": LEASE_SECONDS}))
     assert last.stop() == 0
     _clean(last, watch, expected)
 
 
 def test_an_instance_that_was_stopped_past_everything_commits_nothing(pair: Any) -> None:
-    """SIGSTOP of the service with its Ray and workers, in the midst of work; another does it; SIGCONT."""
+    """A service is stopped with its Ray and workers during its work, another one does the work, and the first continues."""
     make, watch, feed, expected, ledger = pair
     stopped, other = make(), make()
     stopped.start()
@@ -184,7 +184,7 @@ def _stopped_between_transactions(service: Service, ledger: str) -> list[psutil.
 
 
 def _unwrapped(text: str) -> str:
-    """The console wraps a sentence where the terminal ends."""
+    """The text in one line: the console wraps sentences at the width of the terminal."""
     return " ".join(text.split())
 
 
@@ -205,9 +205,9 @@ def _clean(service: Service, watch: Watch, expected: dict[str, str]) -> None:
 def _all_there(watch: Watch, expected: dict[str, str]) -> None:
     def whole_now() -> bool:
         watch.look()
-        found = watch.verdict(expected)
-        assert found["troubles"] == []
-        return not found["lost"]
+        verdict = watch.verdict(expected)
+        assert verdict["troubles"] == []
+        return not verdict["lost"]
 
     _until(whole_now, "every record there")
 
@@ -226,7 +226,7 @@ def _until(condition: Callable[[], bool], what: str) -> None:
 
 @contextmanager
 def _fed(it: Life) -> Iterator[None]:
-    """Input without end, meanwhile."""
+    """Send input until the block ends."""
     ended = threading.Event()
 
     def feed() -> None:

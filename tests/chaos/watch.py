@@ -1,4 +1,4 @@
-"""An oracle that looks on while things are killed: a plain listing and DuckDB, nothing of the product."""
+"""The oracle of the chaos tests: a plain listing and DuckDB, nothing of the product."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Watch(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self._listing, self._fetch, self._folder = listing, fetch, folder
         self._every = every
-        self._known: dict[str, str] = {}
+        self._versions: dict[str, str] = {}
         self._halt = threading.Event()
         self._looks = threading.Lock()
         self._rows = duckdb.connect()
@@ -53,23 +53,23 @@ class Watch(threading.Thread):
         self.look()
 
     def look(self) -> None:
-        """One listing and all that is new in it."""
+        """List the files once and read the new ones."""
         with self._looks:
-            found = dict(self._listing())
-            for name in self._known.keys() - found.keys():
+            versions = dict(self._listing())
+            for name in self._versions.keys() - versions.keys():
                 self._trouble(f"{name} vanished")
-            for name, version in found.items():
-                if name not in self._known:
+            for name, version in versions.items():
+                if name not in self._versions:
                     self._read(name)
-                elif self._known[name] != version:
+                elif self._versions[name] != version:
                     self._trouble(f"{name} changed")
-            self._known = found
+            self._versions = versions
             query = "select record, list(file) from rows group by record having count(*) > 1"
             for record, files in self._rows.execute(query).fetchall():
                 self._trouble(f"{record} is there twice: {files}")
 
     def verdict(self, expected: dict[str, str]) -> dict[str, list[str]]:
-        """What is missing and what is wrong of the expected records (name to digest of its content)."""
+        """The missing and the wrong ones of the expected records (name to digest of the content)."""
         with self._looks:
             rows = dict(self._rows.execute("select record, digest from rows").fetchall())
         return {
@@ -108,7 +108,7 @@ def of_bucket(client: Any, bucket: str, prefix: str) -> tuple[Listing, Fetch]:
 
 
 def of_folder(folder: Path) -> tuple[Listing, Fetch]:
-    """Listing and fetch of a local folder; hidden and temporary names are nobody's data (Spark, Hive and DuckDB agree)."""
+    """Listing and fetch of a local folder. Hidden and temporary names are no data, as for Spark, Hive and DuckDB."""
 
     def listing() -> Iterator[tuple[str, str]]:
         for path in folder.rglob("*.parquet"):

@@ -1,4 +1,4 @@
-"""A ledger, an output folder and a broker that version 0.1.0 left in the middle of its work: this version goes on with them."""
+"""A ledger, an output folder and a broker that version 0.1.0 left during its work. This version continues with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(400)
 
 @dataclass(frozen=True)
 class Old:
-    """What 0.1.0 left, unpacked.
+    """The unpacked ledger and folders of version 0.1.0.
 
     Attributes:
         servers: the broker of its topic, with the data of then.
@@ -66,7 +66,7 @@ class Old:
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The archive's content; nobody else on this machine uses `ROOT` meanwhile."""
+    """The content of the archive. A lock keeps other test runs of this machine out of `ROOT`."""
     folder = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(FIXTURE / "fixture.tar.xz") as archive:
         archive.extractall(folder, filter="data")
@@ -78,7 +78,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def servers(unpacked: Path) -> Iterator[str]:
-    """A broker that goes on with the data of then."""
+    """A broker that continues with the data of version 0.1.0."""
     (unpacked / "broker" / "1").mkdir(parents=True)
     shutil.copytree(unpacked / "kafka", unpacked / "broker" / "1" / "data")
     try:
@@ -90,7 +90,7 @@ def servers(unpacked: Path) -> Iterator[str]:
 
 @pytest.fixture
 def old(unpacked: Path, servers: str) -> Old:
-    """Everything as the kill left it, in its place."""
+    """Every file as the kill left it, at its original path."""
     shutil.rmtree(ROOT, ignore_errors=True)
     shutil.copytree(unpacked, ROOT, ignore=lambda _folder, _names: ["broker", "kafka"])
     for name in ("hash_model.py", "pipeline.yaml"):
@@ -100,7 +100,7 @@ def old(unpacked: Path, servers: str) -> Old:
 
 def test_what_the_old_version_answered_the_new_one_answers(old: Old, unpacked: Path) -> None:
     answers = json.loads((unpacked / "answers.json").read_text())
-    assert {split["state"] for places in answers["where"].values() for split in places} >= {"committed", "rejected"}
+    assert {split["state"] for splits in answers["where"].values() for split in splits} >= {"committed", "rejected"}
     assert {reject["state"] for reject in answers["rejects"]} == {"open", "resolved"}
     assert old.ask("audit") == answers["audit"]
     assert old.ask("rejects", "list") == answers["rejects"]
@@ -130,7 +130,7 @@ def test_the_ledger_is_rebuilt_from_the_old_files(old: Old) -> None:
 
 
 def _whole(old: Old) -> None:
-    """Every input ended once: as a row with its digest, or as a reject."""
+    """Check that every input ended once, as a row with its digest or as a reject."""
     expected = {**_of_files(), **_of_kafka(old.servers)}
     bad = {name for name, text in expected.items() if text.startswith(("raise ", "kill ", "mend row", "{"))}
     assert len(bad) == 7

@@ -1,4 +1,4 @@
-"""Rejects outside the ledger: files that appear once, messages that carry the original; and what replays read."""
+"""Rejects outside the ledger: files that appear once, messages with the original, and the input of replays."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Positions(dict[str, Any]):
         return set(object_ids)
 
 
-def _told(number: int, split: Split, **original: Any) -> DeadLetter:
+def _letter(number: int, split: Split, **original: Any) -> DeadLetter:
     reject = Reject(f"kafka://c/t/0/{number}", "s", "infer", "ValueError", "no", 2, 1.5)
     return DeadLetter(number + 1, reject, 0, split, Original(**original) if original else None)
 
@@ -48,10 +48,10 @@ def _split(number: int) -> Split:
 def test_a_split_has_one_file_of_rejects_however_often_it_is_told(tmp_path: Path, sample: int) -> None:
     target = RejectFolder.from_config(FolderRejects(url=str(tmp_path / "rejects"), sample=sample))
     one, two = _split(1), _split(2)
-    told = [_told(0, one, value=b"payload"), _told(1, one), _told(2, two, value=b"x")]
+    letters = [_letter(0, one, value=b"payload"), _letter(1, one), _letter(2, two, value=b"x")]
     assert target.originals == sample
-    target.publish(told)
-    target.publish(told[:2])
+    target.publish(letters)
+    target.publish(letters[:2])
     rows = pq.read_table(tmp_path / "rejects").sort_by("record_id").to_pylist()
     assert [row["record_id"] for row in rows] == [f"kafka://c/t/0/{number}" for number in range(3)]
     assert [row["split_id"] for row in rows] == [one.split_id, one.split_id, two.split_id]
@@ -60,9 +60,9 @@ def test_a_split_has_one_file_of_rejects_however_often_it_is_told(tmp_path: Path
 
 def _messages(servers: str, topic: str) -> Iterator[Any]:
     consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
-    consumer.assign([place := TopicPartition(topic, 0)])
+    consumer.assign([partition := TopicPartition(topic, 0)])
     consumer.seek_to_beginning()
-    while consumer.position(place) < consumer.end_offsets([place])[place]:
+    while consumer.position(partition) < consumer.end_offsets([partition])[partition]:
         for messages in consumer.poll(1000).values():
             yield from messages
     consumer.close()
@@ -70,9 +70,9 @@ def _messages(servers: str, topic: str) -> Iterator[Any]:
 
 def _plan(source: Source) -> list[Split]:
     position, splits = Positions(), []
-    for step in source.plan(position, PlanBudget(10, 1000, 2**20, 0.0, 1.8e9)):
-        position.update(step.positions)
-        splits += [step.split] if step.split else []
+    for part in source.plan(position, PlanBudget(10, 1000, 2**20, 0.0, 1.8e9)):
+        position.update(part.positions)
+        splits += [part.split] if part.split else []
     return splits
 
 
@@ -116,7 +116,7 @@ def test_a_topic_that_does_not_take_them_is_retryable() -> None:
         TopicRejects(kafka_topic="t", servers="127.0.0.1:1", options={"message.timeout.ms": 500}), []
     )
     with pytest.raises(Retryable, match="does not take the rejects"):
-        target.publish([_told(0, _split(1))])
+        target.publish([_letter(0, _split(1))])
     with pytest.raises(ConfigError, match=r"rejects\.servers"):
         RejectTopic.from_config(TopicRejects(kafka_topic="t"), [])
 
@@ -127,7 +127,7 @@ def test_a_topic_that_is_not_there_is_said_to_be_missing(kafka: str) -> None:
     with pytest.raises(
         Retryable, match=r"topic 'nowhere' is not there on Kafka at .*; create it, or correct rejects\.kafka_topic"
     ):
-        target.publish([_told(0, _split(1))])
+        target.publish([_letter(0, _split(1))])
 
 
 def test_objects_and_rows_are_replayed_and_shown_as_they_came(tmp_path: Path) -> None:

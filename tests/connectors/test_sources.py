@@ -30,16 +30,16 @@ LIMITS = config.Limits(record_bytes=1000)
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    found = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", {})
-    found.acquire("test")
-    return found
+    new_ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", {})
+    new_ledger.acquire("test")
+    return new_ledger
 
 
 def _plan(source: Source, ledger: Ledger, records: int = 1000, splits: int = 100) -> list[Split]:
     budget = PlanBudget(splits, records, 2**30, 0.0, time.time())
     planned: list[Split] = []
-    for step in source.plan(ledger.position(source.name), budget):
-        planned += ledger.plan(source.name, [step])
+    for part in source.plan(ledger.position(source.name), budget):
+        planned += ledger.plan(source.name, [part])
     return planned
 
 
@@ -92,7 +92,7 @@ def test_every_offset_once_with_headers_tombstones_and_bad_bytes(
 def test_a_range_is_read_whole_whatever_it_was_thought_to_hold(
     kafka: str, kafka_topic: Callable[..., str], ledger: Ledger
 ) -> None:
-    """Small ranges are read with small fetches; single messages may be larger than one."""
+    """Small ranges are read with small fetches, and a single message may be larger than a fetch."""
     topic = kafka_topic()
     _send(kafka, topic, *[b"%d " % number * 60_000 for number in range(12)])
     settings = KafkaSettings(name="stream", kind="kafka", servers=kafka, topics=[topic])
@@ -157,7 +157,7 @@ def test_a_topic_made_again_stops_the_source_or_is_adopted(
     source.close()
 
 
-def test_latest_means_the_first_look_and_the_group_follows_the_prefix(
+def test_latest_means_the_first_look_and_the_group_follows_the_committed_offsets(
     kafka: str, kafka_topic: Callable[..., str], ledger: Ledger
 ) -> None:
     topic = kafka_topic()
@@ -172,7 +172,7 @@ def test_latest_means_the_first_look_and_the_group_follows_the_prefix(
     _commit(ledger, splits)
     source.committed(splits, ledger.committed_offsets("stream"))
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"g-{topic}"})
-    assert [place.offset for place in consumer.committed([TopicPartition(topic, 0)], timeout=30)] == [3]
+    assert [partition.offset for partition in consumer.committed([TopicPartition(topic, 0)], timeout=30)] == [3]
     consumer.close()
     source.close()
 

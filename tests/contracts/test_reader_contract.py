@@ -26,19 +26,19 @@ BUDGET = PlanBudget(splits=1, records=100, bytes=2**30, freshness=0.0, now=NOW)
 
 def case_of(source: Source, record_ids: list[str] | None = None) -> CheckedSplit:
     """The one split that a source plans, with its halves."""
-    splits = [step.split for step in source.plan(MemoryPosition(), BUDGET) if step.split is not None]
+    splits = [part.split for part in source.plan(MemoryPosition(), BUDGET) if part.split is not None]
     (split,) = splits
     return CheckedSplit(source.reader(), split, record_ids or [], split.halves(len(record_ids or ())) or ())
 
 
 def of_folder(folder: Path, kind: str = "auto") -> FilesSource:
-    """A source of the files of a folder that nobody touches any more."""
+    """A source of a folder whose files do not change any more."""
     settings = FilesSettings(name="s", kind="files", url=f"file://{folder}/", format=kind)
     return FilesSource.from_config(settings, pipeline="p", limits=config.Limits())
 
 
 def put(folder: Path, **contents: str) -> dict[str, str]:
-    """Write files; name to the start of their coordinates."""
+    """Write files; return the start of the coordinates by name."""
     ids = {}
     for name, content in contents.items():
         file = folder / name.replace("__", ".")
@@ -87,7 +87,7 @@ def test_numbers_pass_the_suite_of_readers() -> None:
 
 
 class _Losing(NumbersReader):
-    """Leaves the last record out."""
+    """A reader that leaves the last record out."""
 
     def read(self, split: Split) -> Iterator[Piece]:
         for piece in super().read(split):
@@ -95,7 +95,7 @@ class _Losing(NumbersReader):
 
 
 class _Repeating(NumbersReader):
-    """Gives everything twice."""
+    """A reader that yields everything twice."""
 
     def read(self, split: Split) -> Iterator[Piece]:
         yield from super().read(split)
@@ -103,7 +103,7 @@ class _Repeating(NumbersReader):
 
 
 class _Consuming(NumbersReader):
-    """Reads what it has read before no more."""
+    """A reader that does not read a split a second time."""
 
     def __init__(self) -> None:
         self._read: set[str] = set()
@@ -115,7 +115,7 @@ class _Consuming(NumbersReader):
 
 
 class _Nameless(NumbersReader):
-    """Puts its content before the provenance."""
+    """A reader with the content columns before the provenance."""
 
     def read(self, split: Split) -> Iterator[Piece]:
         for piece in super().read(split):
@@ -124,14 +124,14 @@ class _Nameless(NumbersReader):
 
 
 class _Overreading(NumbersReader):
-    """Reads on behind the end of a split."""
+    """A reader that reads on behind the end of a split."""
 
     def read(self, split: Split) -> Iterator[Piece]:
         yield from super().read(replace(split, bounds={**split.bounds, "stop": split.bounds["stop"] + 1}))
 
 
 class _Uncounted(NumbersReader):
-    """Does not count what it reads."""
+    """A reader that does not count its records."""
 
     def read(self, split: Split) -> Iterator[Piece]:
         for piece in super().read(split):
@@ -139,7 +139,7 @@ class _Uncounted(NumbersReader):
 
 
 class _Foreign(NumbersReader):
-    """Names a source of its own."""
+    """A reader whose records name another source."""
 
     def read(self, split: Split) -> Iterator[Piece]:
         for piece in super().read(split):

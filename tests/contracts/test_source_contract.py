@@ -68,57 +68,57 @@ def test_numbers_pass_the_suite_of_sources() -> None:
 
 
 class _Changed(NumbersSource):
-    """A source of numbers whose steps are changed."""
+    """A source of numbers whose plan is changed."""
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
-        for step in super().plan(position, budget):
-            assert step.split is not None
-            yield self.changed(step, step.split)
+        for part in super().plan(position, budget):
+            assert part.split is not None
+            yield self.changed(part, part.split)
 
-    def changed(self, step: Planned, split: Split) -> Planned:
-        return step
+    def changed(self, part: Planned, split: Split) -> Planned:
+        return part
 
 
 class _Leaping(_Changed):
-    """Moves its position past a number that no split holds."""
+    """A source that moves its position past a number that is in no split."""
 
-    def changed(self, step: Planned, split: Split) -> Planned:
-        return replace(step, positions={"n": step.positions["n"] + 1})
+    def changed(self, part: Planned, split: Split) -> Planned:
+        return replace(part, positions={"n": part.positions["n"] + 1})
 
 
 class _Lingering(_Changed):
-    """Moves its position too little."""
+    """A source that moves its position too little."""
 
-    def changed(self, step: Planned, split: Split) -> Planned:
-        return replace(step, positions={"n": step.positions["n"] - (step.positions["n"] == 25)})
+    def changed(self, part: Planned, split: Split) -> Planned:
+        return replace(part, positions={"n": part.positions["n"] - (part.positions["n"] == 25)})
 
 
 class _Random(_Changed):
-    """Gives splits an identity of their own."""
+    """A source with random split ids."""
 
     count = 0
 
-    def changed(self, step: Planned, split: Split) -> Planned:
+    def changed(self, part: Planned, split: Split) -> Planned:
         _Random.count += 1
-        return replace(step, split=replace(split, split_id=f"{_Random.count:032x}"))
+        return replace(part, split=replace(split, split_id=f"{_Random.count:032x}"))
 
 
 class _Excessive(NumbersSource):
-    """Plans more than it may."""
+    """A source that plans more than the budget."""
 
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         return super().plan(position, replace(budget, splits=budget.splits + 1))
 
 
 class _Deaf(NumbersSource):
-    """Waits as long as it was asked to, whatever happens."""
+    """A source whose wait does not end early."""
 
     def wake(self) -> None:
         return
 
 
 class _Once(NumbersSource):
-    """Cannot be closed again."""
+    """A source that fails when it is closed a second time."""
 
     closed = False
 
@@ -129,17 +129,17 @@ class _Once(NumbersSource):
 
 
 class _Behind(NumbersSource):
-    """Shows waiting records for ever."""
+    """A source that always reports waiting records."""
 
     def status(self, committed_offsets: Mapping[str, int]) -> SourceStatus:
         return SourceStatus(Lag(records=1))
 
 
 class _Unfoldered(_Changed):
-    """Plans splits without a folder."""
+    """A source that plans splits without a folder."""
 
-    def changed(self, step: Planned, split: Split) -> Planned:
-        return replace(step, split=replace(split, folder=""))
+    def changed(self, part: Planned, split: Split) -> Planned:
+        return replace(part, split=replace(split, folder=""))
 
 
 @pytest.mark.parametrize(

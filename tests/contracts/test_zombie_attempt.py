@@ -1,4 +1,4 @@
-"""An attempt that goes on after its split was divided or refused: its file can never appear beside what was told of it."""
+"""A late attempt of a split that was bisected or rejected: its file never appears beside the other results."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Listing = Callable[[], list[str]]
 
 
 @pytest.fixture(params=["disk", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ParquetSink, Listing]:
-    """A sink, and the records that a plain listing of its folder shows."""
+def sink_and_listing(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ParquetSink, Listing]:
+    """A sink, and a function that lists the records in its folder."""
     if request.param == "disk":
         root = tmp_path / "out"
 
@@ -74,15 +74,15 @@ class _Driver:
 
 
 @pytest.fixture
-def driver(tmp_path: Path, place: tuple[ParquetSink, Listing]) -> Iterator[_Driver]:
-    driver = _Driver(tmp_path, place[0])
+def driver(tmp_path: Path, sink_and_listing: tuple[ParquetSink, Listing]) -> Iterator[_Driver]:
+    driver = _Driver(tmp_path, sink_and_listing[0])
     yield driver
     driver.committer.finish()
     driver.ledger.close()
 
 
 def _attempt(sink: ParquetSink, split: Split) -> Callable[[], Outcome]:
-    """An attempt that has read its rows and is about to write them."""
+    """A function that writes the rows of an attempt, which has read them already."""
     (piece,) = NumbersReader().read(split)
     return lambda: WriteStage(sink).run(Task(split, piece.table))
 
@@ -92,7 +92,7 @@ def _poisoned(split: Split) -> Outcome:
 
 
 def _refusing(sink: ParquetSink, split: Split, deaths: int = 0) -> Outcome:
-    """An attempt whose model rejects every record, up to what the driver is told."""
+    """The outcome of an attempt whose model rejects every record."""
     (piece,) = NumbersReader().read(split)
     record_ids = piece.table.column("record_id").to_pylist()
     rejects = [Reject(each, "numbers", "infer", "ValueError", "not now", split.attempt, 0.0) for each in record_ids]
@@ -100,8 +100,10 @@ def _refusing(sink: ParquetSink, split: Split, deaths: int = 0) -> Outcome:
     return WriteStage(sink).run(task)
 
 
-def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: tuple[ParquetSink, Listing]) -> None:
-    sink, listing = place
+def test_a_late_attempt_of_a_divided_split_adds_no_row(
+    driver: _Driver, sink_and_listing: tuple[ParquetSink, Listing]
+) -> None:
+    sink, listing = sink_and_listing
     late = _attempt(sink, driver.split)
     driver.settle(_poisoned(driver.split))
     pieces = driver.backlog.take(0.0)
@@ -121,20 +123,20 @@ def test_a_late_attempt_of_a_divided_split_adds_no_row(driver: _Driver, place: t
 
 
 def test_a_name_that_was_taken_before_a_crash_is_bisected_by_the_next_start(
-    driver: _Driver, place: tuple[ParquetSink, Listing]
+    driver: _Driver, sink_and_listing: tuple[ParquetSink, Listing]
 ) -> None:
-    sink, _ = place
+    sink, _ = sink_and_listing
     sink.retire(driver.split)
-    found = sink.find(driver.split)
-    assert found is not None
-    driver.committer.adopt(driver.split, found)
+    receipt = sink.find(driver.split)
+    assert receipt is not None
+    driver.committer.adopt(driver.split, receipt)
     assert len(driver.backlog.take(0.0)) == 16
 
 
 def test_a_file_that_came_before_the_name_was_taken_is_adopted(
-    driver: _Driver, place: tuple[ParquetSink, Listing]
+    driver: _Driver, sink_and_listing: tuple[ParquetSink, Listing]
 ) -> None:
-    sink, listing = place
+    sink, listing = sink_and_listing
     _attempt(sink, driver.split)()
     driver.settle(_poisoned(driver.split))
     assert driver.backlog.take(0.0) == []
@@ -144,10 +146,10 @@ def test_a_file_that_came_before_the_name_was_taken_is_adopted(
 
 @pytest.mark.parametrize(("attempt", "deaths"), [(2, 0), (1, 1)], ids=["another start", "another worker"])
 def test_a_late_attempt_adds_no_row_where_a_later_one_refused_all(
-    driver: _Driver, place: tuple[ParquetSink, Listing], attempt: int, deaths: int
+    driver: _Driver, sink_and_listing: tuple[ParquetSink, Listing], attempt: int, deaths: int
 ) -> None:
-    """A model need not answer twice alike; what was rejected may be replayed, and the late row would stand beside it."""
-    sink, listing = place
+    """A model may answer differently the second time. A late row would appear beside the replay of its reject."""
+    sink, listing = sink_and_listing
     late = _attempt(sink, replace(driver.split, attempt=1))
     driver.settle(_refusing(sink, replace(driver.split, attempt=attempt), deaths))
     assert driver.ledger.audit()["rejected"] == NUMBERS
@@ -158,9 +160,9 @@ def test_a_late_attempt_adds_no_row_where_a_later_one_refused_all(
 
 
 def test_rows_that_came_before_a_refusal_was_told_are_adopted(
-    driver: _Driver, place: tuple[ParquetSink, Listing]
+    driver: _Driver, sink_and_listing: tuple[ParquetSink, Listing]
 ) -> None:
-    sink, listing = place
+    sink, listing = sink_and_listing
     refusal = _refusing(sink, replace(driver.split, attempt=2))
     _attempt(sink, replace(driver.split, attempt=1))()
     driver.settle(refusal)
@@ -170,15 +172,15 @@ def test_rows_that_came_before_a_refusal_was_told_are_adopted(
 
 
 def test_the_only_attempt_needs_no_name_for_what_it_refused(
-    driver: _Driver, place: tuple[ParquetSink, Listing]
+    driver: _Driver, sink_and_listing: tuple[ParquetSink, Listing]
 ) -> None:
-    driver.settle(_refusing(place[0], replace(driver.split, attempt=1)))
+    driver.settle(_refusing(sink_and_listing[0], replace(driver.split, attempt=1)))
     assert driver.ledger.audit()["rejected"] == NUMBERS
-    assert place[0].find(driver.split) is None
+    assert sink_and_listing[0].find(driver.split) is None
 
 
 def test_the_receipt_in_the_file_is_the_one_that_the_ledger_gets(
-    driver: _Driver, place: tuple[ParquetSink, Listing], monkeypatch: pytest.MonkeyPatch
+    driver: _Driver, sink_and_listing: tuple[ParquetSink, Listing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed: list[Receipt] = []
     commit = driver.ledger.commit
@@ -188,6 +190,6 @@ def test_the_receipt_in_the_file_is_the_one_that_the_ledger_gets(
         return commit(receipts)
 
     monkeypatch.setattr(driver.ledger, "commit", commit_and_keep)
-    outcome = _attempt(place[0], driver.split)()
+    outcome = _attempt(sink_and_listing[0], driver.split)()
     driver.settle(with_trail(outcome, Trail(seconds={"read": 1.0, "write": 2.0})))
-    assert committed == [place[0].find(driver.split)]
+    assert committed == [sink_and_listing[0].find(driver.split)]

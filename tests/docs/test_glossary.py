@@ -83,6 +83,14 @@ def everywhere() -> list[tuple[Definition, Retired]]:
     return [offence for file in files() for offence in offences(definitions(ROOT, file))]
 
 
+def test_no_name_holds_a_retired_word() -> None:
+    sentences = [
+        f"{definition.file}:{definition.line}: {definition.name}: {entry.word!r} is retired; use {entry.instead}"
+        for definition, entry in everywhere()
+    ]
+    assert not sentences, "\n".join(sentences)
+
+
 @pytest.mark.parametrize(
     ("code", "names"),
     [

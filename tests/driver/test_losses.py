@@ -1,4 +1,4 @@
-"""Whoever finds that records are gone, the log says so, with their coordinate, once they are named in the ledger."""
+"""Lost records are logged with their coordinates, once, after the ledger has them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_a_loss_that_a_worker_found_is_said_once(tmp_path: Path, caplog: pytest.
     committer = Committer(
         ledger, sink, {"numbers": source}, Backlog(10, 10, 10), sizers, Metrics(), CircuitBreaker(None)
     )
-    gone = (Loss("numbers/0", "numbers", "expired", 4),)
-    receipt = Receipt(split.split_id, "numbers", 1, split.bounds, rows=6, losses=gone)
+    expired = (Loss("numbers/0", "numbers", "expired", 4),)
+    receipt = Receipt(split.split_id, "numbers", 1, split.bounds, rows=6, losses=expired)
     committer.start()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):  # the second attempt's outcome comes late

@@ -1,4 +1,4 @@
-"""Rejects reach their targets: each page until it is taken, a restart where the last one stopped, the main line never held."""
+"""The publisher of rejects: it retries each page, continues after a restart and never delays the main pipeline."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from stream_infer.telemetry.metrics import Metrics
 
 
 class Target:
-    """Takes nothing while ``away``."""
+    """A target that refuses everything while ``away``."""
 
     name, originals = "target", 3
     away = False
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.records: list[str] = []
         self.closed = False
 
     def publish(self, letters: Sequence[DeadLetter]) -> None:
         if self.away:
             raise Retryable("the broker is away")
-        self.told += [f"{item.reject.record_id}={item.original and item.original.value!r}" for item in letters]
+        self.records += [f"{item.reject.record_id}={item.original and item.original.value!r}" for item in letters]
 
     def close(self) -> None:
         self.closed = True
@@ -73,7 +73,7 @@ def test_a_target_that_is_away_is_told_when_it_is_back(tmp_path: Path) -> None:
     _until(lambda: publisher.trouble is None)
     _reject(ledger, 2, 1)
     publisher.finish(30)
-    assert target.told == [f"name-{number}=b'nam'" for number in range(3)]
+    assert target.records == [f"name-{number}=b'nam'" for number in range(3)]
     assert metrics.value(m.REJECTS_PUBLISHED, "kafka") == 3
     assert target.closed
     ledger.close()
@@ -92,7 +92,7 @@ def test_what_a_failing_target_missed_is_told_by_the_next_start(tmp_path: Path) 
     again = DeadLetterPublisher(target, ledger, {})
     again.start()
     again.finish(30)
-    assert len(target.told) == len(set(target.told)) == 150
+    assert len(target.records) == len(set(target.records)) == 150
     assert ledger.unpublished("target", 9) == []
     ledger.close()
 
@@ -105,7 +105,7 @@ def test_an_instance_that_lost_the_ledger_tells_no_more(tmp_path: Path) -> None:
     publisher.start()
     publisher.join(30)
     assert not publisher.is_alive()
-    assert target.told == ["name-0=None"]  # twice at most: the newer one tells it as well
+    assert target.records == ["name-0=None"]  # twice at most: the newer one tells it as well
     newer.close()
     ledger.close()
 

@@ -1,4 +1,4 @@
-"""The engine under a model and a sink that misbehave, on a local Ray."""
+"""The supervisor with a failing model and a failing sink, on a local Ray."""
 
 from __future__ import annotations
 
@@ -134,13 +134,13 @@ def test_a_line_that_stands_can_be_seen_until_it_is_told_to_end(tmp_path: Path, 
     )
     source = NumbersSource("numbers", 120)
     supervisor, _, _ = _supervisor(settings, source, tmp_path, cluster, until_idle=False)
-    told: list[str] = []
+    messages: list[str] = []
 
     def run() -> None:
         try:
             supervisor.run()
         except Fatal as error:
-            told.append(str(error))
+            messages.append(str(error))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -151,7 +151,7 @@ def test_a_line_that_stands_can_be_seen_until_it_is_told_to_end(tmp_path: Path, 
     assert supervisor.metrics.value(m.CIRCUIT_BREAKER_OPEN) == 1
     supervisor.stop()
     thread.join(30)
-    assert "everything fails" in told[0]
+    assert "everything fails" in messages[0]
 
 
 def test_an_outage_of_the_sink_is_waited_out_and_an_idle_execution_released(tmp_path: Path, cluster: Capacity) -> None:

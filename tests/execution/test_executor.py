@@ -1,4 +1,4 @@
-"""The executor of one execution waits in its own way, and leaves all other datasets of the process to Ray."""
+"""The executor's own wait for tasks, and the unchanged behaviour of other datasets of the process."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def test_the_loop_wakes_with_the_first_task_and_does_not_spin_for_one_that_is_he
     monkeypatch.setattr(executor, "ray", fake)
     task_wait, refs = executor.TaskWait(lambda: 0.25), ["a", "b", "c"]
 
-    def step() -> tuple[list[str], list[str]]:
+    def wait_once() -> tuple[list[str], list[str]]:
         return task_wait.wait(refs, num_returns=3, fetch_local=False, timeout=0.1)
 
-    assert step() == ([], refs)
+    assert wait_once() == ([], refs)
     assert fake.waited == [1]
     fake.ready = ["b"]
     for _ in range(2):  # its block and its end: both are fetched without a wait
-        assert step() == (["b"], ["a", "c"])
+        assert wait_once() == (["b"], ["a", "c"])
     assert fake.waited == [1]
     for _ in range(3):  # backpressure holds it: the wait is for another one
-        step()
+        wait_once()
     assert fake.waited == [1, 2, 2, 2]
     fake.ready = ["b", "c"]
-    step()
+    wait_once()
     assert fake.waited == [1, 2, 2, 2]
     fake.ready = refs
     for _ in range(4):  # all are ready: Ray itself would not wait either
-        assert step() == (refs, [])
+        assert wait_once() == (refs, [])
     assert fake.waited == [1, 2, 2, 2]
 
 

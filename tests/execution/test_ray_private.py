@@ -48,12 +48,12 @@ def _own_bases(owner: type) -> Iterator[type]:
 def test_the_copy_of_the_wait_may_replace_the_module_ray() -> None:
     tree = ast.parse(inspect.getsource(ray_private.process_completed_tasks))
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "ray"]
-    waits = [
+    wait_calls = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.value in names and node.attr == "wait"
     ]
-    assert len(names) == len(waits) == 1
+    assert len(names) == len(wait_calls) == 1
 
 
 def test_only_one_file_touches_private_parts() -> None:

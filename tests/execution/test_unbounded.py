@@ -21,9 +21,9 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> unbounded.Feed:
 def test_the_loop_waits_shortly_for_few_blocks(feed: unbounded.Feed) -> None:
     for _ in range(3):
         feed.push(pa.table({}))
-    assert feed.step_seconds() == 0.25
+    assert feed.task_wait_seconds() == 0.25
     feed.done(1)
-    assert feed.step_seconds() == 0.02
+    assert feed.task_wait_seconds() == 0.02
 
 
 @pytest.mark.parametrize("event", ["a block", "the end"])

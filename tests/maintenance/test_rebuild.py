@@ -1,4 +1,4 @@
-"""A ledger made anew from receipts: whatever is left of a life, going on delivers every record once."""
+"""A ledger rebuilt from receipts: work that continues with it delivers every record once."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a ledger syncs eve
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))), st.integers(0, 30), st.integers(0, 30))
 def test_what_is_covered_and_its_holes_are_the_whole(spans: list[tuple[int, int]], start: int, stop: int) -> None:
-    cover = IntervalSet()
+    intervals = IntervalSet()
     for number, (low, high) in enumerate(spans):
         before = {at for other in spans[:number] for at in range(*other)}
-        assert cover.touches({"k": (low, high)}) == bool(before & set(range(low, high)))
-        cover.add({"k": (low, high)})
+        assert intervals.touches({"k": (low, high)}) == bool(before & set(range(low, high)))
+        intervals.add({"k": (low, high)})
     covered = {at for low, high in spans for at in range(low, high)}
-    found = [at for low, high in cover.holes("k", start, stop) for at in range(low, high)]
-    assert found == [at for at in range(start, stop) if at not in covered]
+    holes = [at for low, high in intervals.holes("k", start, stop) for at in range(low, high)]
+    assert holes == [at for at in range(start, stop) if at not in covered]
     assert [piece for piece in cut((start, stop), 4) if piece[1] - piece[0] > 4] == []
 
 
 @dataclass
 class Outside:
-    """What the world is like: the records' nature, and the files that stand."""
+    """The state outside the ledger: the nature of each record, and the files of the sink."""
 
     nature: list[str]
     files: dict[str, Receipt] = field(default_factory=dict)
@@ -71,12 +71,12 @@ class Outside:
         self.files.setdefault(split.split_id, retired)
 
     def process(self, source: Source, split: Split) -> Receipt | list[Split] | None:
-        """A receipt, or the pieces of a killing split, or None where its one record is rejected for killing."""
-        standing = self.files.get(split.split_id)
+        """The receipt of a split, the pieces of one that kills, or None where a single killing record is rejected."""
+        receipt = self.files.get(split.split_id)
         offsets = range(split.bounds["start"], split.bounds["stop"])
-        if standing is not None and not standing.retired:
-            return standing
-        if standing is not None or any(self.nature[offset] == KILLING for offset in offsets):
+        if receipt is not None and not receipt.retired:
+            return receipt
+        if receipt is not None or any(self.nature[offset] == KILLING for offset in offsets):
             self.retire(split)
             return pieces(split, source.reader()) or None
         rejects = [
@@ -94,8 +94,8 @@ def _ledger(folder: Path | str) -> Ledger:
 
 
 def _plan(source: KafkaSource, ledger: Ledger, most: int) -> None:
-    for step in source.plan(ledger.position(source.name), PlanBudget(100, most, 2**30, 0.0, NOW)):
-        ledger.plan(source.name, [step])
+    for part in source.plan(ledger.position(source.name), PlanBudget(100, most, 2**30, 0.0, NOW)):
+        ledger.plan(source.name, [part])
 
 
 def _replay(source: Source, ledger: Ledger) -> None:
@@ -107,7 +107,7 @@ def _replay(source: Source, ledger: Ledger) -> None:
 
 
 def _work(source: Source, ledger: Ledger, world: Outside, split: Split, upto: str) -> None:
-    """One split on its way, as far as it gets before everything ends."""
+    """Process one split up to the point where the life ends."""
     if upto == "planned":
         return
     outcome = world.process(source, split)
@@ -191,8 +191,8 @@ def _committed(source: Source, split: Split, world: Outside) -> Receipt:
 def test_a_missing_range_is_planned_exactly_as_its_neighbours_leave_it(tmp_path: Path) -> None:
     world, source = Outside([GOOD] * 40), source_of(FakeCluster([40]))
     planned: list[Split] = []
-    for step in source.plan(_ledger(tmp_path).position("s"), PlanBudget(4, 10, 2**30, 0.0, NOW)):
-        planned += [step.split] if step.split else []
+    for part in source.plan(_ledger(tmp_path).position("s"), PlanBudget(4, 10, 2**30, 0.0, NOW)):
+        planned += [part.split] if part.split else []
     for split in (planned[0], planned[2], planned[3]):
         _committed(source, split, world)
     (tmp_path / "new").mkdir()
@@ -234,10 +234,10 @@ def _files(folder: Path) -> FilesSource:
 
 
 def _objects(source: FilesSource, ledger: Ledger) -> list[Split]:
-    found = []
-    for step in source.plan(ledger.position("inbox"), PlanBudget(9, 9, 2**20, 0.0, NOW)):
-        found += ledger.plan("inbox", [step])
-    return found
+    splits = []
+    for part in source.plan(ledger.position("inbox"), PlanBudget(9, 9, 2**20, 0.0, NOW)):
+        splits += ledger.plan("inbox", [part])
+    return splits
 
 
 def _receipt(split: Split, rows: int, rejects: Sequence[Reject] = (), **more: Any) -> Receipt:
@@ -278,11 +278,11 @@ def test_a_retired_name_stands_unless_its_records_do_elsewhere() -> None:
 
     outer, inner, single = of(0, 16, retired=True), of(4, 8, retired=True), of(20, 21, retired=True)
     replayed, again = of(20, 21, replay=1, retired=True), of(20, 21, replay=2, rows=1)
-    found = sort_receipts([outer, inner, single, replayed, of(8, 9, rows=1), of(20, 21, replay=2, rows=1)])
-    assert found.undivided == [inner]
-    assert sorted(item.split_id for item in found.divided) == sorted(
+    sorted_receipts = sort_receipts([outer, inner, single, replayed, of(8, 9, rows=1), of(20, 21, replay=2, rows=1)])
+    assert sorted_receipts.undivided == [inner]
+    assert sorted(item.split_id for item in sorted_receipts.divided) == sorted(
         item.split_id for item in (outer, single, replayed)
     )
-    assert found.replays == [again]
+    assert sorted_receipts.replays == [again]
     third = of(20, 21, replay=3, retired=True)
     assert sort_receipts([single, replayed, third]).undivided == [third]

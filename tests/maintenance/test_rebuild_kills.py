@@ -1,4 +1,4 @@
-"""A rebuild that is killed anywhere is begun again and comes to the same; until then nobody else opens the ledger."""
+"""A killed rebuild: the next one gives the same result, and nothing else opens the ledger before."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/ledger.db"
         return
-    found: str = request.getfixturevalue("postgres")
-    engine = create_engine(parse_url(found))
+    database_url: str = request.getfixturevalue("postgres")
+    engine = create_engine(parse_url(database_url))
     schema.metadata.drop_all(engine)
-    yield found
+    yield database_url
     with engine.begin() as connection:
         schema.metadata.drop_all(connection)
         for name in connection.scalars(text("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ledger_old%'")).all():
@@ -44,7 +44,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def _receipts() -> list[Receipt]:
     source = source_of(FakeCluster([50]))
     position: Any = SimpleNamespace(get=lambda key: None)
-    splits = [step.split for step in source.plan(position, PlanBudget(9, 10, 2**30, 0.0, 1e9)) if step.split]
+    splits = [part.split for part in source.plan(position, PlanBudget(9, 10, 2**30, 0.0, 1e9)) if part.split]
     return [
         Receipt(split.split_id, "s", 1, split.bounds, f"{split.folder}/{split.split_id}.parquet", 10, written_at=1.0)
         for number, split in enumerate(splits)

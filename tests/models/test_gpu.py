@@ -1,4 +1,4 @@
-"""On a real GPU: the answers of a CPU, memory that runs out, and what the driver tells."""
+"""Models on a real GPU: answers equal to the CPU's, memory that runs out, and the driver's measurements."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def test_a_micro_batch_that_does_not_fit_is_halved(tmp_path: Path, little_memory
 
 
 def test_the_driver_tells_of_the_gpu() -> None:
-    held = torch.zeros(64 * 2**20, dtype=torch.uint8, device="cuda")
-    found = Gpus().read()
-    assert found
-    assert all(0 <= gpu.utilization <= 1 and 0 < gpu.used <= gpu.total for gpu in found)
-    assert max(gpu.used for gpu in found) >= held.nbytes
+    tensor = torch.zeros(64 * 2**20, dtype=torch.uint8, device="cuda")
+    gpus = Gpus().read()
+    assert gpus
+    assert all(0 <= gpu.utilization <= 1 and 0 < gpu.used <= gpu.total for gpu in gpus)
+    assert max(gpu.used for gpu in gpus) >= tensor.nbytes

@@ -1,4 +1,4 @@
-"""Each text task over a tiny model of its own gives what the library's own pipeline gives for one text at a time."""
+"""Text tasks over tiny models: each gives the answers of the library's own pipeline for one text at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stream_infer.errors import ConfigError, RejectRecord
 from stream_infer.models.batching import run_batched
 from stream_infer.models.settings import TransformersModel
 
-KNOWN = "the cat sat on a mat while green dogs ran far from old red boats . this example is sport politics"
+WORDS = "the cat sat on a mat while green dogs ran far from old red boats . this example is sport politics"
 SPECIAL = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -32,13 +32,13 @@ TEXTS = ["the cat sat on a mat", "green dogs ran", "old red boats . " * 6, "a", 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    vocabulary = {word: index for index, word in enumerate([*SPECIAL.values(), *KNOWN.split()])}
+    vocabulary = {word: index for index, word in enumerate([*SPECIAL.values(), *WORDS.split()])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     raw.normalizer = normalizers.Lowercase()
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    marks = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    boundary_tokens = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
     raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=boundary_tokens
     )
     return transformers.PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=64, **SPECIAL)
 

@@ -1,4 +1,4 @@
-"""Plants one mutant at a time in a copy of the tree and says what noticed it."""
+"""Plant one mutant at a time in a copy of the tree and name the test that noticed it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEAVY = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a mutant.
+    """The result of a mutant.
 
     Attributes:
         by: what noticed it, or "" when it survived.
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def preload() -> None:
-    """Import what is heavy and not ours."""
+    """Import the heavy libraries."""
     for name in _HEAVY:
         importlib.import_module(name)
 
@@ -65,7 +65,7 @@ def plant(mutant: Mutant) -> Outcome:
 
 
 def copy_of(source: Path, target: Path) -> None:
-    """A file, or a folder without what was compiled."""
+    """Copy a file, or a folder without compiled files."""
     if source.is_dir():
         shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     else:
@@ -84,7 +84,7 @@ def _child(tree: Path, what: str, mutant: Mutant) -> None:
     os.chdir(tree)
     sys.path[:] = [
         str(tree),
-        *(place for place in sys.path if place not in ("", str(ROOT))),
+        *(path for path in sys.path if path not in ("", str(ROOT))),
     ]
     for name in [
         name for name in sys.modules if name.partition(".")[0] in ("stream_infer", "connectors", "ops", "tests")

@@ -101,7 +101,7 @@ class Database:
         how = self._fate()
         world.pause(0.3)
         if how == "before":
-            world.tell(f"{process.name} is killed before its COMMIT")
+            world.report(f"{process.name} is killed before its COMMIT")
             world.kill(process)
         if how == "refused":
             raise sqlite3.OperationalError("disk I/O error (simulated)")
@@ -112,7 +112,7 @@ class Database:
         except AssertionError as error:
             world.fail(str(error), error)
         if how == "after":
-            world.tell(f"{process.name} is killed after its COMMIT")
+            world.report(f"{process.name} is killed after its COMMIT")
             world.kill(process)
         if how == "lost":
             raise sqlite3.OperationalError("the reply was lost (simulated)")

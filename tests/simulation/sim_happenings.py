@@ -1,4 +1,4 @@
-"""What is put into the world and what goes wrong there: a method for each word of a case."""
+"""The input and the faults of a simulated world: a method for each word of a case."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Instance(Process):
 
 
 class Happenings:
-    """Half of a play."""
+    """The half of a play that performs the events of its case."""
 
     world: World
     weather: Weather
@@ -61,7 +61,7 @@ class Happenings:
         return [instance for instance in self.instances if instance.alive]
 
     def _happens(self, what: str, *arguments: Any) -> None:
-        self.world.tell(" ".join(map(str, (what, *arguments))))
+        self.world.report(" ".join(map(str, (what, *arguments))))
         self.count(what)
         getattr(self, f"_{what}")(*arguments)
 
@@ -73,8 +73,8 @@ class Happenings:
             values = {"gap": GAP, "tombstone": None, "big": text.encode() + b"." * LARGEST, "bytes": b"\xff"}
             value = values.get(kind, text.encode())
             offset = len(topic.logs[number].values)
-            known = None if kind == "gap" else kind
-            self.oracle.produced((TOPIC, number), topic.known_as, offset, known, text)
+            recorded_kind = None if kind == "gap" else kind
+            self.oracle.produced((TOPIC, number), topic.incarnation_name, offset, recorded_kind, text)
             self.broker.append(TOPIC, number, [value])
 
     def _put(self, key: str, kinds: tuple[str, ...]) -> None:
@@ -143,14 +143,14 @@ class Happenings:
         if number < len(topic.logs):
             log = topic.logs[number]
             log.start = min(len(log.values), log.start + offsets)
-            self.oracle.gone_below((TOPIC, number), log.start)
+            self.oracle.expired_below((TOPIC, number), log.start)
 
     def _recreate(self, partitions: int) -> None:
         if not self.oracle.knows_topic(TOPIC):  # nobody could tell that it is another one
             self.world.at(1.0, partial(self._recreate, partitions))
             return
         for number, log in enumerate(self.broker.topics[TOPIC].logs):
-            self.oracle.gone_below((TOPIC, number), len(log.values))
+            self.oracle.expired_below((TOPIC, number), len(log.values))
         self.broker.create(TOPIC, partitions)
         for number in range(partitions):
             self.oracle.partitions.setdefault((TOPIC, number), []).append([])
@@ -161,7 +161,7 @@ class Happenings:
         self.broker.grow(TOPIC)
 
     def _replay(self) -> None:
-        """Somebody asks for the rejects to be tried again, from a process of their own."""
+        """Ask for a replay of the rejects from another process."""
         process = Process("cli")
         self.others.append(process)
 
@@ -182,8 +182,8 @@ class Happenings:
                 self.world.kill(instance)
 
     def _heal(self) -> None:
-        """No new faults from here on: everything must come to its end."""
-        self.world.tell("healed")
+        """End all faults, so that every record can be finished."""
+        self.world.report("healed")
         vars(self.weather).update(dict.fromkeys(vars(self.weather), 0.0))
         self.broker.down_until = self.objects.down_until = 0.0
         self.database.crashes.clear()

@@ -1,4 +1,4 @@
-"""The Kafka cluster of a simulation, and the clients that the product would use."""
+"""The Kafka cluster of a simulation and its clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SimTopic:
     logs: list[Log]
 
     @property
-    def known_as(self) -> str:
+    def incarnation_name(self) -> str:
         return self.name if self.incarnation == 1 else f"{self.name}@{self.incarnation}"
 
 
@@ -55,7 +55,7 @@ class Broker:
         return topic
 
     def append(self, name: str, partition: int, values: Sequence[Any]) -> int:
-        """The offset of the first of them."""
+        """Append values and return the offset of the first."""
         log = self.topics[name].logs[partition]
         log.values += values
         self.appended.notify_all()
@@ -69,8 +69,8 @@ class Broker:
         return self.world.now < self.down_until
 
     def log(self, topic: str, partition: int) -> Log | None:
-        found = self.topics.get(topic)
-        return found.logs[partition] if found is not None and partition < len(found.logs) else None
+        entry = self.topics.get(topic)
+        return entry.logs[partition] if entry is not None and partition < len(entry.logs) else None
 
 
 class SimCluster:
@@ -83,8 +83,8 @@ class SimCluster:
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         self._ask()
-        found = {name: self._broker.topics[name] for name in names if name in self._broker.topics}
-        return {name: Topic(name, topic.topic_id, tuple(range(len(topic.logs)))) for name, topic in found.items()}
+        topics = {name: self._broker.topics[name] for name in names if name in self._broker.topics}
+        return {name: Topic(name, topic.topic_id, tuple(range(len(topic.logs)))) for name, topic in topics.items()}
 
     def starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         return self._offsets(partitions, lambda log: log.start)
@@ -132,17 +132,17 @@ class SimError:
 class Message:
     """`confluent_kafka.Message`."""
 
-    def __init__(self, place: Partition, offset: int, value: bytes | None, error: SimError | None = None) -> None:
-        self._place, self._offset, self._value, self._error = place, offset, value, error
+    def __init__(self, partition: Partition, offset: int, value: bytes | None, error: SimError | None = None) -> None:
+        self._partition, self._offset, self._value, self._error = partition, offset, value, error
 
     def __len__(self) -> int:
         return len(self._value or b"")
 
     def topic(self) -> str:
-        return self._place[0]
+        return self._partition[0]
 
     def partition(self) -> int:
-        return self._place[1]
+        return self._partition[1]
 
     def offset(self) -> int:
         return self._offset
@@ -164,17 +164,17 @@ class Message:
 
 
 class SimConsumer:
-    """`confluent_kafka.Consumer` that is assigned by hand. It knows topics by name only, as the real one does."""
+    """A `confluent_kafka.Consumer` that is assigned by hand. It addresses topics by name only, as the real one does."""
 
     def __init__(self, broker: Broker, options: Mapping[str, Any]) -> None:
         self._broker = broker
-        self._tells_end = bool(options.get("enable.partition.eof"))
+        self._reports_end = bool(options.get("enable.partition.eof"))
         self._at: dict[Partition, int] = {}
-        self._told: set[tuple[Partition, int]] = set()
+        self._reported_ends: set[tuple[Partition, int]] = set()
 
-    def assign(self, places: Sequence[TopicPartition]) -> None:
-        self._at = {(place.topic, place.partition): place.offset for place in places}
-        self._told = set()
+    def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        self._at = {(partition.topic, partition.partition): partition.offset for partition in partitions}
+        self._reported_ends = set()
 
     def unassign(self) -> None:
         self._at = {}
@@ -185,10 +185,10 @@ class SimConsumer:
     def consume(self, most: int, timeout: float) -> list[Message]:
         rng = self._broker.world.rng
         first = self.poll(timeout)
-        found = [] if first is None else [first]
-        while found and len(found) < min(most, 1 + rng.randrange(8)) and (message := self._next()) is not None:
-            found.append(message)
-        return found
+        messages = [] if first is None else [first]
+        while messages and len(messages) < min(most, 1 + rng.randrange(8)) and (message := self._next()) is not None:
+            messages.append(message)
+        return messages
 
     def poll(self, timeout: float) -> Message | None:
         world = self._broker.world
@@ -198,29 +198,29 @@ class SimConsumer:
             self._broker.appended.wait(end - world.now)
         return message
 
-    def get_watermark_offsets(self, place: TopicPartition, **_: object) -> tuple[int, int] | None:
+    def get_watermark_offsets(self, partition: TopicPartition, **_: object) -> tuple[int, int] | None:
         self._broker.world.pause(1.0, 0.02)
-        log = None if self._broker.away else self._broker.log(place.topic, place.partition)
+        log = None if self._broker.away else self._broker.log(partition.topic, partition.partition)
         return None if log is None else (log.start, len(log.values))
 
     def _next(self) -> Message | None:
         if self._broker.away:
             return None
-        for place, at in self._at.items():
-            log = self._broker.log(*place)
+        for partition, at in self._at.items():
+            log = self._broker.log(*partition)
             if log is None:
-                return Message(place, -1, None, SimError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+                return Message(partition, -1, None, SimError(KafkaError.UNKNOWN_TOPIC_OR_PART))
             if not log.start <= at <= len(log.values):
-                return Message(place, -1, None, SimError(KafkaError._AUTO_OFFSET_RESET))
+                return Message(partition, -1, None, SimError(KafkaError._AUTO_OFFSET_RESET))
             while at < len(log.values) and log.values[at] is GAP:
                 at += 1
-            self._at[place] = at
+            self._at[partition] = at
             if at < len(log.values):
-                self._at[place] = at + 1
-                return Message(place, at, log.values[at])
-            if self._tells_end and (place, at) not in self._told:
-                self._told.add((place, at))
-                return Message(place, at, None, SimError(KafkaError._PARTITION_EOF))
+                self._at[partition] = at + 1
+                return Message(partition, at, log.values[at])
+            if self._reports_end and (partition, at) not in self._reported_ends:
+                self._reported_ends.add((partition, at))
+                return Message(partition, at, None, SimError(KafkaError._PARTITION_EOF))
         return None
 
 

@@ -1,4 +1,4 @@
-"""The oracle: what must hold, after every step and at the end. Shares no code with the product.
+"""The oracle: the invariants after every event and at the end. It shares no code with the product.
 
 It reads the bytes that stand in the store with pyarrow, the ledger's file with sqlite3, and knows what was put in.
 """
@@ -28,7 +28,7 @@ class Oracle:
     """Attributes:
     truth: record id -> (kind, text) of every record that was ever put in.
     rows: record id -> key of the file that shows it.
-    gone: record ids that may be a named loss, by reason: expired, superseded, deleted.
+    possible_losses: record ids that may be a named loss: expired, superseded or deleted.
     lenient: a record may be rejected though nothing is wrong with it (the whole service died of its neighbour).
     """
 
@@ -41,7 +41,7 @@ class Oracle:
         self.current: dict[str, str] = {}  # object key -> identity
         self.partitions: dict[tuple[str, int], list[list[str | None]]] = {}  # incarnations: record id by offset
         self.rows: dict[str, str] = {}
-        self.gone: set[str] = set()
+        self.possible_losses: set[str] = set()
         self._gaps: set[str] = set()
         self._contents: dict[str, bytes] = {}
         self._epochs: dict[Process, int] = {}
@@ -54,9 +54,11 @@ class Oracle:
 
     # what is put in
 
-    def produced(self, place: tuple[str, int], known_as: str, offset: int, kind: str | None, text: str) -> None:
-        record_id = f"kafka://C/{known_as}/{place[1]}/{offset}"
-        self.partitions[place][-1].append(None if kind is None else record_id)
+    def produced(
+        self, partition: tuple[str, int], incarnation_name: str, offset: int, kind: str | None, text: str
+    ) -> None:
+        record_id = f"kafka://C/{incarnation_name}/{partition[1]}/{offset}"
+        self.partitions[partition][-1].append(None if kind is None else record_id)
         if kind is None:
             self._gaps.add(record_id)
         else:
@@ -70,27 +72,27 @@ class Oracle:
         self.truth.update(zip(self.objects[identity], rows, strict=True))
 
     def replaced(self, key: str) -> None:
-        """Its version is not there any more: what nobody read is lost."""
+        """Expect the rows of a replaced object version as possible losses."""
         if key in self.current:
-            self.gone.update(self.objects[self.current.pop(key)])
+            self.possible_losses.update(self.objects[self.current.pop(key)])
 
-    def gone_below(self, place: tuple[str, int], offset: int) -> None:
-        """The broker has forgotten what stands before the offset of the newest incarnation."""
-        self.gone.update(item for item in self.partitions[place][-1][:offset] if item is not None)
+    def expired_below(self, partition: tuple[str, int], offset: int) -> None:
+        """Expect the records of the newest incarnation below the offset as possible losses: the broker deleted them."""
+        self.possible_losses.update(item for item in self.partitions[partition][-1][:offset] if item is not None)
 
     def open(self) -> list[str]:
-        """What has no end yet: splits that are not final and records without a fate, a few of them."""
+        """A few of the unfinished splits, or of the records without a fate."""
         left = [row[0] for row in self._all("SELECT split_id FROM ledger_splits WHERE finished_at IS NULL LIMIT 3")]
         if left:
             return left
         rejected, lost = self._rejected(), self._lost()
         fates = self.rows.keys() | rejected.keys() | lost.keys()
-        return [item for item in self.truth if item not in fates and item not in self.gone][:3]
+        return [item for item in self.truth if item not in fates and item not in self.possible_losses][:3]
 
     # what must hold after every step
 
     def file_changed(self, key: str, data: bytes | None) -> None:
-        """A file came into the output folder, or left it."""
+        """Check a file that appeared in the output folder or left it."""
         if data is None or key in self._contents:
             raise Broken(f"{key} was {'deleted' if data is None else 'replaced'}")
         named = _FILE.fullmatch(key)
@@ -120,7 +122,7 @@ class Oracle:
         self.rows[record_id] = key
 
     def follow_commit(self, process: Process | None) -> None:
-        """A transaction was committed: only the owner of the ledger may have changed it."""
+        """Check after a transaction that only the owner of the ledger has changed it."""
         version = self._one("PRAGMA data_version")
         if version == self._version:
             return
@@ -138,11 +140,11 @@ class Oracle:
             self._begun.setdefault(key, position)
 
     def offsets_committed(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Kafka's group may only stand where everything before is accounted for."""
+        """Check that every record before the offsets of the Kafka group is accounted for."""
         rejected, lost = self._rejected(), self._lost()
-        for place, offset in offsets.items():
+        for partition, offset in offsets.items():
             problems = []
-            for logged in self.partitions[place]:
+            for logged in self.partitions[partition]:
                 early = [item for item in logged[:offset] if item is not None]
                 fates = self.rows.keys() | rejected.keys() | lost.keys()
                 open_ = [item for item in early if item not in fates and not self._before(item)]
@@ -150,10 +152,10 @@ class Oracle:
                     break
                 problems.append(f"{len(open_)} before it are open, such as {open_[:1]}")
             else:
-                raise Broken(f"offset {offset} of {place} was committed: {problems}")
+                raise Broken(f"offset {offset} of {partition} was committed: {problems}")
 
     def input_deleted(self, key: str) -> None:
-        """``after: delete``: only what was committed may go."""
+        """Check that ``after: delete`` removes committed objects only."""
         identity = self.current.pop(key)
         rejected, lost = self._rejected(), self._lost()
         for item in self.objects[identity]:
@@ -168,10 +170,10 @@ class Oracle:
         for record_id, (kind, _) in self.truth.items():
             fates = [record_id in self.rows, record_id in rejected, record_id in lost]
             if sum(fates) != 1:
-                if not any(fates) and record_id in self.gone and self._never_seen(record_id, claimed):
+                if not any(fates) and record_id in self.possible_losses and self._never_seen(record_id, claimed):
                     continue
                 raise Broken(f"{record_id} ({kind}): row {fates[0]}, reject {fates[1]}, loss {fates[2]}")
-            if fates[2] and record_id not in self.gone:
+            if fates[2] and record_id not in self.possible_losses:
                 raise Broken(f"{record_id} is said to be lost ({lost[record_id]}) and is there")
             if fates[1] and kind == GOOD and not self._lenient and not self._went_with_a_killer(record_id):
                 raise Broken(f"{record_id} is good and was rejected: {rejected[record_id]}")
@@ -183,7 +185,7 @@ class Oracle:
         self._ledger_agrees()
 
     def _never_seen(self, record_id: str, claimed: set[str]) -> bool:
-        """It was gone before the service looked: expired before it began, behind what was planned, or not listed."""
+        """Whether the service never saw the record: it expired before the start, or it was never planned or listed."""
         identity = record_id.partition("#")[0]
         if identity in self.objects:
             return identity not in claimed
@@ -203,7 +205,7 @@ class Oracle:
         return {key: int(value) for key, value in self._all(query)}
 
     def _ledger_agrees(self) -> None:
-        """The ledger's word on each split is what stands in the store."""
+        """Check that the ledger's state of each split matches the files in the store."""
         shown: dict[str, int] = dict.fromkeys(self._contents, 0)
         for key in self.rows.values():
             shown[key] += 1
@@ -218,9 +220,9 @@ class Oracle:
             if self._by_event or "replay" in json.loads(document)["bounds"]:
                 folder = json.loads(document)["folder"]
             key = f"results/{folder}/{split_id}.parquet"
-            standing = shown.pop(key, 0)
-            if standing != rows or (rows and file != f"{folder}/{split_id}.parquet"):
-                raise Broken(f"split {split_id} is {state} with {rows} rows in {file}; {standing} stand in {key}")
+            stored_rows = shown.pop(key, 0)
+            if stored_rows != rows or (rows and file != f"{folder}/{split_id}.parquet"):
+                raise Broken(f"split {split_id} is {state} with {rows} rows in {file}; {stored_rows} stand in {key}")
             if json.loads(document)["split_id"] != split_id:
                 raise Broken(f"split {split_id} has the document of another")
         if shown:
@@ -228,7 +230,7 @@ class Oracle:
         self._sums_agree()
 
     def _sums_agree(self) -> None:
-        """The running sums that status shows are those of the splits."""
+        """Check that the running sums of the status equal the sums over the splits."""
         by_state = {"committed": "committed", "bisected": "bisected", "rejected": "refused"}
         for source, *sums in self._all(
             "SELECT source, committed, bisected, refused, rows, rejected, lost FROM ledger_totals"
@@ -246,24 +248,24 @@ class Oracle:
                 raise Broken(f"the sums of {source} are {sums} and its splits say {counted}")
 
     def _went_with_a_killer(self, record_id: str) -> bool:
-        """Whether the version of its object was gone before it was known which row ended the workers."""
+        """Whether the object's version was deleted before the bisection had isolated the row that kills workers."""
         rows = self.objects.get(record_id.partition("#")[0], [])
-        return self.gone.issuperset(rows) and any(self.truth[row][0] in KILLERS for row in rows)
+        return self.possible_losses.issuperset(rows) and any(self.truth[row][0] in KILLERS for row in rows)
 
     def _rejected(self) -> dict[str, str]:
-        """Record id -> why, of every record that an open reject covers."""
-        found: dict[str, str] = {}
+        """The reason of every record of an open reject, by record id."""
+        reasons: dict[str, str] = {}
         for record_id, error, reason, whole, split_id in self._all(
             "SELECT record_id, error, reason, whole, split_id FROM ledger_rejects WHERE resolved_at IS NULL"
         ):
             base = record_id.partition("#")[0]
             whole_object = whole and base in self.objects and not self._of_rows(split_id)
-            found.update(dict.fromkeys(self.objects[base] if whole_object else [record_id], f"{error}: {reason}"))
-        return found
+            reasons.update(dict.fromkeys(self.objects[base] if whole_object else [record_id], f"{error}: {reason}"))
+        return reasons
 
     def _lost(self) -> dict[str, str]:
-        """Record id -> reason, of every record that a named loss covers."""
-        found: dict[str, str] = {}
+        """The reason of every record of a named loss, by record id."""
+        reasons: dict[str, str] = {}
         for record_id, reason, records, split_id in self._all(
             "SELECT record_id, reason, records, split_id FROM ledger_losses"
         ):
@@ -271,8 +273,8 @@ class Oracle:
             names = [f"{base}{mark}{int(first) + index}" for index in range(records)]
             if base in self.objects and not self._of_rows(split_id):
                 names = self.objects[base]  # an object that was lost whole
-            found.update(dict.fromkeys(names, reason))
-        return found
+            reasons.update(dict.fromkeys(names, reason))
+        return reasons
 
     def _of_rows(self, split_id: str) -> bool:
         document = self._one("SELECT document FROM ledger_splits WHERE split_id = ?", split_id)

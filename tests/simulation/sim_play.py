@@ -39,13 +39,13 @@ from tests.simulation.sim_store import Objects, SimQueue, SimStore, Stored
 from tests.simulation.sim_world import Process, Weather, World
 
 _PATIENCE = 2400.0  # seconds after the faults in which everything must have come to its end: each hang takes a deadline
-_STEPS = 100_000
+_MOST_EVENTS = 100_000
 _LATE = 70.0  # seconds after the last instance ended in which zombies may still write
 
 
 @dataclass
 class Result:
-    """What came of a case.
+    """The result of a case.
 
     Attributes:
         failure: the first thing that did not hold, or None.
@@ -56,13 +56,13 @@ class Result:
     failure: str | None
     cause: BaseException | None
     log: list[tuple[float, str]]
-    steps: int
+    event_count: int
     seconds: float
     counts: dict[str, int] = field(default_factory=dict)
 
 
 class Mute:
-    """Metrics that nobody reads."""
+    """Metrics that discard every value."""
 
     model = "sim"
 
@@ -110,7 +110,7 @@ class Play(Happenings):
                     self.world.kill(process)
                 self.oracle.close()
         world = self.world
-        return Result(self.case, world.failure, world.cause, world.log, world.steps, world.now, self.counts)
+        return Result(self.case, world.failure, world.cause, world.log, world.event_count, world.now, self.counts)
 
     def _perform(self) -> None:
         world = self.world
@@ -119,7 +119,7 @@ class Play(Happenings):
             world.at(when, partial(self._happens, what, *arguments))
         world.at(HORIZON, self._heal)
         world.at(0.5, self._look)
-        if not world.run(lambda: self.settled, _STEPS):
+        if not world.run(lambda: self.settled, _MOST_EVENTS):
             world.fail(f"it did not come to its end: {self.oracle.open()}")
             return
         self.closing = True
@@ -130,12 +130,12 @@ class Play(Happenings):
                 instance.pipeline.stop()
         over = [False]
         world.at(_PATIENCE, lambda: over.__setitem__(0, True))
-        world.run(lambda: over[0] or not any(instance.alive for instance in self.instances), _STEPS)
+        world.run(lambda: over[0] or not any(instance.alive for instance in self.instances), _MOST_EVENTS)
         if any(instance.alive for instance in self.instances):
             world.fail("the instance did not stop")
         late = [False]
         world.at(_LATE, lambda: late.__setitem__(0, True))
-        world.run(lambda: late[0], _STEPS)
+        world.run(lambda: late[0], _MOST_EVENTS)
         if world.failure is None:
             try:
                 self.oracle.finish()
@@ -150,7 +150,7 @@ class Play(Happenings):
         instance = Instance(f"instance-{len(self.instances) + 1}", skew)
         self.instances.append(instance)
         self.count("instances")
-        self.world.tell(f"{instance.name} starts, {skew:+.0f} s off")
+        self.world.report(f"{instance.name} starts, {skew:+.0f} s off")
         self.world.spawn(instance, lambda: self._serve(instance), "main")
 
     def _serve(self, instance: Instance) -> None:
@@ -170,11 +170,11 @@ class Play(Happenings):
             world.fail(f"{instance.name} stopped: {error}", error)
         world.check_alive()
         instance.pipeline.close()
-        world.tell(f"{instance.name} {how}")
+        world.report(f"{instance.name} {how}")
         world.at(0.0, lambda: world.kill(instance))
 
     def _look(self) -> None:
-        """What a service manager does, and whether all is done."""
+        """Restart an ended service, as a service manager does. Fail for a failed planner. Note when all work is done."""
         world = self.world
         if self.closing:
             return
@@ -197,7 +197,7 @@ class Play(Happenings):
 
     def _changed(self, bucket: str, key: str, stored: Stored | None) -> None:
         if bucket == "out":
-            self.world.tell(f"{key.rpartition('/')[2][:8]} {'appears' if stored else 'goes'}")
+            self.world.report(f"{key.rpartition('/')[2][:8]} {'appears' if stored else 'goes'}")
             self.oracle.file_changed(key, stored.data if stored else None)
         elif stored is not None:
             for _ in range(1 + (self.world.rng.random() < self.weather.event_twice)):

@@ -1,6 +1,6 @@
-"""Instances of the service in a world: the real supervisor, planners, committer, ledger, sources, steps and sink.
+"""Instances of the service in a world: the real supervisor, planners, committer, ledger, sources, stages and sink.
 
-Only the execution (Ray) is simulated: workers are processes that die, hang and come late, and a gate that outlives them.
+Only the execution (Ray) is simulated: workers are processes that die, hang and come late, and an attempt tracker that outlives them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.simulation.sim_world import START, Process, Weather, World
 
 
 class SimModel(BatchedModel):
-    """Answers with the text turned round; does to its process what the text says."""
+    """A model that reverses the text. It raises, hangs or ends its process where the text asks for it."""
 
     identity = "sim@1"
     reads: frozenset[str] | None = None
@@ -71,8 +71,8 @@ class SimModel(BatchedModel):
         return pa.table({"answer": [text[::-1] for text in texts]})
 
 
-class _Gate:
-    """An `AttemptGate` as an actor handle; lives in a process of its own."""
+class _Tracker:
+    """The actor handle of an `AttemptTracker`, which lives in a process of its own."""
 
     def __init__(self, world: World) -> None:
         self._world, self._tracker = world, AttemptTracker(starved=lambda worker: False)
@@ -83,7 +83,7 @@ class _Gate:
 
 
 class Ray:
-    """What `stages` uses of the module `ray`."""
+    """The part of the module `ray` that `stages` uses."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -97,7 +97,7 @@ class Ray:
 
 
 class Town:
-    """What all instances share beside the outside world: the ledger's file, and who is there."""
+    """The state that all instances share beside the outside world: the ledger's file and the running instances."""
 
     def __init__(self, world: World, weather: Weather) -> None:
         self.world, self.weather = world, weather
@@ -134,7 +134,7 @@ class SimExecution:
         self._stages = stages
         self._inside = 0
         self._closing = self._over = False
-        self.tracker = _Gate(town.world)
+        self.tracker = _Tracker(town.world)
         self._queues = [Queue(town.world) for _ in stages]
         self.workers: list[Process] = []
         for index, spec in enumerate(stages):
@@ -172,7 +172,7 @@ class SimExecution:
         return self._ended.wait(timeout)
 
     def fail(self) -> None:
-        """The execution falls; its workers go on for a while, and nobody hears of them."""
+        """Fail the execution. Its workers run on for a while, and their outcomes are dropped."""
         if not self._ended.is_set() and self._driver.alive:
             self.failure = RuntimeError("the execution failed")
             self._ended.set()
@@ -184,7 +184,7 @@ class SimExecution:
             self._world.at(linger * self._world.rng.random(), partial(self._world.kill, worker))
 
     def lose(self, worker: Process) -> None:
-        """Ray takes the worker's node for dead and starts its task again elsewhere; the worker goes on."""
+        """Start the worker's task again elsewhere, as Ray does for a node that seems dead. The worker runs on."""
         if worker in self.workers and not self._over:
             self.workers.remove(worker)
             self._replace(worker)
@@ -199,7 +199,7 @@ class SimExecution:
         self._world.spawn(worker, lambda: self._work(worker, index), worker.name)
 
     def _died(self, worker: Process) -> None:
-        self._world.tell(f"{worker.name} dies")
+        self._world.report(f"{worker.name} dies")
         if worker in self.workers:
             self.workers.remove(worker)
             if not self._over:

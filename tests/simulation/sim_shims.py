@@ -110,7 +110,7 @@ class Queue:
 
 
 class Pool:
-    """`ThreadPoolExecutor` that does one thing after the other: what it calls parks often enough."""
+    """A `ThreadPoolExecutor` that runs one call after the other. The calls park often enough."""
 
     def __init__(self, *_: object, **__: object) -> None:
         return
@@ -134,7 +134,7 @@ class Pool:
 
 
 class Threading:
-    """What `threading.Thread` does for the tasks of a world."""
+    """The methods of `threading.Thread` for the tasks of a world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -168,17 +168,17 @@ def _replacements(world: World) -> Iterator[tuple[Any, str, Any]]:
     for name, module in list(sys.modules.items()):
         if name.startswith(_PRODUCT) and not name.startswith(_SPARED):
             for attribute in ("time", "threading", "queue", "ThreadPoolExecutor"):
-                found = module.__dict__.get(attribute)
-                if found is not None and id(found) in swapped:
-                    yield module, attribute, swapped[id(found)]
+                member = module.__dict__.get(attribute)
+                if member is not None and id(member) in swapped:
+                    yield module, attribute, swapped[id(member)]
     yield tenacity.nap, "time", clock
     yield bisection, "count_apart", lambda reader, item: reader.count_rows(item)
     for attribute, method in Threading(world).methods().items():
         yield threading.Thread, attribute, method
 
 
-class Told(logging.Handler):
-    """What the product logs, in the log of the world."""
+class LogHandler(logging.Handler):
+    """A log handler that writes the product's messages into the log of the world."""
 
     def __init__(self, world: World) -> None:
         super().__init__(logging.INFO)
@@ -186,15 +186,15 @@ class Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         process = self._world.task.process.name if self._world.task is not None else "?"
-        self._world.tell(f"    {process}: {record.getMessage()}")
+        self._world.report(f"    {process}: {record.getMessage()}")
 
 
 @contextmanager
 def simulated(
     world: World, seed: int, more: Iterable[tuple[Any, str, Any]] = (), *, verbose: bool = False
 ) -> Iterator[None]:
-    """Inside, product code lives in the world. ``more`` are (object, attribute, replacement)."""
-    logger, told = logging.getLogger("stream_infer"), Told(world)
+    """Run product code in the world within the block. ``more`` holds (object, attribute, replacement)."""
+    logger, handler = logging.getLogger("stream_infer"), LogHandler(world)
     changes = [*_replacements(world), *more]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
     chance, quiet = random.getstate(), logging.root.manager.disable
@@ -203,13 +203,13 @@ def simulated(
         logging.disable(logging.NOTSET if verbose else logging.CRITICAL)
         if verbose:
             logger.setLevel(logging.INFO)
-            logger.addHandler(told)
+            logger.addHandler(handler)
         for owner, name, value in changes:
             setattr(owner, name, value)
         yield
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
-        logger.removeHandler(told)
+        logger.removeHandler(handler)
         logging.disable(quiet)
         random.setstate(chance)

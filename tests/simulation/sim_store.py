@@ -26,7 +26,7 @@ class Stored:
 
 
 class Objects:
-    """The server: what it did stands, whoever asked and whether or not the answer arrived.
+    """The server. Its changes last, whether or not the caller got the answer.
 
     Attributes:
         changed: called with (bucket, key, data, or None when deleted) after each change.
@@ -107,8 +107,8 @@ class SimStore:
 
     def delete(self, key: str, version: str | None = None) -> bool:
         def act() -> bool:
-            found = self._all.get(key)
-            if found is None or (version is not None and found.version != version):
+            stored = self._all.get(key)
+            if stored is None or (version is not None and stored.version != version):
                 return False
             self._server.delete(self.bucket, key)
             return True

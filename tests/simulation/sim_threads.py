@@ -1,4 +1,4 @@
-"""What `threading` offers, for the tasks of a world."""
+"""The classes of `threading`, for the tasks of a world."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Event:
 
 
 class Condition:
-    """`threading.Condition`: nothing gives way inside it but `wait`, so it needs no lock."""
+    """`threading.Condition`. Only its `wait` lets other tasks run, so it needs no lock."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -71,17 +71,17 @@ class Lock:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._held = False
+        self._locked = False
         self._waiters: list[Task] = []
 
     def __enter__(self) -> bool:
-        while self._held:
+        while self._locked:
             self._waiters.append(self._world.check_alive())
             self._world.park()
-        self._held = True
+        self._locked = True
         return True
 
     def __exit__(self, *_: object) -> None:
-        self._held = False
+        self._locked = False
         if self._waiters:
             self._world.wake(self._waiters.pop(0))

@@ -1,4 +1,4 @@
-"""A world of one thread: processes made of greenlets, a clock that leaps from event to event, one random generator.
+"""A world in one thread: processes made of greenlets, a clock that jumps to the next event, one random generator.
 
 Product code runs unchanged in tasks. Wherever it would wait (a clock, a condition, a store, a database) it parks, and the
 hub runs whatever event comes next. So one seed is one interleaving, and a process can die at any of those points.
@@ -24,7 +24,7 @@ class Killed(greenlet.GreenletExit):
 
 
 class Broken(AssertionError):
-    """An invariant does not hold."""
+    """The error of an invariant that does not hold."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.now = 0.0
-        self.steps = 0
+        self.event_count = 0
         self.failure: str | None = None
         self.cause: BaseException | None = None
         self.log: list[tuple[float, str]] = []
@@ -109,23 +109,23 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
 
-    def tell(self, text: str) -> None:
+    def report(self, text: str) -> None:
         self.log.append((self.now, text))
 
     def fail(self, text: str, cause: BaseException | None = None) -> None:
         if self.failure is None:
-            self.tell(f"FAILED: {text}")
+            self.report(f"FAILED: {text}")
             self.failure, self.cause = text, cause
 
     def at(self, delay: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + delay, next(self._order), call))
 
     def run(self, until: Callable[[], bool], most: int) -> bool:
-        """Run events until the condition holds (True), something failed or there were too many steps (False)."""
+        """Run events until the condition holds (True), something failed or there were too many events (False)."""
         while self.failure is None and not until():
-            if not self._events or self.steps >= most:
+            if not self._events or self.event_count >= most:
                 return False
-            self.steps += 1
+            self.event_count += 1
             when, _, call = heapq.heappop(self._events)
             self.now = max(self.now, when)
             try:
@@ -189,7 +189,7 @@ class World:
         return self.task
 
     def park(self, timeout: float | None = None) -> bool:
-        """Give way until woken (True) or for ``timeout`` seconds (False)."""
+        """Let other tasks run until this one is woken (True) or ``timeout`` seconds have passed (False)."""
         task = self.check_alive()
         task.turn += 1
         task.woken = False

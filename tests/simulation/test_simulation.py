@@ -1,4 +1,4 @@
-"""The real planner, ledger, committer, connectors and supervisor in a simulated world: every seed is one history."""
+"""The real planner, ledger, committer, connectors and supervisor in a simulated world. Every seed is one history."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_a_few_histories() -> None:
 
 
 def test_a_seed_tells_everything() -> None:
-    """Whatever the same process performed before."""
+    """The same seed gives the same history, whatever the process performed before."""
     with theatre(verbose=True) as perform:
         first = perform(Case.race(QUICK[0]))
         for seed in QUICK[1:]:
             perform(Case.of(seed))
             again = perform(Case.race(QUICK[0]))
             assert first.log == again.log
-            assert first.steps == again.steps
+            assert first.event_count == again.event_count
 
 
 def test_a_case_is_data() -> None:
@@ -62,7 +62,7 @@ def test_another_process_tells_the_same_history() -> None:
         "from tests.simulation.sim_case import Case; from tests.simulation.sim_play import theatre; import hashlib\n"
         "with theatre() as perform: print(hashlib.md5(repr(perform(Case.of(7)).log).encode()).hexdigest())"
     )
-    told = {
+    digests = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -72,7 +72,7 @@ def test_another_process_tells_the_same_history() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(told) == 1
+    assert len(digests) == 1
 
 
 @pytest.mark.chaos

@@ -1,4 +1,4 @@
-"""The script of the source of numbers, through runs of a real planner."""
+"""The script of the source of numbers, planned by a real planner."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class _At:
 
 
 def _planned(source: NumbersSource, number: int) -> int:
-    """Up to which number one plan comes."""
-    steps = list(source.plan(_At(number), BUDGET))
-    return steps[-1].positions["n"] if steps else number
+    """The number at which one plan ends."""
+    parts = list(source.plan(_At(number), BUDGET))
+    return parts[-1].positions["n"] if parts else number
 
 
 def test_a_run_ends_at_eof_and_the_next_goes_on() -> None:

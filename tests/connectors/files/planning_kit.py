@@ -1,4 +1,4 @@
-"""The ledger's side of planning, for tests that plan files without one."""
+"""The ledger's part in planning, for tests that plan files without a ledger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DAY = 86_400.0
 
 
 class Claims:
-    """Remembers what was claimed; counts what it was asked."""
+    """A list of claimed objects that counts its queries."""
 
     def __init__(self) -> None:
         self.claimed: list[str] = []
@@ -28,15 +28,15 @@ class Claims:
 
 
 def plan(source: FilesSource, claims: Claims, **budget: Any) -> list[Planned]:
-    """Plan at `NOW` and claim what was planned."""
+    """Plan at `NOW` and claim the planned objects."""
     values: dict[str, Any] = {"splits": 1000, "records": 100, "bytes": 2**20, "freshness": 0.0, "now": NOW} | budget
-    steps = []
-    for step in source.plan(claims, PlanBudget(**values)):
-        claims.claimed += [item.object_id for item in step.objects]
-        steps.append(step)
-    return steps
+    parts = []
+    for part in source.plan(claims, PlanBudget(**values)):
+        claims.claimed += [item.object_id for item in part.objects]
+        parts.append(part)
+    return parts
 
 
-def keys(steps: Sequence[Planned]) -> list[str]:
+def keys(parts: Sequence[Planned]) -> list[str]:
     """The objects' keys, in the order of the plan."""
-    return [item["key"] for step in steps if step.split for item in step.split.bounds["objects"]]
+    return [item["key"] for part in parts if part.split for item in part.split.bounds["objects"]]

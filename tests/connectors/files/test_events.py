@@ -1,4 +1,4 @@
-"""Three dialects of bucket notifications, as the servers really send them."""
+"""Bucket notifications in three dialects, recorded from real servers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_globs(glob: str, key: str, matches: bool) -> None:
 
 
 def test_sqs_notifications_are_planned_without_a_listing(tmp_path: Path) -> None:
-    """A moto server plays S3 and SQS together; the listing is an hour away."""
+    """A moto server stands for S3 and SQS. The next listing is an hour away."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
@@ -127,6 +127,6 @@ def test_sqs_notifications_are_planned_without_a_listing(tmp_path: Path) -> None
 
 def _planned_keys(source: FilesSource, ledger: Ledger) -> list[str]:
     budget = PlanBudget(10, 10, 2**20, 0.0, time.time())
-    steps = list(source.plan(ledger.position("inbox"), budget))
-    splits = ledger.plan("inbox", steps)
+    parts = list(source.plan(ledger.position("inbox"), budget))
+    splits = ledger.plan("inbox", parts)
     return [item["key"] for split in splits for item in split.bounds["objects"]]

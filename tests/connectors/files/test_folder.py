@@ -1,4 +1,4 @@
-"""A folder on the local disk: whole files only, each accounted for, and what follows a commit."""
+"""A folder on the local disk: whole files only, each accounted for, and the actions after a commit."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_an_archive_inside_the_source_is_not_input_again(tmp_path: Path) -> None
     (tmp_path / "a").write_text("x")
     os.utime(tmp_path / "a", (NOW - DAY, NOW - DAY))
     source, claims = _folder(tmp_path, after={"move": f"{tmp_path}/done/"}), Claims()
-    steps = plan(source, claims)
-    source.committed([step.split for step in steps if step.split], {})
+    parts = plan(source, claims)
+    source.committed([part.split for part in parts if part.split], {})
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a"]
     assert (tmp_path / "done" / "a").read_text() == "x"
     assert plan(source, claims, now=NOW + DAY) == []
@@ -66,9 +66,9 @@ def test_rows_that_are_gone_are_lost_once_each(tmp_path: Path) -> None:
     path.write_text("\n".join(f'{{"n": {n}}}' for n in range(5)))
     os.utime(path, (NOW - DAY, NOW - DAY))
     source = _folder(tmp_path)
-    (step,) = plan(source, Claims())
-    assert step.split is not None
-    halves = step.split.halves(5)
+    (part,) = plan(source, Claims())
+    assert part.split is not None
+    halves = part.split.halves(5)
     assert halves is not None
     path.unlink()
     read = joined([piece for half in halves for piece in source.reader().read(half)])
@@ -89,9 +89,9 @@ def test_each_object_is_accounted_for_once(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (NOW - DAY, NOW - DAY))
     chosen = FilesSettings(name="inbox", kind="files", url=str(tmp_path))
     source = FilesSource.from_config(chosen, pipeline="p", limits=config.Limits(record_bytes=1000))
-    (step,) = plan(source, Claims())
-    assert step.split is not None
-    read = joined(list(source.reader().read(step.split)))
+    (part,) = plan(source, Claims())
+    assert part.split is not None
+    read = joined(list(source.reader().read(part.split)))
     rows = read.table.to_pylist()
     assert [(Path(row["key"]).name, row.get("text"), row.get("n")) for row in rows] == [
         ("a.txt", "hello", None),

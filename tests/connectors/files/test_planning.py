@@ -1,4 +1,4 @@
-"""Planning of objects: each version once, whatever listings, events and restarts do; splits within their budget."""
+"""Planning of objects: each version once in any order of listings, events and restarts, in splits within the budget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.connectors.files.planning_kit import DAY, NOW, Claims, keys, plan
 
 
 class Bucket:
-    """A store of nothing but names."""
+    """A store of names without content."""
 
     scheme, bucket, root, conditional = "s3", "b", "in", True
 
@@ -51,7 +51,7 @@ class Bucket:
 
 
 class Queue:
-    """Events by hand."""
+    """A queue whose events the test sets."""
 
     def __init__(self) -> None:
         self.events: list[ObjectEvent] = []
@@ -98,13 +98,13 @@ def test_every_version_that_stands_is_claimed_once(history: Any, records: int, s
             source = _source(bucket, queue, discover={"poll": 0})
         bucket.fails = how == "fail" and bool(bucket.items)
         try:
-            room = 0 if how == "full" else splits
-            steps = plan(source, claims, records=records, splits=room)
+            split_budget = 0 if how == "full" else splits
+            parts = plan(source, claims, records=records, splits=split_budget)
         except Retryable:
             assert bucket.fails
             continue
-        assert len(steps) <= room
-        assert all(step.split and 0 < step.split.records == len(step.objects) <= records for step in steps)
+        assert len(parts) <= split_budget
+        assert all(part.split and 0 < part.split.records == len(part.objects) <= records for part in parts)
     bucket.fails = False
     while plan(source, claims, records=records, splits=splits):
         pass
@@ -117,12 +117,12 @@ def test_splits_keep_to_their_budget_and_to_the_order(sizes: list[int], most: in
     bucket = Bucket()
     for number, size in enumerate(sizes):
         bucket.put(f"{number:02}.txt", 1, size, NOW - number)
-    steps = plan(_source(bucket), Claims(), records=records, bytes=most)
-    assert keys(steps) == [f"in/{number:02}.txt" for number in reversed(range(len(sizes)))]
-    for step in steps:
-        assert step.split is not None
-        assert step.split.bytes == sum(item.size for item in step.objects)
-        assert len(step.objects) == 1 or (step.split.bytes <= most and len(step.objects) <= records)
+    parts = plan(_source(bucket), Claims(), records=records, bytes=most)
+    assert keys(parts) == [f"in/{number:02}.txt" for number in reversed(range(len(sizes)))]
+    for part in parts:
+        assert part.split is not None
+        assert part.split.bytes == sum(item.size for item in part.objects)
+        assert len(part.objects) == 1 or (part.split.bytes <= most and len(part.objects) <= records)
 
 
 def test_without_room_for_a_split_it_is_still_known_what_waits() -> None:
@@ -137,7 +137,7 @@ def test_without_room_for_a_split_it_is_still_known_what_waits() -> None:
 def test_the_same_objects_make_the_same_split() -> None:
     bucket = Bucket()
     bucket.put("a", 1)
-    names = {step.split.split_id for _ in range(2) for step in plan(_source(bucket), Claims()) if step.split}
+    names = {part.split.split_id for _ in range(2) for part in plan(_source(bucket), Claims()) if part.split}
     assert len(names) == 1
 
 
@@ -229,27 +229,29 @@ def _s3(bucket: str, key: str) -> dict[str, Any]:
 
 
 def test_an_empty_sqs_queue_is_asked_once_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[int] = []
+    wait_seconds: list[int] = []
 
     class Client:
         def receive_message(self, **call: Any) -> dict[str, Any]:
-            waits.append(call["WaitTimeSeconds"])
+            wait_seconds.append(call["WaitTimeSeconds"])
             return {}
 
     queue = SqsQueue(SqsEvents(queue_url="q"), config.Storage())
     monkeypatch.setattr(queue, "_client", Client())
     for timeout in (0.0, 0.25, 5.0, 60.0):
         assert queue.poll(timeout) == []
-    assert waits == [0, 1, 5, 20]
+    assert wait_seconds == [0, 1, 5, 20]
 
 
 def test_dates_by_event_never_share_a_split() -> None:
     bucket = Bucket()
     for key, modified in (("a", NOW), ("b", NOW - DAY), ("c", NOW), ("d", NOW - DAY)):
         bucket.put(key, 1, modified=modified)
-    found = {step.split.folder: keys([step]) for step in plan(_source(bucket), Claims(), date_by="event") if step.split}
-    assert found == {"date=2027-01-14": ["in/b", "in/d"], "date=2027-01-15": ["in/a", "in/c"]}
-    assert [step.split.folder for step in plan(_source(bucket), Claims()) if step.split] == ["date=2027-01-15"]
+    keys_by_folder = {
+        part.split.folder: keys([part]) for part in plan(_source(bucket), Claims(), date_by="event") if part.split
+    }
+    assert keys_by_folder == {"date=2027-01-14": ["in/b", "in/d"], "date=2027-01-15": ["in/a", "in/c"]}
+    assert [part.split.folder for part in plan(_source(bucket), Claims()) if part.split] == ["date=2027-01-15"]
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -259,7 +261,7 @@ def test_halves_cover_the_whole(tmp_path: Path, count: int) -> None:
     for number in range(count):
         bucket.put(f"{number}.txt", 1)
     source = _source(bucket)
-    pending = [step.split for step in plan(source, Claims()) if step.split]
+    pending = [part.split for part in plan(source, Claims()) if part.split]
     names = [name for split in pending for name in record_ids(parse(split.bounds))]
     ends = []
     while pending:

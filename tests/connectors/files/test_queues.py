@@ -18,7 +18,7 @@ from stream_infer.errors import Retryable
 
 
 class Claims:
-    """Nothing is known to the ledger."""
+    """The position of an empty ledger."""
 
     def get(self, key: str) -> None:
         return None
@@ -29,12 +29,12 @@ class Claims:
 
 def _plan(source: FilesSource) -> list[str]:
     budget = PlanBudget(100, 100, 2**20, 0.0, time.time())
-    steps = list(source.plan(Claims(), budget))
-    return sorted(item["key"] for step in steps if step.split for item in step.split.bounds["objects"])
+    parts = list(source.plan(Claims(), budget))
+    return sorted(item["key"] for part in parts if part.split for item in part.split.bounds["objects"])
 
 
 def _first_plan(source: FilesSource) -> list[str]:
-    """As the planner does it: a topic just made may have no leader yet."""
+    """Plan until it succeeds, as the planner does: a new topic may have no leader yet."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -68,12 +68,12 @@ def test_a_notification_ends_the_wait_and_is_planned_once(
 
     _plan(source)
     threading.Timer(0.2, notify).start()
-    found: list[Any] = []
+    planned_keys: list[Any] = []
     deadline = time.monotonic() + 30
-    while not found and time.monotonic() < deadline:
+    while not planned_keys and time.monotonic() < deadline:
         source.wait(10)
-        found = _plan(source)
-    assert found == ["in/a +b"]
+        planned_keys = _plan(source)
+    assert planned_keys == ["in/a +b"]
     notify()
     source.wait(10)
     assert _plan(source) == []

@@ -1,4 +1,4 @@
-"""The age of what a partition waits at is looked up beside the data's way, and only where something waits."""
+"""The age of the next waiting record is looked up apart from the data, and only where records wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stream_infer.connectors.kafka import ages as module
 from stream_infer.connectors.kafka.ages import Ages
 from stream_infer.connectors.kafka.partition_statuses import partition_statuses
 
-KNOWN = {("t", 0): "t", ("t", 1): "t@2"}
+TOPICS = {("t", 0): "t", ("t", 1): "t@2"}
 
 
 class Message:
@@ -34,24 +34,24 @@ class Message:
 
 
 class Consumer:
-    """Answers with the partition's offset as its time."""
+    """A consumer whose messages have their offset in seconds as timestamp."""
 
     def __init__(self) -> None:
         self.assigned: list[dict[int, int]] = []
         self.fails = 0
         self._open: dict[int, int] = {}
 
-    def assign(self, places: Any) -> None:
-        self.assigned.append({place.partition: place.offset for place in places})
+    def assign(self, partitions: Any) -> None:
+        self.assigned.append({partition.partition: partition.offset for partition in partitions})
         self._open = dict(self.assigned[-1])
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         if self.fails:
             self.fails -= 1
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        found = [Message(number, offset * 1000) for number, offset in self._open.items()]
+        messages = [Message(number, offset * 1000) for number, offset in self._open.items()]
         self._open = {}
-        return found
+        return messages
 
     def unassign(self) -> None:
         return
@@ -73,7 +73,7 @@ def test_only_what_waits_is_looked_at_and_once_per_position(looked: tuple[Ages, 
     ages, consumer = looked
     ends, nexts = {("t", 0): 9, ("t", 1): 5}, {("t", 0): 9, ("t", 1): 5}
     seen = {("t", 0): 77.0}
-    first = partition_statuses({"t/0": 4, "t@2/1": 5}, KNOWN, ends, nexts, seen, ages)
+    first = partition_statuses({"t/0": 4, "t@2/1": 5}, TOPICS, ends, nexts, seen, ages)
     assert [(status.topic, status.partition, status.position, status.end) for status in first] == [
         ("t", "0", 4, 9),
         ("t@2", "1", 5, 5),

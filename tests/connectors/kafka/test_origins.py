@@ -1,4 +1,4 @@
-"""Producers' spans are found in messages' headers; what is no traceparent is none."""
+"""The span of a message's producer is read from its headers; invalid headers give no span."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ hexadecimal = st.sampled_from("0123456789abcdef")
 
 @given(st.lists(st.tuples(st.text(max_size=12), st.none() | st.binary(max_size=80)), max_size=4))
 def test_any_headers_are_borne(headers: list[tuple[str, bytes | None]]) -> None:
-    found = traceparent(headers)
-    assert found is None or found.encode() in [value for _, value in headers]
+    origin = traceparent(headers)
+    assert origin is None or origin.encode() in [value for _, value in headers]
 
 
 @given(st.text(hexadecimal, min_size=32, max_size=32), st.text(hexadecimal, min_size=16, max_size=16))

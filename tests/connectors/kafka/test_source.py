@@ -55,7 +55,7 @@ class FakeCluster(Cluster):
 
 
 class Positions(dict[str, Any]):
-    """What a ledger keeps of a plan."""
+    """The positions that a ledger keeps of a plan."""
 
     def unseen(self, object_ids: Sequence[str]) -> set[str]:
         return set(object_ids)
@@ -69,15 +69,15 @@ def source_of(cluster: Cluster, **more: Any) -> KafkaSource:
 
 
 def plan(source: KafkaSource, positions: Positions, budget: PlanBudget = BUDGET) -> list[Planned]:
-    steps = []
-    for step in source.plan(positions, budget):
-        positions.update(step.positions)
-        steps.append(step)
-    return steps
+    parts = []
+    for part in source.plan(positions, budget):
+        positions.update(part.positions)
+        parts.append(part)
+    return parts
 
 
-def splits_of(steps: Sequence[Planned]) -> list[Split]:
-    return [step.split for step in steps if step.split is not None]
+def splits_of(parts: Sequence[Planned]) -> list[Split]:
+    return [part.split for part in parts if part.split is not None]
 
 
 @given(
@@ -97,9 +97,9 @@ def test_ranges_are_contiguous_disjoint_and_cover_what_is_there(
         for number, more in enumerate(grown):
             cluster.logs["t", number] = (0, cluster.logs["t", number][1] + more)
         source = source_of(cluster) if restart else source
-        while found := splits_of(plan(source, positions, budget)):
-            assert len(found) <= splits
-            planned += found
+        while new_splits := splits_of(plan(source, positions, budget)):
+            assert len(new_splits) <= splits
+            planned += new_splits
             assert len(planned) <= 1000  # no offset is planned without end
     for (_, number), (_, end) in cluster.logs.items():
         ranges = [(s.bounds["start"], s.bounds["stop"]) for s in planned if s.bounds["partition"] == number]
@@ -114,8 +114,8 @@ def test_what_comes_behind_a_range_is_no_part_of_it(monkeypatch: pytest.MonkeyPa
     """The topic goes away just after the last record of the range was fetched."""
     (split,) = splits_of(plan(source_of(FakeCluster([2])), Positions()))
     records = [Message(topic="t", partition=0, offset=offset, value=b"x") for offset in range(2)]
-    gone = Message(topic="t", partition=0, offset=2, error=KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
-    consumer = SimpleNamespace(consume=lambda *_: [*records, gone], unassign=lambda: None)
+    deleted_topic = Message(topic="t", partition=0, offset=2, error=KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+    consumer = SimpleNamespace(consume=lambda *_: [*records, deleted_topic], unassign=lambda: None)
     settings = KafkaSettings(name="s", kind="kafka", servers="127.0.0.1:1", topics=["t"])
     reader = KafkaReader(settings, "p", LIMITS)
     monkeypatch.setattr(reader, "_stand", lambda *_: consumer)
@@ -126,8 +126,8 @@ def test_what_comes_behind_a_range_is_no_part_of_it(monkeypatch: pytest.MonkeyPa
 
 def test_a_long_partition_does_not_starve_the_others() -> None:
     source, positions = source_of(FakeCluster([10_000, 10, 10])), Positions()
-    found = splits_of(plan(source, positions, replace(BUDGET, splits=3)))
-    assert {split.bounds["partition"] for split in found} == {0, 1, 2}
+    splits = splits_of(plan(source, positions, replace(BUDGET, splits=3)))
+    assert {split.bounds["partition"] for split in splits} == {0, 1, 2}
     lag = source.status({}).lag
     assert (lag.records, lag.by_key["t/0"], lag.by_key["t/1"]) == (9990, 9990, 0)
 
@@ -143,8 +143,10 @@ def test_without_room_for_a_split_it_is_still_known_what_waits() -> None:
 
 
 def test_bytes_bound_a_split_too() -> None:
-    found = splits_of(plan(source_of(FakeCluster([10])), Positions(), replace(BUDGET, bytes=4000, record_bytes=1000.0)))
-    assert [split.records for split in found] == [4, 4, 2]
+    splits = splits_of(
+        plan(source_of(FakeCluster([10])), Positions(), replace(BUDGET, bytes=4000, record_bytes=1000.0))
+    )
+    assert [split.records for split in splits] == [4, 4, 2]
 
 
 def test_records_wait_for_company_as_long_as_freshness_says() -> None:
@@ -171,8 +173,11 @@ def test_latest_is_resolved_once_and_partitions_added_later_are_read_whole() -> 
     assert splits_of(first) == []
     assert positions["t/0"] == 7
     cluster.logs = {("t", 0): (0, 9), ("t", 1): (0, 2)}
-    found = splits_of(plan(source_of(cluster, start="latest"), positions))
-    assert sorted((s.bounds["partition"], s.bounds["start"], s.bounds["stop"]) for s in found) == [(0, 7, 9), (1, 0, 2)]
+    splits = splits_of(plan(source_of(cluster, start="latest"), positions))
+    assert sorted((s.bounds["partition"], s.bounds["start"], s.bounds["stop"]) for s in splits) == [
+        (0, 7, 9),
+        (1, 0, 2),
+    ]
 
 
 def test_expired_offsets_are_a_named_loss_or_stop_the_source() -> None:
@@ -181,10 +186,10 @@ def test_expired_offsets_are_a_named_loss_or_stop_the_source() -> None:
     cluster.logs["t", 0] = (8, 12)
     with pytest.raises(Fatal, match="expired"):
         plan(source_of(cluster, on_expired="stop"), positions)
-    steps = plan(source_of(cluster), positions)
-    (loss,) = [loss for step in steps for loss in step.losses]
+    parts = plan(source_of(cluster), positions)
+    (loss,) = [loss for part in parts for loss in part.losses]
     assert (loss.record_id, loss.reason, loss.records) == ("kafka://c/t/0/5", "expired", 3)
-    assert [(s.bounds["start"], s.bounds["stop"]) for s in splits_of(steps)] == [(8, 12)]
+    assert [(s.bounds["start"], s.bounds["stop"]) for s in splits_of(parts)] == [(8, 12)]
 
 
 def test_a_source_that_is_to_stop_plans_no_offset_that_expired_since_the_last_look() -> None:

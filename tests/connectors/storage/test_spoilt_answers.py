@@ -1,4 +1,4 @@
-"""Answers with status 200 that are not what was asked for: gateways and S3 itself have been seen to send them."""
+"""Wrong answers with status 200, as gateways and S3 itself send them at times."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def store(proxy: FaultProxy) -> Store:
     return open_store("s3://bucket/in/", config.Storage(endpoint_url=proxy.url, **keys))
 
 
-def _found() -> Answer:
+def _good_answer() -> Answer:
     headers = [("Content-Length", str(len(BODY))), ("ETag", '"v"'), ("Last-Modified", "Tue, 21 Oct 2025 07:28:00 GMT")]
     return Answer(200, headers, BODY)
 
 
 def test_a_good_answer_is_taken(proxy: FaultProxy, store: Store) -> None:
-    with proxy.fault("GET|HEAD", "", instead=_found):
+    with proxy.fault("GET|HEAD", "", instead=_good_answer):
         assert store.get("in/a", "v") == BODY
         head = store.head("in/a")
     assert head is not None
@@ -46,7 +46,7 @@ def test_a_good_answer_is_taken(proxy: FaultProxy, store: Store) -> None:
 
 
 def test_an_error_document_is_not_the_content(proxy: FaultProxy, store: Store) -> None:
-    with proxy.fault("GET|HEAD", "", instead=lambda: error_in_ok(_found())):
+    with proxy.fault("GET|HEAD", "", instead=lambda: error_in_ok(_good_answer())):
         for ask in (
             lambda: store.get("in/a", "v"),
             lambda: store.get("in/a"),
@@ -58,8 +58,8 @@ def test_an_error_document_is_not_the_content(proxy: FaultProxy, store: Store) -
 
 
 def test_another_version_s_content_is_not_taken(proxy: FaultProxy, store: Store) -> None:
-    """A store that ignores If-Match."""
-    with proxy.fault("GET", "", instead=_found), pytest.raises(Retryable, match="ETag"):
+    """The store ignores If-Match."""
+    with proxy.fault("GET", "", instead=_good_answer), pytest.raises(Retryable, match="ETag"):
         store.get("in/a", "another")
 
 
@@ -67,9 +67,12 @@ def test_half_of_an_object_is_not_the_object(proxy: FaultProxy, store: Store) ->
     reader = FilesReader(store, Decoder(TextOptions(), config.Limits()))
     item = {"key": "in/a", "version": "v", "size": len(BODY), "modified": 0.0}
     split = Split.of("s", {"objects": [item]}, folder="", records=1, bytes=1)
-    with proxy.fault("GET", "", instead=_found):
+    with proxy.fault("GET", "", instead=_good_answer):
         assert [piece.table.num_rows for piece in reader.read(split)] == [1]
-    with proxy.fault("GET", "", instead=lambda: shortened(_found())), pytest.raises(Retryable, match="of 800 bytes"):
+    with (
+        proxy.fault("GET", "", instead=lambda: shortened(_good_answer())),
+        pytest.raises(Retryable, match="of 800 bytes"),
+    ):
         list(reader.read(split))
 
 
