@@ -34,7 +34,7 @@ class Service:
 
     Args:
         settings: the pipeline file without ``serve``.
-        environment: what its process has besides.
+        environment: additional variables of its process.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> None:
@@ -157,7 +157,7 @@ class Service:
 
 @dataclass
 class World:
-    """A service, all that was put in, and the watch over what comes out.
+    """A service, its input, and the watch over its output.
 
     Attributes:
         expected: record name, as the watch shortens it, to SHA-256 of its content.
@@ -205,13 +205,12 @@ class World:
             self.expected.pop(name, None)
 
     def settled(self) -> None:
-        """Return when every record is there, once and right, and nothing is in flight; fails if that does not come."""
+        """Wait until every record is there once with the right content and nothing is in flight. Fails after a deadline."""
 
         def whole() -> bool:
             self.watch.look()
             verdict = self.watch.verdict(self.expected)
-            assert verdict["wrong"] == []
-            assert verdict["troubles"] == []
+            assert (verdict["wrong"], verdict["troubles"]) == ([], [])
             return not verdict["lost"]
 
         self.service.until(whole, "whole")
@@ -229,12 +228,9 @@ class World:
         """Check that the product's own audit counts the same records. The service may run meanwhile."""
         assert self.expected
         audit = self.service.ask("audit")
-        assert audit["planned"] == len(self.expected) + len(self.expected_losses)
-        assert (audit["committed"], audit["lost"], audit["duplicated"]) == (
-            len(self.expected),
-            len(self.expected_losses),
-            0,
-        )
+        delivered, lost = len(self.expected), len(self.expected_losses)
+        assert audit["planned"] == delivered + lost
+        assert (audit["committed"], audit["lost"], audit["duplicated"]) == (delivered, lost, 0)
         assert (audit["rejected"], audit["in_flight"]) == (0, 0)
 
 

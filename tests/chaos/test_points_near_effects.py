@@ -86,7 +86,7 @@ def _is_effect(call: str) -> bool:
 
 
 def _imported(tree: ast.AST) -> Mapping[str, str]:
-    """Name in the file to the module or the member of a module that it stands for."""
+    """The imported module, or member of a module, by its name in the file."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -97,7 +97,7 @@ def _imported(tree: ast.AST) -> Mapping[str, str]:
 
 
 def _resolved(called: ast.expr, imported: Mapping[str, str]) -> str:
-    """``MODULE.NAME`` of a call to what a module has; ``?.NAME`` of a call to an object's method."""
+    """The name of a called function: ``MODULE.NAME`` for the member of a module, ``?.NAME`` for a method."""
     path = []
     while isinstance(called, ast.Attribute):
         path.append(called.attr)

@@ -19,7 +19,7 @@ LISTING = f"^/{BUCKET}/?[?].*list-type=2"
 
 
 class S3World(World):
-    """With the proxy that stands before the store."""
+    """A world with a proxy before its store."""
 
     proxy: FaultProxy
     client: Any
@@ -98,7 +98,7 @@ def test_a_slow_trickle_only_slows(world: S3World) -> None:
 
 
 def test_a_lost_reply_to_the_write_is_no_second_file(world: S3World) -> None:
-    """The file stands and nobody was told: the writer finds the name taken, by itself."""
+    """The write took effect and its reply is lost: the writer sees that the file exists."""
     with world.proxy.fault("PUT", OUT, spoil=reset, left=3) as fault:
         world.objects(12)
         world.settled()

@@ -66,7 +66,7 @@ def test_the_newer_instance_takes_over_and_the_older_one_stops(life: tuple[Life,
 def pair(
     request: pytest.FixtureRequest, tmp_path: Path, ledger_at: Callable[[str], str]
 ) -> Iterator[tuple[Callable[..., Service], Watch, Callable[[int], None], dict[str, Any], str]]:
-    """A maker of instances over one folder, the watch, a feed, what is expected, and the ledger."""
+    """A factory of instances over one folder, the watch, a feed, the expected records, and the ledger."""
     ledger, put = ledger_at(request.param), on_disk(tmp_path / "in")
     settings = {
         "name": "two",
@@ -159,8 +159,10 @@ def test_an_instance_that_was_stopped_past_everything_commits_nothing(pair: Any)
 
 
 def _stopped_between_transactions(service: Service, ledger: str) -> list[psutil.Process]:
-    """SIGSTOP for the service and all its processes, at a moment when it does not hold SQLite's lock: nobody can take that
-    from a process that lives, so there the other one would wait until it goes on."""
+    """Stop the service and all its processes (SIGSTOP) while it does not hold SQLite's lock.
+
+    A stopped process would keep the lock, and the other instance would wait until it continues.
+    """
     first = psutil.Process(service.process.pid)
 
     def stopped() -> bool:

@@ -1,4 +1,4 @@
-"""No name of the code holds a word that docs/glossary.md retired. ``python -m tests.docs.test_glossary`` counts them."""
+"""The glossary: no name of the code holds a retired word. ``python -m tests.docs.test_glossary`` counts them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.simulation.sim_world import Process
 
 
 class Database:
-    """The ledger's engines, made once for many simulations: what they compiled stays compiled.
+    """The ledger's engines, made once for many simulations, so that their queries are compiled once.
 
     One engine serves one instance at a time. A COMMIT may be refused, or act and not be answered, or be the last thing
     that its process ever did.

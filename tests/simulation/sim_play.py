@@ -71,7 +71,7 @@ class Mute:
 
 
 class Play(Happenings):
-    """Everything of one case. `perform` may be called once."""
+    """One case with its world, instances and oracle. `perform` may be called once."""
 
     def __init__(self, case: Case, database: Database) -> None:
         self.case = case

@@ -41,7 +41,7 @@ class Weather:
 
 
 class Process:
-    """An operating system's process: dies all at once, and leaves only what it had written.
+    """A process of the operating system. It dies at once and leaves only its completed writes.
 
     Attributes:
         frozen: it got SIGSTOP; what should have run meanwhile is in ``owed``.
@@ -182,7 +182,7 @@ class World:
     # what tasks call
 
     def check_alive(self) -> Task:
-        """The running task. Raises Killed if its process is dead: what is unwound must have no effect."""
+        """Return the running task. Raises Killed if its process is dead, so that its cleanup has no effect."""
         assert self.task is not None, "only a task may wait"
         if not self.task.process.alive:
             raise Killed
