@@ -1,4 +1,4 @@
-"""The words of the attempt tracker: the start of a stage, the deaths of workers, and how many deaths a split may cause."""
+"""The types of the attempt tracker: the start of a stage and the deaths of workers; and the deaths that a split may cause."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stream_infer.splits import Split
 
-HALVINGS = 4  # of one bisection: every bisection costs a dead worker, so few bisections are better than small ones
+HALVINGS = 4  # of one bisection, so into 16 pieces: each bisection costs a dead worker, and so there are few of them
 
 
 class StageStart(NamedTuple):
@@ -32,10 +32,10 @@ class Deaths(NamedTuple):
 
     Attributes:
         total: all of them.
-        starved: those that Ray ended because their node ran out of memory; which of a node's workers Ray ends is chance.
+        starved: those that Ray ended because their node ran out of memory. Ray may choose any worker of the node.
         stage: stage in which the last one died.
         hung: deadline in seconds that the last one exceeded, 0 if the watchdog did not end it.
-        closed: the stage must not start, because the service stops.
+        closed: whether the service stops, so that the stage must not start.
     """
 
     total: int
@@ -47,8 +47,9 @@ class Deaths(NamedTuple):
     def charged(self, alone: bool) -> int:
         """Number of deaths that count against the split.
 
-        All of them count for a split of many records: bisecting it loses nothing, and smaller pieces need less memory. A
-        record alone would be rejected, perhaps for its neighbour's greed: four deaths of starvation count as one.
+        All of them count for a split of many records: its bisection loses nothing, and smaller pieces need less memory. A
+        single record would be rejected, although another task on its node may have used up the memory. So for it four
+        starved workers count as one death.
         """
         return self.total - self.starved + self.starved // 4 if alone else self.total
 
@@ -56,9 +57,9 @@ class Deaths(NamedTuple):
 def deaths_allowed(split: Split, attempts: int) -> int:
     """Number of deaths after which the split is bisected or, as a single record, rejected.
 
-    A single record gets every attempt. A piece of a killing split is suspect: one death bisects it further. A split that was
-    never bisected gets the attempts too, because most deaths are no record's fault, but never so many that isolating a
-    record of n would cost more than ``⌈log2 n⌉ + attempts`` deaths.
+    A single record gets every attempt. A piece of a split that killed its workers is bisected after one death. A split that
+    was never bisected gets several attempts, because most deaths have other causes than a record, but few enough that the
+    search for one record of n costs at most ``⌈log2 n⌉ + attempts`` deaths.
     """
     if split.records <= 1 or split.replay:
         return attempts

@@ -1,4 +1,4 @@
-"""From settings to sources, sinks, models and targets of rejects, by the installed plugins."""
+"""Construction of sources, sinks, models and reject targets from the settings, by the installed plugins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stream_infer.plugins import MODELS, SINKS, SOURCES, plugin, reject_plugins
 
 
 def build_source(settings: config.SourceSettings, pipeline: str, limits: config.Limits) -> Source:
-    """The source of the settings. Opens no connection yet.
+    """The source of the settings, without an open connection.
 
     Raises:
         ConfigError: no installed package offers the kind, what it requires is not installed, or a setting is wrong.
@@ -28,7 +28,7 @@ def build_model(settings: config.ModelSettings) -> Model:
     """The model of the settings: picklable, checked as far as can be without its weights, not yet loaded.
 
     Raises:
-        ConfigError: as `build_source` does; a folder, file, class or option is not there.
+        ConfigError: as `build_source` does; or a folder, file, class or option does not exist.
     """
     model: Model = plugin(MODELS, settings.kind, "model.kind").build(settings)
     return model

@@ -1,11 +1,11 @@
 """Crash points: named places where the chaos suite ends this process with SIGKILL.
 
-Each effect that is visible outside this process has two points: one before it, and one after it but before anything else
-learns of it. Points are off unless ``STREAM_INFER_CRASH`` names some, as ``FOLDER:NAME[*HIT],…``. A named point then kills
-once, at its HIT-th passing (the first) in a process. An empty file of the point's name in the folder says that it has, for
-all processes and later starts.
+Each effect that is visible outside this process has two points: one before it, and one after it but before the effect is
+reported to any other part. Points are off unless ``STREAM_INFER_CRASH`` names some, as ``FOLDER:NAME[*HIT],…``. A named point
+kills once: the first process that passes it for the HIT-th time (default: the first). The process then leaves an empty file
+with the point's name in the folder, so that no other process and no later start is killed at that point.
 
-The points follow FreeBSD's and TiKV's fail points. New here: a plain listing of the output is checked at every one of them.
+The points follow FreeBSD's and TiKV's fail points. In addition, the chaos suite checks a plain listing of the output at each.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def point(name: str) -> None:
 
 
 class around:
-    """Points ``NAME.before`` and ``NAME.after`` on both sides of an effect; the second only after an effect without an error."""
+    """Points ``NAME.before`` and ``NAME.after`` around an effect; the second only if the effect raised no error."""
 
     __slots__ = ("_name",)
 

@@ -1,10 +1,10 @@
-"""What an error means for the data; nothing else decides what happens to one.
+"""The errors. The class of an error alone decides what happens to the data.
 
 StreamInferError
-├── Retryable       a dependency failed: wait with jittered backoff, then try the same work again
+├── Retryable       a dependency failed: wait with jittered backoff, then try again
 ├── RejectRecord    this record can never be processed: reject it, deliver its neighbours
 ├── Lost            the record no longer exists at its coordinate: a named loss
-├── Oversized       the split as a whole is too large to hold: divide it
+├── Oversized       the split as a whole is too large for memory: bisect it
 └── Fatal           a person must act: stop with one clear sentence
     ├── ConfigError     a setting is wrong
     └── Fenced          another instance owns the ledger
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 
 class StreamInferError(Exception):
-    """Base of every error this project raises on purpose."""
+    """Base of the errors of this package."""
 
 
 class Retryable(StreamInferError):
@@ -22,7 +22,7 @@ class Retryable(StreamInferError):
 
     Args:
         message: one sentence for a person.
-        dependency: which, as one of `telemetry.metrics.DEPENDENCIES` (a metric label).
+        dependency: which one, of `telemetry.labels.DEPENDENCIES` (a metric label).
     """
 
     def __init__(self, message: str = "", *, dependency: str = "other") -> None:
@@ -35,7 +35,7 @@ class RejectRecord(StreamInferError):
 
     Args:
         message: one sentence for a person.
-        reason: a bounded, low-cardinality class of the cause (a metric label), such as ``decode``.
+        reason: class of the cause, one of few (a metric label), such as ``decode``.
     """
 
     def __init__(self, message: str, *, reason: str = "rejected") -> None:
@@ -57,7 +57,7 @@ class Lost(StreamInferError):
 
 
 class Oversized(StreamInferError):
-    """A split grew beyond ``limits.decoded`` when decoded. Trying again is of no use; its pieces may fit."""
+    """A split exceeds ``limits.decoded`` when decoded. Another try would fail too; its pieces may fit."""
 
 
 class Fatal(StreamInferError):

@@ -1,4 +1,4 @@
-"""A pipeline: the settings brought to life. The command line, the HTTP face and a user's own code start here."""
+"""A pipeline: one instance of the service from its settings, for the command line, the HTTP API and a user's own code."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class Pipeline:
         return cls(config.load(path))
 
     def run(self, until_idle: bool = False, standby: bool = False) -> None:
-        """Run until `stop`, or until everything that is there now is done.
+        """Run until `stop`; with ``until_idle`` until all present input is processed.
 
-        Takes the ledger from whoever owns it, at once; with ``standby`` only when its owner has ended or is silent.
+        Takes the ledger from its owner at once; with ``standby`` only when the owner has ended or is silent.
 
         Raises:
-            Fatal: a person must act. Nothing is lost: the next run goes on where this one stopped.
+            Fatal: a person must act. Nothing is lost: the next run continues where this one stopped.
         """
         settings = self.settings
         # Before the ledger is taken: a wrong setting must not stop the instance that owns it.
@@ -134,13 +134,13 @@ class Pipeline:
             raise failed[0]
 
     def stop(self) -> None:
-        """Stop planning, finish what is in flight, commit; `run` then returns. May be called from any thread."""
+        """Stop planning, finish the splits in flight and commit them; `run` then returns. For any thread."""
         self._stopping.set()
         if self._supervisor is not None:
             self._supervisor.stop()
 
     def close(self) -> None:
-        """Close the ledger. Safe to call twice."""
+        """Close the ledger. A second call does nothing."""
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
@@ -152,13 +152,13 @@ class Pipeline:
             Fatal: its settings are not those of this pipeline.
             Retryable: the database did not answer.
         """
-        with self._opening:  # the status is asked while the service starts
+        with self._opening:  # another thread may request the status while the service starts
             if self._ledger is None:
                 self._ledger = Ledger.open(self.settings.ledger, self.settings.fingerprint())
             return self._ledger
 
     def status(self) -> dict[str, Any]:
-        """What the ledger and, while it runs, this instance know; a JSON document."""
+        """The state of the pipeline as a JSON document, from the ledger and from this instance if it runs."""
         stored = self.ledger().status()
         live = self.live()
         running = live.pop("sources", {})
@@ -177,32 +177,33 @@ class Pipeline:
         return {"pipeline": self.settings.name, **live, **owner, "records": records, "sources": sources}
 
     def live(self) -> dict[str, Any]:
-        """What this instance knows of itself; asks neither the ledger nor the cluster."""
+        """The state of this instance, from memory alone: neither the ledger nor the cluster is queried."""
         return self._supervisor.status() if self._supervisor else {"state": self._state, "ready": False}
 
     def rejects(
         self, query: RejectQuery = ALL, limit: int = 1000, offset: int = 0, newest: bool = False
     ) -> list[RejectStatus]:
-        """Rejects in the order in which they were first committed, or backwards."""
+        """Rejects in the order of their first commit; with ``newest`` in the opposite order."""
         return self.ledger().rejected(query, limit, offset, newest)
 
     def replay(self, query: RejectQuery = ALL) -> int:
-        """Ask for the open rejects that match now to be planned anew; returns how many match.
+        """Request a replay of the open rejects that match now; returns their number.
 
-        Durable when it returns. The instance that owns the ledger plans them within seconds, or else the next one.
+        The request is durable when this returns. The instance that owns the ledger plans them within seconds, or the next
+        instance at its start.
         """
         return self.ledger().request_replay(query)
 
     def rebuild(self, force: bool = False, settle: float = 15.0) -> tuple[Rebuilt, str | None]:
-        """Make a lost ledger anew from the receipts in the output; no instance may run meanwhile.
+        """Rebuild a lost ledger from the receipts in the output; no instance may run meanwhile.
 
         Args:
-            force: set a ledger that has work aside; its new name is the second answer.
-            settle: seconds without a new file after which the output counts as still.
+            force: rename a ledger that has work; its new name is the second result.
+            settle: seconds without a new file after which the output counts as complete.
 
         Raises:
             Fatal: the ledger has work and ``force`` is not given.
-            Retryable: a store, a broker or the database did not answer; nothing is half done, call again.
+            Retryable: a store, a broker or the database did not answer; nothing has changed, call again.
         """
         settings = self.settings
         sink = build_sink(settings.sink)
@@ -217,11 +218,11 @@ class Pipeline:
                 source.close()
 
     def audit(self) -> Audit:
-        """The ledger held against a plain listing of the output folder."""
+        """The comparison of the ledger with a plain listing of the output folder."""
         return audit(self.ledger(), build_sink(self.settings.sink))
 
     def _check_output(self, ledger: Ledger, sink: Sink) -> None:
-        """Raises Fatal for a ledger older than its output; a store that is away is waited for."""
+        """Raise Fatal if the ledger is older than its output. Waits for a store that does not answer."""
         names = [source.name for source in self.settings.sources]
         retry.PLAN.wait_out(
             lambda: refuse_older_ledger(ledger, sink, names),

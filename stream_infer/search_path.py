@@ -1,4 +1,4 @@
-"""Modules of the user: the folders they are imported from, and objects that a setting names as ``module:name``."""
+"""Modules of the user: the folders with them, and the objects that settings name as ``module:name``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def search_path() -> tuple[str, ...]:
-    """The folders that this process imports the user's modules from: the current one, and those of ``PYTHONPATH``."""
+    """The folders with the user's modules for this process: the current one, and those of ``PYTHONPATH``."""
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return tuple(dict.fromkeys(os.path.abspath(folder) for folder in (".", *filter(None, named))))
 
@@ -18,7 +18,7 @@ def search_path() -> tuple[str, ...]:
 def importable(folders: Sequence[str]) -> None:
     """Import from these folders before all others, in this order.
 
-    A worker of a cluster that was started elsewhere lacks them, or has them from Ray in the opposite order.
+    In a worker of a cluster that was started elsewhere they are missing, or Ray has added them in the opposite order.
     """
     sys.path[:] = [*folders, *(folder for folder in sys.path if folder not in folders)]
 

@@ -1,4 +1,4 @@
-"""The words of the stage seam: a stage, its demand, the capacity of a cluster, and a pool of actors that runs stages."""
+"""The types of the stage seam: a stage, its demand, the capacity of a cluster, and a pool of actors that runs stages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Mode = Literal["auto", "fused", "three"]
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What an actor of a stage needs, and how many actors there may be.
+    """The resources of an actor of a stage, and the number of such actors.
 
     Attributes:
-        cpus: CPUs per actor; None: its share of them all.
+        cpus: CPUs per actor; None: an equal share of the cluster.
         gpus: GPUs per actor.
         min_replicas / max_replicas: fewest and most actors; max None: as many as the cluster allows.
-        weights: bytes of weights that each actor holds; None: unknown, then there is one actor unless the settings say more.
-        cheap: the stage may share an actor with its neighbours, which saves a hand-over per split.
-        io: the stage mostly waits for the network, and its actors may share cores with those of other stages.
+        weights: bytes of weights that each actor loads; None: unknown, then there is one actor unless the settings name more.
+        cheap: whether the stage may share an actor with its neighbours, which saves a hand-over per split.
+        io: whether the stage mostly waits for the network, so that its actors may share cores with those of other stages.
     """
 
     cpus: float | None = None
@@ -52,7 +52,7 @@ def model_demand(settings: ModelSettings, weights: int | None) -> Demand:
 
 
 class Stage(Protocol):
-    """One thing that happens to a split: ``read``, ``infer`` or ``infer:NAME``, ``write``. Picklable until `setup`."""
+    """One step of the processing of a split: ``read``, ``infer`` or ``infer:NAME``, ``write``. Picklable until `setup`."""
 
     @property
     def name(self) -> str: ...
@@ -68,7 +68,7 @@ class Stage(Protocol):
         """The outcome of this stage, a new value. A stage may be tried again with the same task.
 
         Raises:
-            Retryable: a dependency did not answer; the stage is tried again when it may.
+            Retryable: a dependency did not answer; the stage is tried again after a wait.
             Fatal: a person must act.
             Exception: the split is tried again, then it is `tasks.Poisoned`.
         """
@@ -76,7 +76,7 @@ class Stage(Protocol):
 
 
 class Capacity(NamedTuple):
-    """What the cluster has; ``memory`` in bytes."""
+    """Resources of the cluster; ``memory`` in bytes."""
 
     cpus: int
     gpus: int

@@ -1,4 +1,4 @@
-"""What happens to an object once the ledger says that it is committed."""
+"""The setting ``after``: the action on an object that is committed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Action = Callable[[tuple[str, str]], None]
 
 
 def after_action(settings: FilesSettings, store: Store) -> Action | None:
-    """The action of the setting ``after`` on (key, version); None to keep. Idempotent; raises Retryable.
+    """The action on (key, version) of a committed object; None for ``after: keep``. Idempotent; raises Retryable.
 
-    A key that holds another version by now is left alone: that version is new work.
+    An object that has another version by now stays: that version is new input.
     """
     if settings.after == "keep":
         return None
@@ -27,10 +27,10 @@ def after_action(settings: FilesSettings, store: Store) -> Action | None:
 
 
 def archive_prefix(settings: FilesSettings, store: Store) -> str | None:
-    """Where ``after: move`` puts objects if that lies inside the source: they are not input again. None elsewhere.
+    """The key prefix of moved objects if it lies inside the source, so that they are no input again; else None.
 
     Raises:
-        ConfigError: the objects would be moved onto themselves.
+        ConfigError: the objects would be moved to where they are.
     """
     if not isinstance(settings.after, Move):
         return None
@@ -52,7 +52,7 @@ def _move(store: Store, target: Store, item: tuple[str, str]) -> None:
     relative = key.removeprefix(f"{store.root}/") if store.root else key
     target_key = f"{target.root}/{relative}" if target.root else relative
     try:
-        # The content is read pinned: copying by key could move a version that was never committed.
+        # The read is pinned to the version: a copy by key could move a version that was never committed.
         target.put(target_key, bytes(store.get(key, version)))
     except Lost:
         return

@@ -1,4 +1,4 @@
-"""Bucket notifications: three dialects, one meaning, and only ever a hint; the object itself is asked."""
+"""Bucket notifications of AWS, MinIO and versitygw. They are hints: the source then asks the store for the object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ObjectEvent:
     """An object that was created or changed.
 
     Attributes:
-        keys: what the key may be, likeliest first: dialects differ in whether they encode it.
+        keys: possible keys, the likeliest first, because some senders encode the key and some do not.
     """
 
     bucket: str
@@ -23,9 +23,9 @@ class ObjectEvent:
 
 
 def parse_events(body: bytes | str) -> list[ObjectEvent]:
-    """The creations in one notification of AWS, MinIO or versitygw, also when wrapped by SNS.
+    """The created objects in one notification, also in one wrapped by SNS.
 
-    Test events, removals and anything else give nothing: a notification that cannot be read is repaired by listing.
+    Test events, removals and notifications that cannot be parsed give none; the next listing finds objects that they missed.
     """
     try:
         document = orjson.loads(body)

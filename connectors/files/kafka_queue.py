@@ -1,4 +1,4 @@
-"""Notifications from a Kafka topic."""
+"""The event queue of a Kafka topic with bucket notifications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MESSAGES = 500
 
 
 class KafkaQueue:
-    """Reads a notification topic from its end on: the listing at the start covers what came before."""
+    """Reads a notification topic from its end; the listing at the start covers earlier objects."""
 
     def __init__(self, settings: KafkaEvents, pipeline: str) -> None:
         self._settings = settings
@@ -59,7 +59,7 @@ class KafkaQueue:
             if topic.error is not None:
                 consumer.close()
                 raise Retryable(f"the event topic {self._settings.topic!r} does not exist yet", dependency="queue")
-            # offsets, not "the end": the client would look that up later, and what came in between would be missed
+            # explicit offsets: the client would look up "the end" only later, and miss the messages in between
             consumer.assign([self._end(consumer, number) for number in topic.partitions])
             self._consumer = consumer
         return self._consumer

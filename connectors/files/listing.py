@@ -1,4 +1,4 @@
-"""The objects of the folder that are not planned yet: listings and events become candidates."""
+"""The candidates: objects of the folder, from listings and events, that are not planned yet."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from stream_infer.connectors.storage.store import Item, Store
 from stream_infer.contracts import Position
 from stream_infer.records import ObjectCoordinate
 
-_PAGE = 5000  # keys of a listing that one plan looks at
-_ENOUGH = 50_000  # objects waiting at which a listing pauses: a large bucket is never held in memory whole
-_REMEMBERED = 1_000_000  # planned objects to remember, so that the ledger is not asked about each at every listing
+_PAGE = 5000  # keys of a listing in one plan
+_ENOUGH = 50_000  # waiting objects at which a listing pauses, so that a large bucket is never in memory as a whole
+_REMEMBERED = 1_000_000  # planned objects in memory, which save the queries of the ledger at every listing
 
 
 class Candidates:
-    """Objects that were seen and not planned, by identity, in the order in which they were seen.
+    """Objects that are listed or notified and not planned, by identity, in the order of their arrival.
 
     Attributes:
-        waiting: identity -> (object, when it was first seen).
-        resting: key -> (object, since when): local files that may still be being written.
+        waiting: (object, time of its arrival) by identity.
+        resting: (object, time when this version was first seen) by key: local files that may still be written to.
     """
 
     def __init__(self, store: Store, settings: FilesSettings) -> None:
@@ -37,14 +37,14 @@ class Candidates:
         self._interval = settings.discover.backfill if settings.discover.events else settings.discover.poll
         self._walk: Iterator[Item] | None = None
         self._next_walk = float("-inf")
-        self._unlisted: set[str] = set()  # resting before this listing, and not listed by it so far
+        self._unlisted: set[str] = set()  # keys that were resting before this listing and are not listed so far
         self._planned_digests: dict[bytes, None] = {}
         self.waiting: dict[str, tuple[Item, float]] = {}
         self.resting: dict[str, tuple[Item, float]] = {}
 
     @property
     def walking(self) -> bool:
-        """A listing is under way."""
+        """Whether a listing is under way."""
         return self._walk is not None
 
     def until_next_walk(self) -> float:
@@ -55,10 +55,10 @@ class Candidates:
         return max(0.0, min(due, self._settle or due) if self.resting else due)
 
     def look(self, position: Position, now: float, needed: int) -> None:
-        """Go on with the listing, or begin one if it is due. Raises Retryable.
+        """Continue the listing, or begin one if it is due. Raises Retryable.
 
         Args:
-            needed: objects that one split may hold; with twice as many waiting, there is a full one to plan.
+            needed: most objects of one split; with twice as many waiting there is a full split to plan, and no listing is needed.
         """
         if len(self.waiting) >= max(_ENOUGH, 2 * needed):
             return
@@ -81,7 +81,7 @@ class Candidates:
         self.add(page, position, now)
 
     def add(self, items: Iterable[Item], position: Position, now: float) -> None:
-        """Take objects into account that nobody has planned yet."""
+        """Add those of the objects that are not planned yet."""
         fresh = {}
         for item in items:
             if not self._wanted(item.key):
@@ -100,18 +100,18 @@ class Candidates:
             else:
                 self._remember(identity)
 
-    def put_back(self, now: float) -> None:
-        """Move times in the future to now: a clock that was put back must delay no object."""
+    def correct_clock(self, now: float) -> None:
+        """Replace times in the future by now: a clock that was set back must delay no object."""
         for group in (self.waiting, self.resting):
             group.update({name: (item, now) for name, (item, since) in group.items() if since > now})
 
     def planned(self, identity: str) -> None:
-        """Remember that the ledger has the object."""
+        """Note that the ledger has the object."""
         self.waiting.pop(identity, None)
         self._remember(identity)
 
     def identity(self, item: Item) -> str:
-        """The coordinate of one version of one object, without its row."""
+        """The coordinate of one version of an object, without a row."""
         return ObjectCoordinate(self._store.scheme, self._store.bucket, item.key, item.version).object_id
 
     def _wanted(self, key: str) -> bool:
@@ -122,7 +122,7 @@ class Candidates:
         return self._matches is None or self._matches(key[len(self._prefix) :]) is not None
 
     def _rested(self, item: Item, now: float) -> bool:
-        """A local file is whole when nothing has touched it for a while; renaming into place keeps the old time."""
+        """Whether a local file is complete: it has not changed for a while. A renamed file keeps its old time."""
         if now - item.modified >= self._settle:
             self.resting.pop(item.key, None)
             return True
@@ -141,7 +141,7 @@ class Candidates:
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """A shell pattern as a regular expression: ``**/`` any folders, ``*`` and ``?`` within one name."""
+    """A shell pattern as a regular expression: ``**/`` matches folders, ``*`` and ``?`` match within one name."""
     pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
     meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return re.compile("".join(meaning.get(piece) or re.escape(piece) for piece in pieces), re.DOTALL)

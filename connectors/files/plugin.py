@@ -1,4 +1,4 @@
-"""The kind ``files`` of sources."""
+"""The plugin of the source kind ``files``."""
 
 from __future__ import annotations
 

@@ -13,21 +13,21 @@ from stream_infer.plugins import require
 
 
 class EventQueue(Protocol):
-    """Used by one thread."""
+    """A queue of bucket notifications, for one thread."""
 
     def poll(self, timeout: float) -> list[ObjectEvent]:
-        """Events that arrived; waits ``timeout`` seconds (SQS: rounded up) for the first. Raises Retryable."""
+        """The events since the last call; waits up to ``timeout`` seconds (SQS: rounded up) for the first. Raises Retryable."""
         ...
 
     def planned(self) -> None:
-        """Report that the objects of all events so far are in the ledger."""
+        """Acknowledge all events so far: their objects are in the ledger."""
         ...
 
     def close(self) -> None: ...
 
 
 def open_queue(settings: Events, pipeline: str, storage: config.Storage) -> EventQueue:
-    """The queue of the settings; connects with its first poll."""
+    """The queue of the settings, which connects at its first poll."""
     if settings.kafka is not None:
         require(("confluent_kafka",), "stream-infer[kafka]", "discover.events.kafka")
         from stream_infer.connectors.files.kafka_queue import KafkaQueue
@@ -40,7 +40,7 @@ def open_queue(settings: Events, pipeline: str, storage: config.Storage) -> Even
 
 
 class SqsQueue:
-    """Deletes a message only when its objects are in the ledger; until then SQS gives it again."""
+    """An SQS queue. A message is deleted when its objects are in the ledger; until then SQS delivers it again."""
 
     def __init__(self, settings: SqsEvents, storage: config.Storage) -> None:
         self._settings = settings
@@ -51,7 +51,7 @@ class SqsQueue:
     def poll(self, timeout: float) -> list[ObjectEvent]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        # SQS waits whole seconds; rounding down to 0 would answer at once and make the caller spin
+        # SQS waits whole seconds; 0 would return at once, and the caller would loop without a pause
         seconds = min(20, math.ceil(timeout))
         try:
             if self._client is None:
@@ -77,7 +77,7 @@ class SqsQueue:
                 with crash.around("events.delete"):
                     self._client.delete_message_batch(QueueUrl=self._settings.queue_url, Entries=entries)
             except (BotoCoreError, ClientError):
-                return  # they come again, and are known then
+                return  # SQS delivers them again, and their objects are planned by then
             del self._handles[:10]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The worker's side of files: objects become tables of records."""
+"""The reader of files in the workers: decodes objects to tables of records."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _FETCHES = 32
 _AHEAD = 128  # objects fetched before the first of them is decoded
 _AHEAD_BYTES = 64 * 2**20
 _TABLE_BYTES = 32 * 2**20
-_LARGE = 64 * 2**10  # bytes of a piece that is not copied to stand beside its neighbours
+_LARGE = 64 * 2**10  # mean bytes of a table from which on tables are not copied into one chunk
 _PROVENANCE_BYTES = 150  # of one row, besides its key
 _Fetched = Content | Lost | RejectRecord
 
 
 class FilesReader:
-    """Implements `contracts.ObjectReader`. Reads are pinned to the version that was planned."""
+    """Implements `contracts.ObjectReader`. Reads are pinned to the planned version."""
 
     def __init__(self, store: Store, decoder: Decoder) -> None:
         self._store = store
@@ -65,7 +65,7 @@ class FilesReader:
         yield run.to_piece()
 
     def original(self, split: Split, reject: Reject, most: int) -> Original:
-        """See `contracts.Reader.original`. Of an object that is one record its bytes, of a row its columns as JSON."""
+        """See `contracts.Reader.original`. The bytes of an object that is one record; the columns of a row as JSON."""
         item, row = object_of(objects_of(split), reject.record_id)
         key = item.key.encode()
         try:
@@ -125,7 +125,7 @@ class FilesReader:
             while ahead:
                 first, content = ahead.popleft()
                 yield first, content.result()
-        finally:  # after an error, what has not begun need not
+        finally:  # after an error the fetches that have not begun are not needed
             for _, content in ahead:
                 content.cancel()
 
@@ -162,10 +162,10 @@ class FilesReader:
 
 
 class _Run:
-    """Decoded content of neighbouring objects on its way into one piece.
+    """Decoded rows of successive objects, collected for one piece.
 
     Attributes:
-        bytes: input content that was read.
+        bytes: size of the content that was read.
         table_bytes: estimated size of the table.
     """
 
@@ -181,18 +181,18 @@ class _Run:
         self._items: list[ObjectRef] = []
 
     def add(self, item: ObjectRef, decoded: Decoded) -> None:
-        """Append rows of an object."""
+        """Add decoded rows of an object."""
         count = decoded.table.num_rows
         if not count:
             return
         self._tables.append(decoded.table)
         self._rows.append(decoded.rows)
         self._items.append(item)
-        # rows of one byte make large tables of coordinates
+        # small rows count too: the coordinates of many rows of one byte make a large table
         self.table_bytes += decoded.table.nbytes + count * (len(item.key) + _PROVENANCE_BYTES)
 
     def to_piece(self) -> Piece:
-        """Everything that was added."""
+        """The piece of all rows so far."""
         table = self._table() if self._tables else NO_ROWS
         return Piece(table, tuple(self.rejects), tuple(self.losses), self.bytes)
 

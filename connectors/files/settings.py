@@ -29,14 +29,14 @@ class SqsEvents(Settings):
 
 
 class Events(Settings):
-    """Where notifications of new objects come from; listing repairs what they miss."""
+    """The queue of notifications of new objects; listings find the objects that they miss."""
 
     kafka: KafkaEvents | None = Field(default=None, description="notifications from a Kafka topic")
     sqs: SqsEvents | None = Field(default=None, description="notifications from an SQS queue")
 
 
 class Discover(Settings):
-    """How new objects are found."""
+    """Discovery of new objects."""
 
     poll: Seconds = Field(default=2.0, description="time between two listings where no events are configured")
     events: Events | None = Field(default=None, description="notifications of new objects; left out: listing alone")
@@ -50,7 +50,7 @@ class Discover(Settings):
 
 
 class Move(Settings):
-    """Where a committed object goes."""
+    """The target folder of committed objects."""
 
     move: str = Field(description="URL of the folder that committed objects are moved to")
 
@@ -74,7 +74,7 @@ class FilesSettings(SourceSettings):
 
     @property
     def folder(self) -> str | None:
-        """URL of the folder that it reads."""
+        """URL of the folder with the input."""
         return self.url
 
     def fingerprint(self) -> Mapping[str, str]:

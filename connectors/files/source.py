@@ -1,4 +1,4 @@
-"""The files source: cuts the objects of a bucket or a folder into splits."""
+"""The files source: groups the objects of a bucket or a folder into splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stream_infer.decode.decoder import Decoder
 from stream_infer.intervals import END, IntervalSet, cut
 from stream_infer.splits import Split
 
-_SLICE = 0.25  # seconds: how long `wake` may go unnoticed while an event queue is asked (SQS: a second)
+_SLICE = 0.25  # longest poll of an event queue, in seconds (SQS: 1), after which `wake` has its effect
 _HEADS = 16
 
 
@@ -40,11 +40,11 @@ class FilesSource:
         self._candidates = Candidates(store, settings)
         self._events: list[ObjectEvent] = []
         self._woken = threading.Event()
-        self._ripe_at = float("inf")  # monotonic: when the group that waits for company is to be planned alone
+        self._due_at = float("inf")  # monotonic time at which a group that is not full is planned anyway
 
     @classmethod
     def from_config(cls, settings: FilesSettings, *, pipeline: str, limits: config.Limits) -> FilesSource:
-        """The source of the settings; asks the store with its first plan."""
+        """The source of the settings, which connects to the store at its first plan."""
         store = open_store(settings.url, settings.storage)
         events = settings.discover.events
         queue = open_queue(events, pipeline, settings.storage) if events is not None else None
@@ -53,11 +53,13 @@ class FilesSource:
     def plan(self, position: Position, budget: PlanBudget) -> Iterator[Planned]:
         """See `contracts.Source.plan`."""
         if self._queue is not None:
-            self._events += self._queue.poll(0.0)  # opens the queue before the first listing, so nothing falls between
+            self._events += self._queue.poll(
+                0.0
+            )  # opens the queue before the first listing, so that no object is missed in between
             self._take_events(position, budget.now)
         self._candidates.look(position, budget.now, budget.records)
-        self._candidates.put_back(budget.now)
-        self._ripe_at = float("inf")
+        self._candidates.correct_clock(budget.now)
+        self._due_at = float("inf")
         for group in self._groups(budget) if budget.splits else ():
             yield self._planned(group, budget)
             for item in group:
@@ -68,7 +70,7 @@ class FilesSource:
     def wait(self, timeout: float) -> None:
         """See `contracts.Source.wait`."""
         now = time.monotonic()
-        until = min(now + timeout, now + self._candidates.until_next_walk(), max(now, self._ripe_at))
+        until = min(now + timeout, now + self._candidates.until_next_walk(), max(now, self._due_at))
         if self._queue is None:
             self._woken.wait(until - now)
         else:
@@ -80,7 +82,7 @@ class FilesSource:
         self._woken.set()
 
     def status(self, committed_offsets: Mapping[str, int]) -> SourceStatus:
-        """See `contracts.Source.status`. A listing that is not through counts as unsettled."""
+        """See `contracts.Source.status`. A listing under way counts as unsettled."""
         items = [item for item, _since in self._candidates.waiting.values()]
         lag = Lag(
             records=len(items),
@@ -96,7 +98,7 @@ class FilesSource:
         return self._reader
 
     def restore(self, splits: Sequence[Split], most: int) -> Iterator[Planned]:
-        """See `contracts.Restorable.restore`. A listing finds an object again that no split names."""
+        """See `contracts.Restorable.restore`. A later listing finds the objects that no split names."""
         planned, in_rows = IntervalSet(), dict[str, tuple[ObjectRef, Split]]()
         for split in splits:
             bounds = objects_of(split)
@@ -106,10 +108,10 @@ class FilesSource:
                 in_rows.update({item.path: (item, split) for item in bounds.objects})
         for path, (item, split) in in_rows.items():
             last = planned.bounds(path)[1]
-            if last == END:  # some split had the whole object
+            if last == END:  # a split has the whole object
                 continue
             count = 1 if self._reader.one_record(item.key) else self._reader.count_rows(item)
-            # an object that is deleted counts one row: the rows behind it are then named as lost by their first
+            # a deleted object counts as one row; the loss that is reported at the first missing row stands for all missing rows
             stop = count if count >= last else last + 1
             for low, high in (part for hole in planned.holes(path, 0, stop) for part in cut(hole, most)):
                 fixed = {"folder": split.folder, "lane": self._settings.lane, "planned_at": time.time()}
@@ -118,7 +120,7 @@ class FilesSource:
                 yield Planned(between, objects=self._claims([item]))
 
     def committed(self, splits: Sequence[Split], committed_offsets: Mapping[str, int]) -> None:
-        """``after: delete | move`` for exactly the versions that were committed."""
+        """Apply the setting ``after`` to exactly the committed versions."""
         if self._after is None:
             return
         items = [(item.key, item.version) for split in splits for item in objects_of(split).objects]
@@ -131,7 +133,7 @@ class FilesSource:
             self._queue.close()
 
     def _take_events(self, position: Position, now: float) -> None:
-        """Ask the store about each event's object: its answer, not the event's, is the truth."""
+        """Turn events into candidates. Size and version come from the store, because an event is only a hint."""
         events = [event for event in self._events if event.bucket == self._store.bucket]
         with ThreadPoolExecutor(_HEADS, thread_name_prefix="heads") as pool:
             items = [item for item in pool.map(self._head, events) if item is not None] if events else []
@@ -148,16 +150,16 @@ class FilesSource:
             waiting.sort(key=lambda entry: _date(entry[0].modified))
         most_bytes = min(budget.bytes, int(budget.records * budget.record_bytes))
         group: list[Item] = []
-        size, first_seen, given = 0, budget.now, 0
+        size, first_seen, yielded = 0, budget.now, 0
         for item, since in waiting:
             single = self._reader.one_record(item.key)
             full = len(group) >= budget.records or size + item.size > (budget.bytes if single else most_bytes)
             apart = budget.date_by == "event" and group and _date(group[0].modified) != _date(item.modified)
             if group and (full or apart):
                 yield group
-                given += 1
+                yielded += 1
                 group, size, first_seen = [], 0, budget.now
-                if given == budget.splits:
+                if yielded == budget.splits:
                     return
             group.append(item)
             size += item.size
@@ -166,7 +168,7 @@ class FilesSource:
         if group and not self._candidates.walking and missing <= 0:
             yield group
         elif group:
-            self._ripe_at = time.monotonic() + max(0.0, missing)
+            self._due_at = time.monotonic() + max(0.0, missing)
 
     def _planned(self, group: Sequence[Item], budget: PlanBudget) -> Planned:
         objects = tuple(ObjectRef(item.key, item.version, item.size, item.modified) for item in group)

@@ -1,4 +1,4 @@
-"""Where the bodies of obstore's answers come to lie."""
+"""Bodies of obstore's answers, read into memory of Arrow's pool."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 
-# Below it obstore's own memory will do. Above, it would gather the pieces and then copy them into fresh memory, whose first
-# touch costs more than the copy; Arrow's pool hands out what earlier objects have left.
-_GATHERED = 256 * 2**10
+# obstore collects the chunks of a body and copies them into fresh memory, whose first use costs more than the copy. From this
+# size on a body goes into memory of Arrow's pool, which earlier objects have used already.
+_POOLED = 256 * 2**10
 _CHUNK = 2**20
 
 
 def body(answer: Any) -> memoryview:
-    """The whole body of a GET. Raises ValueError when another number of bytes came than the answer's head said."""
+    """The whole body of a GET. Raises ValueError if its size is not the one in the answer's head."""
     start, stop = answer.range
-    if stop - start < _GATHERED:
+    if stop - start < _POOLED:
         content = memoryview(answer.bytes())
         if len(content) != stop - start:
             raise ValueError(f"{len(content)} of {stop - start} bytes came")
@@ -27,13 +27,13 @@ def body(answer: Any) -> memoryview:
 
 
 def pour(answer: Any, into: memoryview, least: float = 0.0, judged: int = 0) -> int:
-    """Put the body of a GET there, and say how many bytes came.
+    """Copy the body of a GET into the memory; returns the number of copied bytes.
 
     Args:
-        least: bytes per second; a body that came slower than that is left where it stands once ``judged`` bytes are there.
+        least: bytes per second; a slower body is abandoned once ``judged`` bytes are copied.
 
     Raises:
-        ValueError: it does not fill it, or overflows it.
+        ValueError: the body is smaller or larger than the memory.
     """
     started = time.monotonic()
     at = 0
@@ -51,5 +51,5 @@ def pour(answer: Any, into: memoryview, least: float = 0.0, judged: int = 0) -> 
 
 
 def fresh(size: int) -> memoryview:
-    """So many bytes to be filled."""
+    """Writable memory of this size from Arrow's pool, not initialised."""
     return memoryview(pa.allocate_buffer(size)).cast("B")

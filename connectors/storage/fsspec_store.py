@@ -1,4 +1,4 @@
-"""Every other store (memory://, sftp://, hdfs://, …) through fsspec, with what guarantees it can give."""
+"""All other stores (memory://, sftp://, hdfs://, …) through fsspec."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from stream_infer.errors import ConfigError, Lost, Retryable
 class FsspecStore:
     """`Store` over any fsspec file system.
 
-    Only ``memory`` can create-if-absent; elsewhere `create` looks before it writes, so one writer is needed, and a
-    pinned read compares the version before and after.
+    Only ``memory`` creates an object atomically. Elsewhere `create` checks for the name before it writes, so there must be
+    one writer only. A pinned read compares the version before and after.
     """
 
     _memory = Lock()
@@ -73,11 +73,11 @@ class FsspecStore:
     def get_range(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:
         return self._read(key, (start, stop), version)
 
-    def _read(self, key: str, span: tuple[int, int] | None, version: str | None) -> bytes:
+    def _read(self, key: str, interval: tuple[int, int] | None, version: str | None) -> bytes:
         with self._errors(key), crash.around("store.get"):
             self._pinned(key, version)
             try:
-                start, stop = span or (None, None)
+                start, stop = interval or (None, None)
                 data = bytes(self._fs().cat_file(self._path(key), start=start, end=stop))
             except FileNotFoundError:
                 raise lost(self._url(key), "deleted") from None
@@ -112,7 +112,7 @@ class FsspecStore:
 
     @contextlib.contextmanager
     def _lock_of_memory(self) -> Iterator[None]:
-        # the process is the whole world of memory://, so its own lock elects the winner
+        # objects of memory:// exist in this process only, so its own lock is enough
         if self.conditional:
             with self._memory:
                 yield

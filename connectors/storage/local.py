@@ -1,4 +1,4 @@
-"""Objects on the local disk: a name appears whole and once by ``link``, which refuses to replace."""
+"""Objects on the local disk. A file appears complete and once by ``link``, which never replaces a file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LocalStore:
                 elif key.startswith(prefix) and entry.is_file():
                     yield _item(key, entry.stat())
             except FileNotFoundError:
-                continue  # deleted while we looked
+                continue  # deleted since the folder was read
             except OSError as error:
                 raise _failed(_text(folder), error) from error
 
@@ -74,7 +74,7 @@ class LocalStore:
                     self._pinned(key, os.fstat(file.fileno()), version)
                     file.seek(start)
                     data = file.read() if stop is None else file.read(max(0, stop - start))
-                    # a writer that appended meanwhile made this another version
+                    # a writer that appended meanwhile has made another version
                     self._pinned(key, os.fstat(file.fileno()), version)
                     return data
             except (FileNotFoundError, NotADirectoryError):
@@ -145,10 +145,10 @@ def _text(path: bytes) -> str:
 
 def _path(key: str) -> bytes:
     if ".." in key.split("/") or "\0" in key:
-        raise RejectRecord(f"{key!r} is no key: it climbs out of its folder", reason="key")
+        raise RejectRecord(f"{key!r} is no key: it leads out of its folder", reason="key")
     path = b"/" + key.encode("utf-8", "surrogateescape")
     if "\\x" in key and not os.path.lexists(path):
-        # a name that is not UTF-8 is listed with its stray bytes written as \xNN
+        # a listing shows a name that is not UTF-8 with each invalid byte as \xNN
         raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), path)
         return raw if os.path.lexists(raw) else path
     return path

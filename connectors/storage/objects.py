@@ -1,4 +1,4 @@
-"""S3, Google Cloud Storage and Azure through obstore; botocore for the keys that obstore refuses."""
+"""S3, Google Cloud Storage and Azure through obstore; s3fs for the S3 keys that obstore refuses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from stream_infer.errors import ConfigError, Lost, Retryable
 from stream_infer.records import Content
 
 _PART = 16 * 2**20  # bytes
-_PARTS = 8  # at once, of all objects that a process reads
-# Bytes per second of one connection: S3 is said to bring 85 to 90 MB/s ("Performance design patterns for Amazon S3").
+_PARTS = 8  # fetched at the same time by one process
+# Bytes per second of one connection. S3 gives 85 to 90 MB/s ("Performance design patterns for Amazon S3").
 _FAST = 100 * 10**6
 _TRY_AGAIN = 16  # large objects
-# obstore would normalise or refuse these, and a key must be used exactly as it is
+# obstore normalises or refuses these keys, and a key must be used unchanged
 _REFUSED = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.{1,2}(/|$)")
 
 
@@ -45,7 +45,7 @@ class ObjectStore:
         self._lock = Lock()
         self._client: Any = None
         self._exact: S3Client | None = None
-        self._tried_in = 0  # large objects from now, one is begun by one connection
+        self._tried_in = 0  # number of large objects until one is read by one connection again
         self._parts = ThreadPoolExecutor(_PARTS, thread_name_prefix="parts")
 
     def __getstate__(self) -> tuple[str, str, str, Storage]:
@@ -70,7 +70,7 @@ class ObjectStore:
                         if last.startswith(prefix):
                             yield _item(meta)
         except _Refused:
-            # one key that obstore cannot hold ends its whole listing; go on from where it stopped
+            # one key that obstore refuses ends its whole listing; s3fs continues after the last key
             yield from self._s3(prefix).list(prefix, after=last)
 
     def head(self, key: str) -> Item | None:
@@ -79,18 +79,18 @@ class ObjectStore:
         with self._errors(key), crash.around("store.head"):
             try:
                 meta = obstore.head(self._objects(), key)
-                self._answers(key, meta, None)
+                self._check_answer(key, meta, None)
                 return _item(meta)
             except FileNotFoundError:
                 pass
-        # a HEAD answer has no body, so 404 may also mean a missing bucket or an unknown user: ask for the reason
+        # a HEAD answer has no body, so 404 may also mean a missing bucket or an unknown user: a GET shows the reason
         try:
             self.get_range(key, 0, 1)
         except Lost:
             return None
         except Retryable as error:
             if "InvalidRange" in str(error):
-                return self.head(key)  # an empty object that came into being between the two looks
+                return self.head(key)  # an empty object that was created between the two calls
             raise
         return self.head(key)
 
@@ -103,9 +103,10 @@ class ObjectStore:
             return body(answer)
 
     def _large(self, key: str, version: str, size: int) -> Content:
-        """A store far away brings more by several connections; one close by spends less on a whole object than on parts.
+        """The content of a large object, by one connection or by several.
 
-        So one connection begins, and where it turns out slow others bring the rest, and the next objects from their start.
+        A distant store is faster by several connections; a close one is cheaper by one. So one connection begins. If it is
+        slow, several connections fetch the rest, and the whole of the next objects.
         """
         content = fresh(size)
 
@@ -114,13 +115,13 @@ class ObjectStore:
             with self._answer(key, version, (start, stop)) as answer:
                 pour(answer, content[start:stop])
 
-        came = 0
+        copied = 0
         if self._is_time_to_try():
             with self._answer(key, version) as answer:
-                came = pour(answer, content, _FAST, _PART)
-            if came < size:
+                copied = pour(answer, content, _FAST, _PART)
+            if copied < size:
                 self._tried_in = _TRY_AGAIN
-        for _ in self._parts.map(fetch, range(came, size, _PART)):
+        for _ in self._parts.map(fetch, range(copied, size, _PART)):
             pass
         return content
 
@@ -139,15 +140,15 @@ class ObjectStore:
             return bytes(body(answer))
 
     @contextlib.contextmanager
-    def _answer(self, key: str, version: str | None, span: tuple[int, int] | None = None) -> Iterator[Any]:
-        """What the store answers to a GET, its body still to come. Raises as `get` does, for the body too."""
-        options: Any = {"range": span} if span is not None else {}
+    def _answer(self, key: str, version: str | None, interval: tuple[int, int] | None = None) -> Iterator[Any]:
+        """The store's answer to a GET, before its body is read. Raises as `get` does, for the body too."""
+        options: Any = {"range": interval} if interval is not None else {}
         if version is not None:
             options["if_match"] = f'"{version}"'
         with self._errors(key), crash.around("store.get"):
             try:
                 answer = obstore.get(self._objects(), key, options=options or None)
-                self._answers(key, answer.meta, version)
+                self._check_answer(key, answer.meta, version)
                 yield answer
             except FileNotFoundError as error:
                 self._key_is_missing(key, error)
@@ -186,7 +187,7 @@ class ObjectStore:
         if item is None or (version is not None and item.version != version):
             return False
         if self.scheme == "s3":
-            # the store itself compares where it can; the look before narrows the gap where it cannot
+            # the store compares the version where it can; where it cannot, the check above narrows the gap
             return self._s3(key).delete(key, version)
         with self._errors(key), crash.around("store.delete"):
             obstore.delete(self._objects(), key)
@@ -213,16 +214,18 @@ class ObjectStore:
             return self._exact
 
     def _key_is_missing(self, key: str, error: Exception) -> None:
-        """Raise Retryable unless it is the key that is missing: a 404 for anything else must lose no record."""
+        """Raise Retryable unless the key itself is missing: a 404 with another cause must lose no record."""
         code = _code(error)
         if code is not None and code not in ("NoSuchKey", "NoSuchVersion", "BlobNotFound"):
             raise Retryable(self._sentence(key, error), dependency="store") from None
 
-    def _answers(self, key: str, meta: Any, version: str | None) -> None:
-        """Raise Retryable for an answer about something else: 200 with an error document has no ETag, and obstore asks none."""
+    def _check_answer(self, key: str, meta: Any, version: str | None) -> None:
+        """Raise Retryable for an answer that is not from the store: obstore accepts 200 with an error document, which has no ETag."""
         tag = (meta["e_tag"] or meta["version"] or "").strip('"')
         if not tag or (version is not None and tag != version):
-            raise Retryable(f"{self._url(key)}: the store answered without the object's ETag; something in between did")
+            raise Retryable(
+                f"{self._url(key)}: the answer lacks the object's ETag, so a proxy gave it and not the store"
+            )
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -247,7 +250,7 @@ class ObjectStore:
 
 
 class _Refused(Exception):
-    """obstore met a key that it cannot hold."""
+    """obstore refused a key."""
 
 
 def _code(error: Exception) -> str | None:

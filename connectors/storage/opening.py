@@ -1,4 +1,4 @@
-"""From a URL to the store that holds it."""
+"""The store of a URL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stream_infer.plugins import require
 
 
 def open_store(url: str, storage: Storage) -> Store:
-    """The store that a URL such as ``s3://bucket/in/`` or ``/data/in`` names.
+    """The store of a URL such as ``s3://bucket/in/`` or ``/data/in``.
 
     Raises:
-        ConfigError: nothing here can open such a URL.
+        ConfigError: no store has such URLs.
     """
-    # Each is imported when it is needed: clients of stores that a pipeline does not use would cost every worker's start.
+    # Imported when needed: clients of stores that a pipeline does not use would slow down the start of every worker.
     # urlsplit would cut a key at "?" or "#"; both are legal in keys and paths.
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "file":

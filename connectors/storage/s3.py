@@ -1,8 +1,8 @@
-"""S3 calls that obstore cannot make, through s3fs: keys that it refuses, and deletes pinned to a version.
+"""S3 calls that obstore lacks, through s3fs: calls with keys that obstore refuses, and deletes pinned to a version.
 
-Each call names its operation and parameters (`S3FileSystem.call_s3`). The file methods of s3fs would not do: `rm_file` drops an
-``IfMatch`` without a word and deletes whatever stands there, `cat_file` cannot pin an ETag, and `find` holds a whole listing
-in memory and cannot go on behind a key (s3fs 2026.9).
+Each call names its operation and parameters (`S3FileSystem.call_s3`). The file methods of s3fs do not serve: `rm_file` ignores
+``IfMatch`` and deletes any version, `cat_file` cannot pin an ETag, and `find` keeps a whole listing in memory and cannot
+continue after a key (s3fs 2026.9).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CHANGED = ("PreconditionFailed", "412")
 
 
 def client_of(service: str, endpoint_url: str | None, region: str | None, storage: Storage) -> Any:
-    """A botocore client with the keys of the settings, else the default credential chain."""
+    """A botocore client with the keys of the settings, or without these with the default credential chain."""
     session = botocore.session.get_session()
     return session.create_client(
         service,
@@ -50,7 +50,7 @@ def _config(endpoint_url: str | None) -> dict[str, Any]:
 
 
 class S3Client:
-    """Exact keys and conditional deletes of one bucket; same errors as `Store`. Thread-safe, not picklable."""
+    """Client of one bucket that uses keys unchanged and deletes by version. Raises as `Store` does. Thread-safe, not picklable."""
 
     def __init__(self, bucket: str, storage: Storage) -> None:
         self._bucket = bucket
@@ -67,11 +67,11 @@ class S3Client:
                 use_listings_cache=False,
                 skip_instance_cache=True,
             )
-        self._files.retries = 1  # botocore tries again already
+        self._files.retries = 1  # botocore repeats calls already
 
     @staticmethod
     def credentials() -> Callable[[], Any] | None:
-        """obstore credentials from botocore's chain where only botocore knows them (profiles, SSO), else None."""
+        """Credentials of botocore's chain for obstore, if obstore has no such source itself (profiles, SSO); else None."""
         credentials = botocore.session.get_session().get_credentials()
         if credentials is None or credentials.method in ("env", "iam-role", "container-role"):
             return None
@@ -111,17 +111,17 @@ class S3Client:
                 raise
             return Item(key, head["ContentLength"], head["LastModified"].timestamp(), head["ETag"].strip('"'))
 
-    def get(self, key: str, version: str | None, span: tuple[int, int] | None = None) -> bytes:
+    def get(self, key: str, version: str | None, interval: tuple[int, int] | None = None) -> bytes:
         options: dict[str, str] = {"IfMatch": f'"{version}"'} if version is not None else {}
-        if span is not None:
-            options["Range"] = f"bytes={span[0]}-{span[1] - 1}"
+        if interval is not None:
+            options["Range"] = f"bytes={interval[0]}-{interval[1] - 1}"
         with self._errors(key), crash.around("store.get"):
             body = self._call("get_object", Key=key, **options)["Body"]
             content: bytes = sync(self._files.loop, body.read)
             return content
 
     def put(self, key: str, data: bytes, *, replace: bool) -> bool:
-        """Write an object; False when it may not be replaced and stands there."""
+        """Write an object; False if it exists and must not be replaced."""
         options = {} if replace else {"IfNoneMatch": "*"}
         with self._errors(key), crash.around("store.create" if not replace else "store.put"):
             try:
@@ -138,7 +138,7 @@ class S3Client:
             self._call("copy_object", Key=target_key, CopySource=source)
 
     def delete(self, key: str, version: str | None) -> bool:
-        """Delete if the version stands there; a store that knows no such condition deletes what it has."""
+        """Delete the object if it has this version. A store without conditional deletes deletes any version."""
         options = {"IfMatch": f'"{version}"'} if version is not None else {}
         with self._errors(key), crash.around("store.delete"):
             try:

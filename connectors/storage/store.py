@@ -1,4 +1,4 @@
-"""One small face for every place that holds objects: create-if-absent, pinned reads, plain listing.
+"""The interface of all object stores: create-if-absent, pinned reads, plain listing.
 
 Keys are absolute inside the bucket (for local files: the absolute path without its leading slash).
 """
@@ -17,12 +17,12 @@ _LONGEST_KEY = 1024  # bytes, in S3, Google Cloud Storage and Azure
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object as it stands now.
+    """One object in its present version.
 
     Attributes:
         size: bytes.
         modified: seconds since the epoch.
-        version: what pins a read: the ETag without quotes; for local files mtime in ns and size, both hexadecimal.
+        version: the value that pins a read: the ETag without quotes; for local files mtime in ns and size, both hexadecimal.
     """
 
     key: str
@@ -32,18 +32,18 @@ class Item:
 
 
 def possible(key: str) -> bool:
-    """Whether an object can have that name. A store that is asked for what cannot be answers as if it had failed."""
+    """Whether an object can have this key. A store answers a request with an impossible key as if the store had failed."""
     return "\0" not in key and 0 < len(key.encode("utf-8", "surrogatepass")) <= _LONGEST_KEY
 
 
 class Store(Protocol):
-    """A bucket (or the local disk). Picklable; clients are made on first use in each process; thread-safe.
+    """A bucket, or the local disk. Picklable and thread-safe; each process makes its clients on first use.
 
     Every method raises Retryable, with a sentence that names the URL, when the store does not answer or refuses.
 
     Attributes:
-        root: key prefix that the URL named, without slashes at its ends.
-        conditional: whether `create` leaves the choice of one winner to the store itself.
+        root: key prefix of the URL, without slashes at its ends.
+        conditional: whether the store itself lets only one of several concurrent `create` calls succeed.
     """
 
     scheme: str
@@ -52,51 +52,51 @@ class Store(Protocol):
     conditional: bool
 
     def list(self, prefix: str) -> Iterator[Item]:
-        """Every object whose key starts with the prefix, streamed; empty where nothing is."""
+        """Every object whose key starts with the prefix, streamed; empty if there is none."""
         ...
 
     def head(self, key: str) -> Item | None:
-        """The object as it stands, or None."""
+        """The object in its present version, or None."""
         ...
 
     def get(self, key: str, version: str | None = None, size: int | None = None) -> Content:
-        """The content; pinned when a version is given.
+        """The content of the object, with ``version`` of that version only.
 
         Args:
-            size: of that version, where it is known: a store may then fetch parts of it side by side.
+            size: size of that version, if known: a store may then fetch parts of the content at the same time.
 
         Raises:
-            Lost: ``superseded`` when another version stands there, ``deleted`` when none does.
+            Lost: ``superseded`` if the object has another version, ``deleted`` if there is no object.
         """
         ...
 
     def get_range(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:
-        """Bytes ``[start, stop)`` of the content; fewer where it ends earlier. Raises Lost as `get` does."""
+        """Bytes ``[start, stop)`` of the content; fewer if the content ends earlier. Raises Lost as `get` does."""
         ...
 
     def create(self, key: str, data: bytes) -> bool:
-        """Create the object whole and once: False when the name is taken. Unknown outcome: Retryable."""
+        """Create the object atomically; False if the key is taken. Raises Retryable if the outcome is unknown."""
         ...
 
     def put(self, key: str, data: bytes) -> None:
-        """Write the object, replacing what stands there."""
+        """Write the object, or replace it."""
         ...
 
     def copy(self, key: str, target_key: str) -> None:
-        """Copy inside the bucket, replacing what stands there. Raises Lost(``deleted``) without the origin."""
+        """Copy or replace an object inside the bucket. Raises Lost (``deleted``) if there is no object to copy."""
         ...
 
     def delete(self, key: str, version: str | None = None) -> bool:
-        """Delete the object if the version still stands there; False when it was left alone or already gone."""
+        """Delete the object, with ``version`` only that version; False if it has another version or does not exist."""
         ...
 
 
 def url_of(store: Store, key: str) -> str:
-    """The object's URL for a person; carries no credentials."""
+    """The object's URL for messages, without credentials."""
     return f"{store.scheme}://{store.bucket}/{key}"
 
 
 def lost(url: str, reason: str) -> Lost:
-    """The error for an object whose planned version is gone."""
+    """The error for an object whose planned version no longer exists."""
     what = "was replaced by another version" if reason == "superseded" else "is not there any more"
     return Lost(f"{url} {what}", reason=reason)

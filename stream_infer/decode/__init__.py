@@ -1,1 +1,1 @@
-"""Bytes to records, one file a format. The table of formats is `decode.formats`."""
+"""The decoders from bytes to records, one file for each format. The table of formats is `decode.formats`."""

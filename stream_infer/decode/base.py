@@ -1,4 +1,4 @@
-"""What decoding gives."""
+"""The results of decoding, and helpers of the decoders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class RowReject:
-    """One row that is no record; its neighbours are delivered."""
+    """One row that cannot become a record; the other rows are delivered."""
 
     row: int
     error: str
@@ -27,7 +27,7 @@ class RowReject:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A piece of an object.
+    """A part of the records of one object.
 
     Attributes:
         table: content columns.
@@ -40,16 +40,16 @@ class Decoded:
 
 
 def one_cell(content: pa.Buffer) -> pa.LargeBinaryArray:
-    """A column of one row that holds the content where it lies: large objects are not copied."""
+    """A column of one row that refers to the content, without a copy."""
     ends = pa.py_buffer(np.array([0, content.size], np.int64))
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, content])
 
 
 def named(table: pa.Table) -> pa.Table:
-    """The table with names that cannot be mistaken for provenance columns.
+    """The table with columns renamed where they have the name of a provenance column.
 
     Raises:
-        RejectRecord: there is no column, a name is not UTF-8, or two would be the same, so that one would hide the other.
+        RejectRecord: there is no column, a name is not UTF-8, or two columns would have the same name.
     """
     try:
         names = [content_name(name) for name in table.column_names]
@@ -64,5 +64,5 @@ def named(table: pa.Table) -> pa.Table:
 
 
 def rows_a_piece(rows: int, size: int) -> int:
-    """Rows that make a piece of at most `MOST_ROWS` rows and about `MOST_BYTES`, where ``rows`` take ``size`` bytes."""
+    """Rows of a part of at most `MOST_ROWS` rows and about `MOST_BYTES`, if ``rows`` rows take ``size`` bytes."""
     return max(1, min(MOST_ROWS, MOST_BYTES * rows // max(size, 1)))

@@ -1,4 +1,4 @@
-"""gzip and zstd by suffix, with a limit on what comes out."""
+"""Decompression of gzip and zstd by suffix, with a limit on the size of the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def inflated(content: Content, name: str, most: int) -> Content:
     """The content, decompressed if the name ends in ``.gz`` or ``.zst``.
 
     Raises:
-        RejectRecord: it is damaged, or more than ``most`` bytes came out (a bomb is stopped there).
+        RejectRecord: it is damaged, or the result would exceed ``most`` bytes (decompression stops there).
     """
     suffix = name.lower().rsplit(".", 1)[-1]
     try:

@@ -16,8 +16,11 @@ from stream_infer.records import Content
 
 
 def decode(content: Content) -> Iterator[Decoded]:
-    """The header's names as columns, types inferred from the whole object. A row with too few or many fields, or that
-    is not UTF-8, is rejected. ``rows`` count data rows from 0, rejected ones included, blank lines not."""
+    """Decode CSV: columns named by the header, with types inferred from the whole object.
+
+    A row with too few or too many fields, or one that is not UTF-8, is rejected. ``rows`` count data rows from 0, rejected
+    rows included and blank lines excluded.
+    """
     content = unmarked(content)
     whole = _is_utf8(content)
     table, refused = _parsed(content, "utf8" if whole else "latin1")
@@ -33,7 +36,7 @@ def decode(content: Content) -> Iterator[Decoded]:
 
 
 def _parsed(content: Content, encoding: str) -> tuple[pa.Table, dict[int, str]]:
-    """The rows that fit the header, and why others do not, by row number."""
+    """The rows that fit the header, and the reasons of the others by row number."""
     refused: dict[int, str] = {}
 
     def note(row: pacsv.InvalidRow) -> str:
@@ -54,9 +57,9 @@ def _parsed(content: Content, encoding: str) -> tuple[pa.Table, dict[int, str]]:
 
 
 def _recoded(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """The rows that are UTF-8, of an object that is not all so, and which were not, shape (rows,) of bool.
+    """The UTF-8 rows of a table that was read as Latin-1, and a mask of the other rows, shape (rows,) of bool.
 
-    It was read as Latin-1, which gives every byte back: the reader would pass its whole content over for one such row.
+    Latin-1 keeps every byte. As UTF-8, the reader would refuse the whole object for one bad row.
     """
     names = [_utf8(name) for name in table.column_names]
     if None in names:
@@ -65,9 +68,9 @@ def _recoded(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
     columns = []
     for column in table.columns:
         if types.is_string(column.type):
-            given = column.to_pylist()
-            texts = [None if value is None else _utf8(value) for value in given]
-            broken |= [value is not None and text is None for value, text in zip(given, texts, strict=True)]
+            latin_texts = column.to_pylist()
+            texts = [None if value is None else _utf8(value) for value in latin_texts]
+            broken |= [value is not None and text is None for value, text in zip(latin_texts, texts, strict=True)]
             column = pa.array(texts, pa.string())
         columns.append(column)
     return pa.table(columns, names=names).filter(pa.array(~broken)), broken

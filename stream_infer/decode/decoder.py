@@ -1,4 +1,4 @@
-"""From contents to records, in the format that a source's settings choose."""
+"""The decoder of contents to records, in the format of a source's settings."""
 
 from __future__ import annotations
 

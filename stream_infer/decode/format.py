@@ -20,12 +20,12 @@ class Format:
     Attributes:
         name: the name of the entry point, which is the ``kind`` of its options.
         suffixes: suffixes of the names of such objects, in lower case and without the dot, for ``format: auto``.
-        column: the content column of its records; None where a content has columns of its own.
-        one_record: whether a content is exactly one record. Only such formats are offered for the values of messages.
+        column: the content column of its records; None for a format whose contents name their columns.
+        one_record: whether a content is exactly one record. Only such formats can be chosen for the values of messages.
         options: the class of its options.
-        decode: called with the content, the options and the limits; yields pieces of bounded size. It raises
-            `errors.RejectRecord` for a content that is not of this format. It is a function of a module: workers
-            get it by its name.
+        decode: called with the content, the options and the limits; yields parts of bounded size. It raises
+            `errors.RejectRecord` for a content that is not of this format. It must be a function of a module, because
+            pickle sends it to workers by its name.
     """
 
     name: str

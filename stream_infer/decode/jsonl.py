@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line; blank lines are nothing; a bad line is one reject."""
+"""JSON Lines: one object in each line; blank lines are skipped, a bad line is one reject."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from stream_infer.decode.base import MOST_BYTES, MOST_ROWS, Decoded, RowReject
 from stream_infer.decode.text import unmarked
 from stream_infer.records import RESERVED, Content, content_name
 
-_DEPTH = 64  # levels of nesting: Arrow's and Parquet's readers recurse, and take memory by the square of it
+_DEPTH = 64  # levels of nesting: Arrow's and Parquet's readers recurse, and their memory grows with its square
 
 
 def decode(content: Content) -> Iterator[Decoded]:
-    """The object's own keys as columns. ``rows`` are line numbers from 0."""
+    """Decode JSON Lines: keys become columns. ``rows`` are line numbers from 0."""
     documents: list[dict[str, Any]] = []
     rows: list[int] = []
     rejects: list[RowReject] = []
@@ -38,7 +38,7 @@ def decode(content: Content) -> Iterator[Decoded]:
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
-    """One JSON object, its keys as content columns are named. Raises ValueError with a sentence."""
+    """One JSON object, with keys as names of content columns. Raises ValueError with a sentence."""
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -47,7 +47,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
         raise ValueError(f"the JSON value is a {type(document).__name__}, not an object")
     if not document:
         raise ValueError("the JSON object is empty")
-    # few documents have so many brackets that they could be deeper
+    # counting brackets is cheap, and few documents have enough of them to be too deep
     if text.count(b"{") + text.count(b"[") > _DEPTH and _depth(document) > _DEPTH:
         raise ValueError(f"it is nested deeper than {_DEPTH} levels")
     if RESERVED.isdisjoint(document):
@@ -59,7 +59,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
 
 
 def _depth(document: dict[str, Any]) -> int:
-    """Levels of objects and arrays, counted no further than what is allowed."""
+    """Levels of objects and arrays; counting stops above the limit."""
     depth = 0
     level: list[Any] = [document]
     while level and depth <= _DEPTH:
@@ -70,7 +70,7 @@ def _depth(document: dict[str, Any]) -> int:
 
 
 def to_table(documents: list[dict[str, Any]]) -> pa.Table:
-    """Parsed objects as columns; a key that some lack is null there, one whose types differ becomes JSON text."""
+    """Parsed objects as columns. A missing key becomes null, a key with values of different types becomes JSON text."""
     names = dict.fromkeys(name for document in documents for name in document)
     return pa.table({name: _column([item.get(name) for item in documents]) for name in names})
 

@@ -1,4 +1,4 @@
-"""Parquet, in batches, so that a large object never stands in memory twice."""
+"""Parquet, decoded in batches, so that a large object is never in memory twice."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from stream_infer.records import Content
 
 _BATCH_ROWS = 512
 _FEWEST_ROWS = 16
-_BATCH_BYTES = 2**30  # what a batch may take if every row repeats its column's longest value
+_BATCH_BYTES = 2**30  # most bytes of a batch in which every row repeats its column's longest value
 
 
 def decode(content: Content) -> Iterator[Decoded]:
-    """The file's own columns. ``rows`` count from 0 through all row groups.
+    """Decode Parquet with the file's columns. ``rows`` count from 0 through all row groups.
 
     A damaged row group is one reject, at its first row that cannot be read; the other row groups are delivered.
     """
@@ -28,7 +28,7 @@ def decode(content: Content) -> Iterator[Decoded]:
         pa.ArrowException,
         OSError,
         UnicodeDecodeError,
-    ) as error:  # the last: columns named in bytes that are no text
+    ) as error:  # the last one for names of columns that are no text
         raise RejectRecord(f"not Parquet: {error}", reason="decode") from None
     end = 0
     for group in range(file.num_row_groups):
@@ -56,7 +56,7 @@ def _row_group(file: pq.ParquetFile, group: int, start: int, end: int) -> Iterat
 
 
 def _next(batches: Iterator[pa.RecordBatch], start: int, end: int) -> tuple[pa.RecordBatch | None, str]:
-    """The next batch, or why there is none."""
+    """(the next batch or None, the reason if there is none)."""
     try:
         batch = next(batches, None)
     except (pa.ArrowException, OSError) as error:
@@ -68,8 +68,8 @@ def _next(batches: Iterator[pa.RecordBatch], start: int, end: int) -> tuple[pa.R
 def _batch_rows(group: pq.RowGroupMetaData) -> int:
     """Rows to decode at once.
 
-    A dictionary lets a few bytes stand for one long value in every row, so what comes out is bounded by rows, not by
-    what the group says of its size.
+    With a dictionary a few bytes can encode the same long value in every row. So the size in the metadata does not bound the
+    decoded size; the number of rows does.
     """
     columns = [group.column(index) for index in range(group.num_columns)]
     largest = max(

@@ -1,4 +1,4 @@
-"""Objects that are one record: text and bytes."""
+"""Text and bytes: the whole object is one record."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def to_text(content: Content) -> str:
 
 
 def decode_text(content: Content) -> Iterator[Decoded]:
-    """One record with column ``text``."""
+    """Decode UTF-8 text to one record with column ``text``."""
     yield Decoded(pa.table({"text": pa.array([to_text(content)], pa.string())}), range(1))
 
 
 def decode_binary(content: Content) -> Iterator[Decoded]:
-    """One record with column ``bytes``, in the memory that it came in."""
+    """Decode bytes to one record with column ``bytes``, without a copy."""
     yield Decoded(pa.table({"bytes": one_cell(pa.py_buffer(content))}), range(1))

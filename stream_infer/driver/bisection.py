@@ -14,10 +14,10 @@ from stream_infer.splits import Split
 def pieces(split: Split, reader: Reader) -> list[Split]:
     """The split in up to 16 pieces; empty when it holds one record.
 
-    A replay is never divided: it is of one reject, which stays one.
+    A replay is never bisected: it is of one reject, which stays one.
 
     Raises:
-        Retryable: an object's rows must be counted, and its store did not answer.
+        Retryable: the store did not answer while an object's rows were counted.
     """
     if split.replay:
         return []
@@ -31,7 +31,7 @@ def pieces(split: Split, reader: Reader) -> list[Split]:
 
 
 def _rows(split: Split, reader: Reader) -> int | None:
-    """Rows of a split's only object, where its bounds do not say; None where the object is not divided."""
+    """Rows of a split's only object if its bounds lack the number; None where the object cannot be cut by rows."""
     bounds = parse(split.bounds)
     if not isinstance(bounds, ObjectSet) or bounds.rows is not None or len(bounds.objects) != 1:
         return None

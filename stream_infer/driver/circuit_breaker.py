@@ -1,4 +1,4 @@
-"""The storm: everything fails, which is nobody's record's fault. It is recognised before more is rejected."""
+"""The circuit breaker: stops rejecting when everything fails, because then the cause is not in the records."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stream_infer.splits import Receipt, Reject, Split
 from stream_infer.tasks import Outcome, Poisoned
 
 Cause = tuple[str, str]  # stage and class of the error
-# One bad file of a million lines is no storm; ten of them, or a hundred times the limit from one, are.
+# One bad file of a million lines does not open the breaker. Ten bad files do, or a hundred times the limit from one file.
 _ORIGINS: Final = 10
 _ONE_ORIGIN: Final = 100
-_ROOTS: Final = 4  # splits that were planned; their pieces say nothing new
+_ROOTS: Final = 4  # planned splits that must fail; the pieces of one of them are no further evidence
 _REMEMBERED: Final = 10_000
-_ORDINARY: Final = frozenset({"tombstone"})  # how a Kafka topic deletes: a thousand in a row are a clean-up
+_ORDINARY: Final = frozenset({"tombstone"})  # a deletion in a Kafka topic: a thousand in a row are a clean-up
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Entry:
 
 
 class _Recent:
-    """The last outcomes of a source, as many as a verdict may need."""
+    """The last outcomes of a source, as many as `verdict` may need."""
 
     def __init__(self, limits: CircuitBreakerLimits) -> None:
         self._limits = limits
@@ -53,9 +53,10 @@ class _Recent:
             self._sum -= self._entries.popleft().total
 
     def verdict(self, cause: Cause) -> tuple[int, int] | None:
-        """How many of the last how many records failed of the cause; None where the breaker stays closed.
+        """(failed, total) of the last records: those with this cause, and all; None where the breaker stays closed.
 
-        It looks back over the limit, and further for as long as the share holds, for enough files or messages.
+        At least ``limits.records`` records count. While the share of failures stays above the limit, older records count too,
+        until the failures come from enough files or messages.
         """
         total = alike = 0
         origins: set[str] = set()
@@ -73,7 +74,7 @@ class _Recent:
 
 
 class _Source:
-    """What is known of one source."""
+    """The recent failures of one source."""
 
     def __init__(self, limits: CircuitBreakerLimits) -> None:
         self.recent = _Recent(limits)
@@ -82,7 +83,7 @@ class _Source:
 
 
 class CircuitBreaker:
-    """A judge of every outcome before it is made final; for one thread.
+    """Decides for each outcome, before it is final, whether its split must stay planned. For one thread.
 
     Attributes:
         open_reason: why the circuit breaker is open, in a sentence; None while it is closed.
@@ -97,9 +98,9 @@ class CircuitBreaker:
         self._roots: OrderedDict[str, str] = OrderedDict()
 
     def holds(self, outcome: Outcome) -> bool:
-        """Whether the split must stay planned as it is: the circuit breaker is open, or this outcome opens it.
+        """Whether the split must stay planned: it failed, and the circuit breaker is open or opens with this outcome.
 
-        What is in a file is final already, rejects included. A replay brings no new reject.
+        A split with a row is never held: its file is final already, rejects included. Nor is a replay: it adds no reject.
         """
         split, receipt = outcome.task.split, outcome.task.receipt
         if self._limits is None or split.replay:
@@ -114,7 +115,7 @@ class CircuitBreaker:
         return fails and self.open_reason is not None
 
     def sentence(self, in_flight: int) -> str:
-        """What a person must know and do.
+        """The message for a person: the cause and what to do.
 
         Args:
             in_flight: records that stay planned.
@@ -171,7 +172,7 @@ class CircuitBreaker:
                 )
 
     def _root(self, split: Split) -> str:
-        """The split that was planned and that this one is a piece of; of older pieces it is unknown."""
+        """Id of the planned split that this one is a piece of; empty if too old to be known."""
         root = split.split_id
         if split.parent is not None:
             root = self._roots.get(split.parent, split.parent if split.depth == 1 else "")

@@ -42,7 +42,10 @@ class Committer(threading.Thread):
         failure: why the service must stop; None while it need not.
         trouble: the dependency failure that is waited out now; None if there is none.
         actor_time: actor-seconds of the stages.
+
+    Args:
         on_settled: called with each split that is final.
+        source_attributes: returns the trace attributes of all splits of a source.
     """
 
     def __init__(
@@ -55,6 +58,10 @@ class Committer(threading.Thread):
         metrics: Metrics,
         circuit_breaker: CircuitBreaker,
         tracer: Tracer | None = None,
+        *,
+        actor_time: record_metrics.ActorTime | None = None,
+        on_settled: Callable[[Split], None] = lambda _: None,
+        source_attributes: Callable[[str], Mapping[str, str | int]] = lambda _: {},
     ) -> None:
         super().__init__(name="committer", daemon=True)
         self.outcomes: queue.Queue[Outcome] = queue.Queue()
@@ -70,9 +77,9 @@ class Committer(threading.Thread):
         self._tracer = tracer
         self._ending = threading.Event()
         self._given_up = threading.Event()
-        self.actor_time = record_metrics.ActorTime(metrics)
-        self.on_settled: Callable[[Split], None] = lambda _: None
-        self.source_attributes: Callable[[str], Mapping[str, str | int]] = lambda _: {}
+        self.actor_time = actor_time or record_metrics.ActorTime(metrics)
+        self._on_settled = on_settled
+        self._source_attributes = source_attributes
 
     def run(self) -> None:
         while not (self._ending.is_set() and self.outcomes.empty()):
@@ -111,14 +118,14 @@ class Committer(threading.Thread):
     def poison(self, split: Split, reject: Reject) -> None:
         """Bisect a split that cannot be processed as a whole, or reject its one record."""
         with crash.around("retire"):
-            existing = self.patiently(lambda: self._sink.retire(split))
+            existing = self.wait_out(lambda: self._sink.retire(split))
         if existing is not None and not existing.retired:
             self._commit([existing])
         else:
             self._bisect(split, reject)
         self._backlog.settle(split.split_id)
 
-    def patiently(self, call: Callable[[], T]) -> T:
+    def wait_out(self, call: Callable[[], T]) -> T:
         """The result of the call, retried for as long as the store or the database does not answer.
 
         Raises:
@@ -149,7 +156,7 @@ class Committer(threading.Thread):
             if isinstance(outcome, Failed):
                 raise Fatal(outcome.reason)
         accepted = [outcome for outcome in group if not self._circuit_breaker.holds(outcome)]
-        if self._circuit_breaker.open_reason is not None:  # what is held stays in flight until the service has stopped
+        if self._circuit_breaker.open_reason is not None:  # held outcomes stay in flight until the service has stopped
             self._metrics.set(m.CIRCUIT_BREAKER_OPEN, 1)
         for outcome in group:
             self.actor_time.add(outcome.task.trail)
@@ -168,12 +175,12 @@ class Committer(threading.Thread):
     def _final(self, task: Task, receipt: Receipt) -> Receipt:
         """The receipt to commit for a task.
 
-        A split without a row has no file, and an earlier attempt that was only taken for dead may still come with
-        rows: a model need not answer twice alike. So its name is reserved first, unless this is the only attempt.
+        A split without a row has no file. An earlier attempt whose worker seemed dead may still write one, because a model
+        need not give the same answer twice. So the file's name is reserved first, unless this is the only attempt.
         """
         if receipt.file is None and (task.split.attempt > 1 or task.trail.deaths):
             with crash.around("retire"):
-                existing = self.patiently(lambda: self._sink.retire(task.split))
+                existing = self.wait_out(lambda: self._sink.retire(task.split))
             if existing is not None:
                 return existing
         return receipt
@@ -184,7 +191,7 @@ class Committer(threading.Thread):
         by_id = {receipt.split_id: receipt for receipt in receipts}
         started, began = time.perf_counter(), time.time()
         with crash.around("receipts"):
-            committed = self.patiently(lambda: self._ledger.commit(receipts))
+            committed = self.wait_out(lambda: self._ledger.commit(receipts))
         self._metrics.observe(m.LEDGER_COMMIT_SECONDS, time.perf_counter() - started)
         losses.report(loss for split in committed if not split.replay for loss in by_id[split.split_id].losses)
         for split in committed:
@@ -193,38 +200,38 @@ class Committer(threading.Thread):
             trail = None if outcome is None else outcome.task.trail
             self._sizers[split.source].learn(receipt, None if trail is None else trail.seconds)
             record_metrics.committed(self._metrics, split, receipt, trail)
-            self.on_settled(split)
+            self._on_settled(split)
             if outcome is not None:
                 self._trace(outcome, began, receipt)
 
     def _trace(self, outcome: Outcome, began: float, receipt: Receipt | None = None) -> None:
         if self._tracer is not None:
             split = outcome.task.split
-            attributes = attributes_of(split, self.source_attributes(split.source))
+            attributes = attributes_of(split, self._source_attributes(split.source))
             self._tracer.settled(trace_of(outcome, attributes, (began, time.time()), receipt))
 
     def _bisect(self, split: Split, reject: Reject) -> None:
         """Plan the pieces of the split; a split of one record becomes a reject."""
         reader = self._sources[split.source].reader()
-        children = self.patiently(lambda: pieces(split, reader))
+        children = self.wait_out(lambda: pieces(split, reader))
         cause = (reject.error, reject.stage, reject.reason)
         if children:
             log.warning("split %s is bisected: %s in %s: %s", split.split_id, *cause, extra=split.fields())
             self._metrics.add(m.BISECTIONS, 1, split.source)
             with crash.around("bisect"):
-                planned = self.patiently(lambda: self._ledger.bisect(split, children))
+                planned = self.wait_out(lambda: self._ledger.bisect(split, children))
             self._backlog.offer(planned)
             return
         now = time.time()
         names = record_ids(parse(split.bounds), location_of(reader))
         rejects = [replace(reject, record_id=record_id, rejected_at=now, whole=True) for record_id in names]
         with crash.around("reject"):
-            self.patiently(lambda: self._ledger.reject(split, rejects))
+            self.wait_out(lambda: self._ledger.reject(split, rejects))
         for each in rejects:
             fields = split.fields() | {"coordinate": each.record_id}
             log.warning("%s is rejected, it ended its workers: %s in %s: %s", each.record_id, *cause, extra=fields)
         record_metrics.rejected(self._metrics, split.source, rejects)
-        self.on_settled(split)
+        self._on_settled(split)
 
 
 def _with_receipts(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Receipt]]:

@@ -1,4 +1,4 @@
-"""The gauges of the service, brought up to date before each scrape."""
+"""The gauges of the service, updated before each scrape."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _RATE_INTERVAL = 1.0
 
 
 class Gauges:
-    """Sets the gauges from the memory of the driver's threads alone, so that a scrape costs milliseconds.
+    """Sets the gauges from the driver's memory alone, so that a scrape costs milliseconds.
 
     Attributes:
-        state: of the supervisor.
+        state: state of the supervisor.
         actors: number of actors by stage.
         execution: number of the running execution, 0 while none runs.
 
@@ -53,7 +53,7 @@ class Gauges:
         self._reported_partitions: dict[str, set[tuple[str, str]]] = {
             planner.source.name: set() for planner in planners
         }
-        self._looked_at, self._admitted, self._was_busy = time.monotonic(), 0, False
+        self._refreshed_at, self._admitted, self._was_busy = time.monotonic(), 0, False
         self._lock = threading.Lock()
 
     def settled(self, split: Split) -> None:
@@ -61,7 +61,7 @@ class Gauges:
         self._rates[split.source].add(split.records)
 
     def refresh(self) -> None:
-        """Bring every gauge up to date. Two scrapes at once take turns."""
+        """Update every gauge. Two scrapes at the same time do so one after the other."""
         with self._lock:
             self._instance()
             waiting, in_flight = self._backlog.snapshot()
@@ -84,12 +84,12 @@ class Gauges:
             self._metrics.set(m.ACTORS, self.actors.get(stage, 0), stage)
 
     def _idle_time(self, busy: bool) -> None:
-        """Count idle time while no worker reports it: nothing was in flight since the last call."""
+        """Count idle time if nothing was in flight since the last call, because then no worker reports it."""
         now, admitted = time.monotonic(), self._backlog.admitted
         if not busy and not self._was_busy and admitted == self._admitted:
             for stage, count in self.actors.items():
-                self._time.add_idle(stage, count * self._shares[stage] * (now - self._looked_at))
-        self._looked_at, self._admitted, self._was_busy = now, admitted, busy
+                self._time.add_idle(stage, count * self._shares[stage] * (now - self._refreshed_at))
+        self._refreshed_at, self._admitted, self._was_busy = now, admitted, busy
 
     def _source(self, planner: Planner, splits: Sequence[Split]) -> None:
         metrics, name, lag = self._metrics, planner.source.name, planner.status.lag
@@ -148,7 +148,7 @@ class Rate:
             self._trim(now)
 
     def eta(self, pending: int) -> float:
-        """Seconds until so many more records are final; infinite where none became final lately."""
+        """Seconds until this many more records are final; infinite if none became final in the last minutes."""
         now = time.monotonic()
         with self._lock:
             self._trim(now)

@@ -1,4 +1,4 @@
-"""One planner per source: asks it for new work, stores that in the ledger, offers it to the backlog."""
+"""The planner of one source: asks the source for new splits, stores them in the ledger, offers them to the backlog."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from stream_infer.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_QUIET_SECONDS = 5.0  # longest wait without a look: bounds how late offsets and after-actions follow
+_QUIET_SECONDS = 5.0  # longest wait between two plans; offsets and after-actions are at most so late
 _BUSY_SECONDS = 0.5
 _ACKNOWLEDGE_SECONDS = 1.0
 _PAGE = 1000
-_PROBES = 4  # splits at a time of a source whose cost is a guess: what is planned keeps its size
+_PROBES = 4  # waiting splits of a source whose cost is still a guess: a planned split keeps its size
 _GROUP = 64  # plans of one transaction
 
 
@@ -36,7 +36,7 @@ class Planner(threading.Thread):
 
     Attributes:
         failure: why this source stopped for good, if it did.
-        trouble: the dependency failure it waits out at the moment.
+        trouble: the dependency failure that is waited out now; None if there is none.
         status: of the source, as of the last plan.
     """
 
@@ -73,7 +73,7 @@ class Planner(threading.Thread):
 
     @property
     def planning(self) -> bool:
-        """False once it will plan no more."""
+        """Whether more splits may be planned."""
         return not self._planned_all.is_set()
 
     def stop_planning(self) -> None:
@@ -81,7 +81,7 @@ class Planner(threading.Thread):
         self.source.wake()
 
     def finish(self) -> None:
-        """Everything is committed: acknowledge the rest, close the source and end."""
+        """Acknowledge the rest, close the source and end; for when everything is committed."""
         self.stop_planning()
         self._drained.set()
 
@@ -90,9 +90,9 @@ class Planner(threading.Thread):
             self._plan_until_stopped()
         except Fatal as error:
             self.failure = error
-            if not isinstance(error, Fenced):  # which is no failure of this source: the supervisor tells it once
+            if not isinstance(error, Fenced):  # no failure of this source: the supervisor logs it once
                 log.error("source %s stops: %s", self.source.name, error, extra={"source": self.source.name})
-        except Exception as error:  # a defect of a source must not pass for a quiet one
+        except Exception as error:  # a source with a defect must not look like a source without records
             self.failure = Fatal(f"source {self.source.name} failed: {type(error).__name__}: {error}")
             log.exception("source %s stops", self.source.name, extra={"source": self.source.name})
         self._planned_all.set()
@@ -108,20 +108,20 @@ class Planner(threading.Thread):
             self._acknowledge()
             capacity = self._backlog.capacity(_BUSY_SECONDS, self.source.name, _PROBES if self._sizer.probing else None)
             if not capacity:
-                self._look_anyway()
+                self._update_lag()
                 continue
-            planned = self._patiently(partial(self._plan_once, capacity))
+            planned = self._wait_out(partial(self._plan_once, capacity))
             if planned is None:
                 return
             if not planned:
                 if self._until_idle and not self.status.lag.unsettled and not self.status.lag.records:
                     return
-                self._rest(_BUSY_SECONDS if self._until_idle or self._owes() else _QUIET_SECONDS)
+                self._rest(_BUSY_SECONDS if self._until_idle or self._acknowledgement_due() else _QUIET_SECONDS)
 
-    def _look_anyway(self) -> None:
-        """Update the lag while nothing more may be planned: during an outage it grows for hours."""
+    def _update_lag(self) -> None:
+        """Update the lag while no split may be planned. During an outage this lasts hours, and the lag grows."""
         if time.monotonic() - self._looked_at >= _QUIET_SECONDS:
-            self._patiently(partial(self._plan_new, 0))
+            self._wait_out(partial(self._plan_new, 0))
 
     def _plan_once(self, capacity: int) -> int:
         plans = self._replay_once(max(1, capacity // 2))
@@ -129,17 +129,17 @@ class Planner(threading.Thread):
 
     def _replay_once(self, most: int) -> int:
         """Plan rejects again whose replay was requested; returns their number."""
-        asked = self._ledger.replayable(self.source.name, most)
-        again = [(rejected, split.for_replay(rejected.reject, rejected.replays + 1)) for rejected, split in asked]
-        if not again:
+        requested = self._ledger.replayable(self.source.name, most)
+        replays = [(rejected, split.for_replay(rejected.reject, rejected.replays + 1)) for rejected, split in requested]
+        if not replays:
             return 0
         crash.point("replay.step")
-        added = self._patiently(lambda: self._ledger.replay(self.source.name, again))
+        added = self._wait_out(lambda: self._ledger.replay(self.source.name, replays))
         crash.point("replay.stored")
         if added:
             log.info("source %s: %d rejects are replayed", self.source.name, len(added))
             self._backlog.offer(added)
-        return len(again)
+        return len(replays)
 
     def _plan_new(self, capacity: int) -> int:
         self._looked_at = time.monotonic()
@@ -156,9 +156,10 @@ class Planner(threading.Thread):
         )
         plans = 0
         for group in _grouped(self.source.plan(self._position, budget)):
-            # The same plans are stored again after a failure: with a lost reply they are stored already, and new plans would skip them.
+            # After a failure the same plans are stored again. If only the reply was lost, the ledger has them already, and new
+            # plans would skip their records.
             crash.point("plan.step")
-            added = self._patiently(partial(self._ledger.plan, self.source.name, group))
+            added = self._wait_out(partial(self._ledger.plan, self.source.name, group))
             if added is None:
                 break
             crash.point("plan.stored")
@@ -172,7 +173,7 @@ class Planner(threading.Thread):
         self.status = self.source.status(self._committed_offsets or {})
         return plans
 
-    def _patiently(self, call: Callable[[], T]) -> T | None:
+    def _wait_out(self, call: Callable[[], T]) -> T | None:
         """The result of a call, repeated while a dependency fails; None once planning is stopped."""
 
         def report(error: Retryable) -> None:
@@ -190,15 +191,16 @@ class Planner(threading.Thread):
     def _rest(self, seconds: float) -> None:
         try:
             self.source.wait(seconds)
-        except Retryable as error:  # the next plan meets it too, and waits it out
+        except Retryable as error:  # the next plan waits the failure out
             self.trouble = str(error)
             self._halt.wait(_BUSY_SECONDS)
 
-    def _owes(self) -> bool:
+    def _acknowledgement_due(self) -> bool:
+        """Whether committed splits are to be acknowledged soon."""
         return self._backlog.in_flight > 0 or time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS
 
     def _acknowledge(self, last: bool = False) -> None:
-        """Report committed splits to the source. The ledger keeps what failed for the next call."""
+        """Report committed splits to the source. The ledger keeps those whose report failed for the next call."""
         if self._ledger.fenced is not None:
             return
         if not last and time.monotonic() - self._acknowledged_at < _ACKNOWLEDGE_SECONDS:
@@ -217,12 +219,12 @@ class Planner(threading.Thread):
         except Retryable as error:
             log.warning("source %s: committed work is not acknowledged yet: %s", self.source.name, error)
         except Fenced:
-            return  # the supervisor tells it once
+            return  # the supervisor logs it once
         self._acknowledged_at = time.monotonic()
 
 
 def _grouped(plans: Iterator[Planned]) -> Iterator[list[Planned]]:
-    """Plans to store in one transaction, which costs as much as dozens of them. A plan without a split ends its group."""
+    """Plans to store in one transaction: a transaction costs as much as dozens of plans. A plan without a split ends its group."""
     group: list[Planned] = []
     for planned in plans:
         group.append(planned)

@@ -22,7 +22,7 @@ def recovered(splits: Sequence[Split], committer: Committer, sink: Sink, ledger:
     The first attempt of a split is not counted so: any planned split may have been tried once.
     """
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="adopt") as pool:
-        receipts = pool.map(lambda split: committer.patiently(lambda: sink.find(split)), splits)
+        receipts = pool.map(lambda split: committer.wait_out(lambda: sink.find(split)), splits)
         adoptable = {split.split_id: receipt for split, receipt in zip(splits, receipts, strict=True) if receipt}
     crash.point("recover.found")
     for split in splits:
@@ -30,7 +30,7 @@ def recovered(splits: Sequence[Split], committer: Committer, sink: Sink, ledger:
             committer.adopt(split, adoptable[split.split_id])
     rest = [split for split in splits if split.split_id not in adoptable]
     crash.point("recover.adopted")
-    again = committer.patiently(lambda: ledger.attempt(rest))
+    again = committer.wait_out(lambda: ledger.attempt(rest))
     crash.point("recover.counted")
     if splits:
         log.info("%d splits were unfinished; %d of their files are adopted", len(splits), len(adoptable))

@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from stream_infer.splits import Receipt
 
 TARGET_SECONDS = 1.0
-_MOST_SECONDS = 8.0  # under a backlog: a model's batches are better when more records are there to choose from
-_SHARES = (
-    4  # splits that each actor's part of a backlog is cut into, at least: so all actors end at about the same time
-)
+_MOST_SECONDS = 8.0  # under a backlog: with more records to choose from, a model's batches have less padding
+_SHARES = 4  # fewest splits of each actor's part of a backlog, so that all actors end at about the same time
 FIRST_RECORD_BYTES = 1024.0
 FIRST_RECORDS = 512  # before any receipt
-FIRST_RECORDS_DEAR = 32  # the same, for a model with weights
+FIRST_RECORDS_EXPENSIVE = 32  # the same, for a model that is not cheap
 _PROBES = 8  # receipts after which the cost is more than a guess
 _FIXED_SECONDS = 0.05  # the most that counts as the fixed cost of a split, such as seeking and flushing
 _WEIGHT = 0.3  # of the newest receipt in the moving average
-_PATIENCE = 20  # times the expected time: a slow minute of the machine is no hang
+_PATIENCE = 20  # times the expected seconds of a try; a slow minute of the machine must not look like a hang
 _GROWTH = 32  # times the largest split so far, at most: a cost learned from a few records may be a poor guess
 
 
@@ -40,7 +38,7 @@ class SplitSizer:
         self._first = first
         self._cost: float | None = None
         self._least = float("inf")
-        self._seen = 0
+        self._receipts = 0
         self._largest = 0
         self._record_bytes = FIRST_RECORD_BYTES
 
@@ -48,17 +46,17 @@ class SplitSizer:
         """Learn the cost of a record from one receipt.
 
         Args:
-            stage_seconds: busy seconds by stage, of writing too; None: as far as the receipt knows them.
+            stage_seconds: busy seconds by stage, those of writing included; None: those in the receipt.
         """
         by_stage = receipt.seconds if stage_seconds is None else stage_seconds
         if not receipt.records or not by_stage:
             return
         seconds = sum(by_stage.values()) if self._fused else max(by_stage.values())
         with self._lock:
-            self._seen += 1
+            self._receipts += 1
             self._least = min(self._least, seconds)
             cost = (seconds - min(_FIXED_SECONDS, 0.9 * self._least)) / receipt.records
-            # Quickly up when records grow, slowly down when they shrink: too large splits would exhaust the memory.
+            # The average rises fast when records grow and falls slowly when they shrink: too large splits would exhaust the memory.
             size = receipt.bytes_in / receipt.records
             self._record_bytes += (0.5 if size > self._record_bytes else 0.1) * (size - self._record_bytes)
             # The overhead of a split of one record must not make the next ones small, so small splits count less.
@@ -69,7 +67,7 @@ class SplitSizer:
     @property
     def probing(self) -> bool:
         """Whether the cost of a record is still a guess. A split that is planned now keeps its guessed size."""
-        return self._seen < _PROBES
+        return self._receipts < _PROBES
 
     def deadline(self, records: int, least: float | None) -> float | None:
         """Seconds that one try of a stage may take; None where the setting ``least`` turns the deadline off.
@@ -88,12 +86,12 @@ class SplitSizer:
             return max(1.0, self._record_bytes)
 
     def records(self, waiting: int = 0, waiting_bytes: int = 0) -> int:
-        """Records of the next split, 1 … ``most``. The source makes sure that they also fit into ``limits.split_bytes``.
+        """Records of the next split, 1 … ``most``. The source keeps the split within ``limits.split_bytes``.
 
         Args:
-            waiting: records that wait in the source. An object counts as one: the number of its records is unknown until it
-                is read.
-            waiting_bytes: their size, a better estimate once the size of a record was learned.
+            waiting: records that wait in the source. An object counts as one: its number of records is unknown until it is
+                read.
+            waiting_bytes: size of the waiting records, a better estimate once the size of a record was learned.
         """
         with self._lock:
             if self._cost is None:

@@ -1,11 +1,11 @@
-"""The supervisor: keeps an execution running while there is work, and puts it back on its feet when it falls."""
+"""The supervisor: keeps an execution running while there is work, and starts a new one when it fails."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_infer import crash
@@ -19,7 +19,7 @@ from stream_infer.driver.gauges import Gauges
 from stream_infer.driver.planner import Planner
 from stream_infer.driver.publisher import DeadLetterPublisher
 from stream_infer.driver.recovery import recovered
-from stream_infer.driver.sizing import FIRST_RECORDS, FIRST_RECORDS_DEAR, SplitSizer
+from stream_infer.driver.sizing import FIRST_RECORDS, FIRST_RECORDS_EXPENSIVE, SplitSizer
 from stream_infer.driver.stalls import Stalls
 from stream_infer.errors import Fatal
 from stream_infer.ledger import Ledger
@@ -27,18 +27,20 @@ from stream_infer.splits import Reject, Split
 from stream_infer.stages import PoolSpec
 from stream_infer.telemetry import metrics as m
 from stream_infer.telemetry.metrics import Metrics
+from stream_infer.telemetry.record_metrics import ActorTime
 from stream_infer.telemetry.tracing import Tracer
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
-_FENCED_SECONDS = 60.0  # for what is in flight when another instance owns the ledger: that one does it anyway
-_BREAKER_OPEN_SECONDS = (
-    60.0  # that a line which stands can still be seen: several scrapes of its metrics, a look at its page
+_FENCED_SECONDS = (
+    60.0  # for splits in flight when another instance owns the ledger; that instance processes them anyway
 )
-_PUBLISH_SECONDS = 60.0  # for rejects that wait at the end; a target that fails by then is told by the next start
-# A split of one record is rejected for killing its worker only on the gate's word. The durable count also grows when
-# the whole service is killed, which is not the record's fault: what is in flight when a service ends again and again right
-# after its start is there every time. So there it takes this many times the limit.
+# With an open circuit breaker the process stays up this long: for several scrapes of its metrics and a look at its page.
+_BREAKER_OPEN_SECONDS = 60.0
+_PUBLISH_SECONDS = 60.0  # for rejects that are not published at the end; the next start publishes the rest
+# The attempt tracker counts the workers that one record kills. The attempts in the ledger also grow when the whole service is
+# killed, which is not the record's fault: a service that is killed again and again right after its start has the same splits
+# in flight each time. So a split of one record is rejected for its attempts only after this many times the limit.
 _PATIENCE = 40
 
 
@@ -48,7 +50,7 @@ class Parts:
 
     Attributes:
         pools: the actor pools that each execution has.
-        start_execution: starts the execution of a number, which puts its outcomes on a queue.
+        start_execution: starts the execution with the given number, which puts its outcomes on a queue.
         until_idle: end when every source is quiet and everything is committed.
     """
 
@@ -65,18 +67,23 @@ class Parts:
 
 
 class Supervisor:
-    """One instance of a pipeline. `run` is the control thread; the other methods may be called from any thread."""
+    """One instance of a pipeline. `run` occupies the control thread; the other methods may be called from any thread."""
 
     def __init__(self, parts: Parts) -> None:
         limits, metrics = parts.settings.limits, parts.metrics
         self.settings = parts.settings
         self.metrics = metrics
         self._parts = parts
-        self._ending = ""  # draining, then stopped
+        self._end_state = ""  # draining, then stopped
         self._ledger = parts.ledger
         self._backlog = _backlog(parts)
         self._sizers = _sizers(parts)
         self._circuit_breaker = CircuitBreaker(limits.circuit_breaker)
+        self.planners = _planners(parts, self._backlog, self._sizers)
+        by_source = {planner.source.name: planner for planner in self.planners}
+        actor_time = ActorTime(metrics)
+        pools = [[stage.name for stage in pool.stages] for pool in parts.pools]
+        self._gauges = Gauges(metrics, self._backlog, self.planners, actor_time, pools)
         self._committer = Committer(
             parts.ledger,
             parts.sink,
@@ -86,25 +93,10 @@ class Supervisor:
             metrics,
             self._circuit_breaker,
             parts.tracer,
+            actor_time=actor_time,
+            on_settled=self._gauges.settled,
+            source_attributes=lambda name: by_source[name].status.attributes,
         )
-        self.planners = [
-            Planner(
-                source,
-                parts.ledger,
-                self._backlog,
-                self._sizers[source.name],
-                limits,
-                parts.settings.sink.partition,
-                parts.until_idle,
-                metrics,
-            )
-            for source in parts.sources
-        ]
-        pools = [[stage.name for stage in pool.stages] for pool in parts.pools]
-        self._gauges = Gauges(metrics, self._backlog, self.planners, self._committer.actor_time, pools)
-        self._committer.on_settled = self._gauges.settled
-        by_source = {planner.source.name: planner for planner in self.planners}
-        self._committer.source_attributes = lambda name: by_source[name].status.attributes
         self._stalls = Stalls(metrics, self._backlog)
         metrics.before_scrape(self._gauges.refresh)
         metrics.set(m.IN_FLIGHT_LIMIT_BYTES, limits.in_flight)
@@ -113,8 +105,8 @@ class Supervisor:
 
     @property
     def state(self) -> str:
-        """As `Executions.state` has it, at the end ``draining``, then ``stopped``."""
-        return self._ending or self._executions.state
+        """`Executions.state` while the service runs; at its end ``draining``, then ``stopped``."""
+        return self._end_state or self._executions.state
 
     def stop(self) -> None:
         """Stop planning, finish what is in flight, commit, and let `run` return."""
@@ -124,7 +116,7 @@ class Supervisor:
         """Run until `stop`, or with ``until_idle`` until every source is quiet and everything is committed.
 
         Raises:
-            Fatal: a person must act; what was in flight is safe in the ledger.
+            Fatal: a person must act; the splits in flight stay planned in the ledger.
         """
         self._committer.start()
         for publisher in self._parts.publishers:
@@ -138,15 +130,14 @@ class Supervisor:
         finally:
             self._drain()
         if self._circuit_breaker.open_reason is not None:
-            self._committer.patiently(
-                self._ledger.forgive
-            )  # or it would be poisoned after a few starts that change nothing
+            # Without this, a few starts before the repair would use up the attempts of the splits in flight.
+            self._committer.wait_out(self._ledger.forgive)
             if not self._parts.until_idle:
                 self._stop.wait(_BREAKER_OPEN_SECONDS)
             raise Fatal(self._circuit_breaker.sentence(self._ledger.audit()["in_flight"]))
 
     def status(self) -> dict[str, object]:
-        """The state of this instance, for the status page; asks nobody."""
+        """The state of this instance for the status page, from memory alone."""
         execution = self._executions.current
         rejects = {publisher.target.name: publisher.trouble for publisher in self._parts.publishers}
         return {
@@ -191,7 +182,7 @@ class Supervisor:
             if self._parts.until_idle and self._all_done():
                 return
             if self._executions.current is None:
-                # A service warms up before the first record; a run to the end may find that there is none.
+                # A service warms up before the first record. A run with ``until_idle`` may have no record, so it waits for one.
                 resting = self.state == "resting" or self._parts.until_idle
                 if resting and not self._backlog.wait_for_split(_LOOK_SECONDS):
                     continue
@@ -236,24 +227,24 @@ class Supervisor:
                     execution.submit(split, deadline)
 
     def _report_gauges(self) -> None:
-        """What only this thread may ask."""
+        """Set the gauges whose values only the control thread may read."""
         execution = self._executions.current
         self._gauges.state = self.state
         self._gauges.actors = execution.actors() if execution is not None else {}
         self._gauges.execution = execution.number if execution is not None else 0
 
     def _drain(self) -> None:
-        """Finish what is in flight and commit it; whatever only waited is safe in the ledger."""
-        self._ending = "draining"
+        """Finish the splits in flight and commit them; waiting splits stay planned in the ledger."""
+        self._end_state = "draining"
         crash.point("drain.begin")
         for planner in self.planners:
             planner.stop_planning()
         self._backlog.drop_waiting()
-        # in a storm nothing more is started: a split that kills or hangs would need all its attempts to come out
+        # An open circuit breaker lets no stage start: a split that kills its workers or hangs would take all its attempts first.
         timeout = _FENCED_SECONDS if self._ledger.fenced is not None else None
-        away = self._executions.drain(timeout, hold=self._circuit_breaker.open_reason is not None)
+        trouble = self._executions.drain(timeout, hold=self._circuit_breaker.open_reason is not None)
         crash.point("drain.executed")
-        away = self._committer.finish() or away
+        trouble = self._committer.finish() or trouble
         crash.point("drain.committed")
         for publisher in self._parts.publishers:
             publisher.finish(_PUBLISH_SECONDS)
@@ -262,11 +253,11 @@ class Supervisor:
         for planner in self.planners:
             if planner.is_alive():
                 planner.join(30.0)
-        self._ending = "stopped"
+        self._end_state = "stopped"
         self._report_gauges()
         crash.point("drain.end")
-        if away is not None:
-            log.warning("stopped; the next start goes on with what waited for a dependency: %s", away)
+        if trouble is not None:
+            log.warning("stopped; the next start continues the splits that waited for a dependency: %s", trouble)
         elif self._ledger.fenced is None and self._circuit_breaker.open_reason is None:
             log.info("everything is committed")
 
@@ -276,9 +267,26 @@ def _backlog(parts: Parts) -> Backlog:
     return Backlog(parts.settings.limits.in_flight, in_flight_splits=4 * actors + 4, waiting_splits=2 * actors + 2)
 
 
+def _planners(parts: Parts, backlog: Backlog, sizers: Mapping[str, SplitSizer]) -> list[Planner]:
+    """A planner for each source."""
+    return [
+        Planner(
+            source,
+            parts.ledger,
+            backlog,
+            sizers[source.name],
+            parts.settings.limits,
+            parts.settings.sink.partition,
+            parts.until_idle,
+            parts.metrics,
+        )
+        for source in parts.sources
+    ]
+
+
 def _sizers(parts: Parts) -> dict[str, SplitSizer]:
     """Split sizers by source."""
-    first = FIRST_RECORDS if parts.settings.model.kind == "python" else FIRST_RECORDS_DEAR
+    first = FIRST_RECORDS if parts.settings.model.cheap else FIRST_RECORDS_EXPENSIVE
     fused, actors = len(parts.pools) == 1, max(pool.max_actors for pool in parts.pools)
     most = parts.settings.limits.split_records
     return {source.name: SplitSizer(most, first=first, fused=fused, actors=actors) for source in parts.sources}

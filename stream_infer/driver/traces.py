@@ -15,7 +15,7 @@ def trace_of(
 ) -> SplitTrace:
     """The trace of a split that was settled in the period ``commit``: committed, bisected or rejected.
 
-    ``plan`` lasts from the look that found the work until the execution took it, ``queue`` from there to the first read.
+    ``plan`` lasts from the planning of the split until the execution took it, ``queue`` from then to the first read.
     """
     split, trail = outcome.task.split, outcome.task.trail
     reject = outcome.reject if isinstance(outcome, Poisoned) else None
@@ -39,10 +39,10 @@ def trace_of(
 
 
 def attributes_of(split: Split, source: Mapping[str, str | int]) -> Mapping[str, str | int]:
-    """The input of a split, in the words of OpenTelemetry's semantic conventions.
+    """The input of a split as attributes of OpenTelemetry's semantic conventions.
 
     Args:
-        source: facts of all splits of the source (`contracts.SourceStatus.attributes`).
+        source: attributes of all splits of the source (`contracts.SourceStatus.attributes`).
     """
     bounds = parse(split.bounds)
     if not isinstance(bounds, LogRange):

@@ -237,7 +237,7 @@ ENGINE_MUTANTS = (
     Mutant(
         "a split is divided without taking its name",
         _COMMITTER,
-        "existing = self.patiently(lambda: self._sink.retire(split))",
+        "existing = self.wait_out(lambda: self._sink.retire(split))",
         "existing = None",
     ),
     Mutant(
@@ -278,15 +278,15 @@ ENGINE_MUTANTS = (
     Mutant(
         "a group commits all but its last receipt",
         _COMMITTER,
-        "committed = self.patiently(lambda: self._ledger.commit(receipts))",
-        "committed = self.patiently(lambda: self._ledger.commit(receipts[:-1]))",
+        "committed = self.wait_out(lambda: self._ledger.commit(receipts))",
+        "committed = self.wait_out(lambda: self._ledger.commit(receipts[:-1]))",
     ),
     Mutant(
         "work is dispatched before it is stored",
         _PLANNER,
-        "            added = self._patiently(partial(self._ledger.plan, self.source.name, group))\n",
+        "            added = self._wait_out(partial(self._ledger.plan, self.source.name, group))\n",
         "            self._backlog.offer([planned.split for planned in group if planned.split is not None])\n"
-        "            added = self._patiently(partial(self._ledger.plan, self.source.name, group))\n",
+        "            added = self._wait_out(partial(self._ledger.plan, self.source.name, group))\n",
     ),
     Mutant(
         "what is stored is not offered",
@@ -308,7 +308,7 @@ ENGINE_MUTANTS = (
     Mutant(
         "an attempt after a restart is not counted",
         "stream_infer/driver/recovery.py",
-        "again = committer.patiently(lambda: ledger.attempt(rest))",
+        "again = committer.wait_out(lambda: ledger.attempt(rest))",
         "again = rest",
     ),
     Mutant(
@@ -343,7 +343,7 @@ ENGINE_MUTANTS = (
     Mutant("returned splits stay in flight", _ADMISSION, "            self._in_flight.clear()\n", "", ADMISSION),
     Mutant("deaths of workers are forgotten", _ATTEMPTS, "            history.count += 1\n", ""),
     Mutant(
-        "deaths in the first step are not seen",
+        "deaths in the first stage are not seen",
         _ATTEMPTS,
         "if start.order <= history.start.order and not",
         "if start.order < history.start.order and not",

@@ -29,8 +29,8 @@ def test_a_body_is_whole_or_refused(chunks: list[bytes], more: int) -> None:
     if size < 0:
         return
     with pytest.MonkeyPatch.context() as patch:
-        for gathered in (0, 2**20):
-            patch.setattr(bodies, "_GATHERED", gathered)
+        for pooled in (0, 2**20):
+            patch.setattr(bodies, "_POOLED", pooled)
             if more:
                 with pytest.raises(ValueError, match="bytes came"):
                     bodies.body(_answer(size, chunks))
