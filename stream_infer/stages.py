@@ -52,7 +52,7 @@ def model_demand(settings: ModelSettings, weights: int | None) -> Demand:
 
 
 class Stage(Protocol):
-    """One step of the processing of a split: ``read``, ``infer`` or ``infer:NAME``, ``write``. Picklable until `setup`."""
+    """One part of the processing of a split: ``read``, ``infer`` or ``infer:NAME``, ``write``. Picklable until `setup`."""
 
     @property
     def name(self) -> str: ...

@@ -25,7 +25,7 @@ from benchmarks.results import Result
 from stream_infer.config import Batch
 from stream_infer.models.batching import micro_batches, run_batched
 from stream_infer.models.settings import TransformersModel
-from stream_infer.models.text_tasks import IDS
+from stream_infer.models.text_task import IDS
 from stream_infer.models.transformers_text import TextModel
 from stream_infer.ops.demo.run import model_folder
 from stream_infer.ops.demo.texts import docstrings

@@ -1,4 +1,4 @@
-"""The attempt tracker: counts, outside the workers, how often a split was started, and so detects a split that kills."""
+"""The attempt tracker: counts the starts of each split outside the workers, and so detects a split that kills its workers."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ class _History:
 class AttemptTracker:
     """An actor in its own process, one per execution. A worker calls `begin` before it starts a stage of a split.
 
-    Ray restarts a dead actor and tries its task again without end. Only a process that outlives the worker can tell the
-    third try from the first.
+    Ray restarts a dead actor and repeats its task without limit. Only a process that outlives the worker can count the tries.
 
     Args:
         starved: whether Ray ended a worker (its id) because its node ran out of memory.
@@ -51,9 +50,9 @@ class AttemptTracker:
     def begin(self, split_id: str, start: StageStart) -> Deaths:
         """Note the start of a stage; returns the deaths of this split so far.
 
-        Stages run in order. A start that does not follow the last one means that its worker died, unless the same
-        worker starts again: then its result was lost. A worker that was only taken for dead may go on beside its
-        successor: its starts are not counted, or two live workers would look like many dead ones.
+        The stages of a split run in order. So if the new start is not of a later stage than the last one, the last worker
+        died; but if it is the same worker, only its result was lost. A worker that seemed dead may continue beside its
+        successor. Its further starts are not counted, or two live workers would look like many dead ones.
         """
         if self._closed:
             return Deaths(0, 0, start.stage, 0.0, closed=True)
@@ -73,7 +72,7 @@ class AttemptTracker:
         return Deaths(history.count, history.starved, stage, history.hung)
 
     def close(self) -> None:
-        """Let no further stage start and no stage wait for a dependency; a running try may end."""
+        """Let no further stage start, and no stage wait for a dependency. Running tries continue."""
         self._closed = True
 
     def restart_clock(self, split_id: str) -> None:
@@ -84,7 +83,7 @@ class AttemptTracker:
     def stall(self, split_id: str, reason: str, stage: str = "", dependency: str = "") -> bool:
         """Note that a stage waits because a dependency failed; the status shows the reason.
 
-        A stall is no hanging: the clock of the deadline stands still until `restart_clock`.
+        A stall is no hang: the clock of the deadline is stopped until `restart_clock`.
 
         Returns:
             Whether the stage may wait; False once the tracker is closed.
@@ -103,7 +102,7 @@ class AttemptTracker:
         """Stalls, failures and deaths so far.
 
         Args:
-            finished: splits that left the execution since the last report; their attempts are forgotten.
+            finished: splits that left the execution since the last report; their attempts are dropped.
         """
         for split_id in finished:
             self._histories.pop(split_id, None)
@@ -112,9 +111,9 @@ class AttemptTracker:
 
 
 def _exceeded_deadline(history: _History, successor: StageStart, now: float) -> float:
-    """The deadline that the dead worker exceeded, 0 if it died before. A killed process cannot report it."""
+    """The deadline that the dead worker exceeded, 0 if it died before. A killed process cannot report this."""
     elapsed = now - history.began
-    # The time since the successor was set up is not the dead worker's; the successor may also be an older actor.
+    # The dead worker did not work after its successor was set up. An older actor may also be the successor.
     lifetime = elapsed - successor.up if successor.up < elapsed else elapsed
     deadline = history.start.deadline
     return deadline if deadline is not None and lifetime >= deadline else 0.0

@@ -19,20 +19,20 @@ from stream_infer.stages import Capacity
 
 log = logging.getLogger(__name__)
 _STARTS = 5
-# Ray keeps a record of each of the last 100,000 calls for its state API, hundreds of megabytes, and room for a million more
-# in each process. The ledger and the traces have these facts already.
+# For its state API Ray keeps a record of each of the last 100,000 calls, hundreds of megabytes, and memory for a million more in
+# each process. The ledger and the traces have this information already.
 _SYSTEM_CONFIG: Final = {"task_events_report_interval_ms": 0}
 
 
 def connect() -> Capacity:
     """Join the cluster of ``RAY_ADDRESS``, or start a local one; returns its capacity. For the main thread only.
 
-    A local Ray ends with the thread that started it. Without ``address="local"`` Ray would join any cluster that left its
-    address in the temp folder.
+    A local Ray ends with the thread that started it. Without ``address="local"`` Ray would join any cluster whose address is
+    in the temp folder.
 
     Raises:
-        ConfigError: no cluster answers there, or it refuses.
-        Fatal: the local one does not start.
+        ConfigError: the cluster does not answer, or refuses the connection.
+        Fatal: the local Ray does not start.
     """
     if not ray.is_initialized():
         cluster = os.environ.get("RAY_ADDRESS")
@@ -54,9 +54,8 @@ def connect() -> Capacity:
 def _join(address: str) -> None:
     """Join the cluster at this address, with the token.
 
-    Ray shows its token to a cluster that it finds by itself, never to one that is named, though `ray start` asks for it.
-    There is no runtime environment: the idle workers of the cluster could not be used with one. The stages bring the
-    folders from which the workers import the user's modules.
+    Ray itself sends its token only to a cluster that it finds without an address. There is no runtime environment, because
+    then the idle workers of the cluster could not be used. The stages carry the folders of the user's modules to the workers.
     """
     ray_private.enable_token_auth(warn_if_disabled=False)
     _start(address)
@@ -64,7 +63,7 @@ def _join(address: str) -> None:
 
 @contextlib.contextmanager
 def _search_path_for_workers() -> Iterator[None]:
-    """Meanwhile processes that start inherit this process's search path: those of Ray, and through them its workers."""
+    """Give this process's search path to the processes that start meanwhile: those of Ray, and through them its workers."""
     original = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(search_path())
     try:
@@ -76,9 +75,9 @@ def _search_path_for_workers() -> Iterator[None]:
 
 
 def _start(address: str) -> None:
-    """Call ``ray.init``, again if Ray's own processes took longer than Ray waits for them.
+    """Call ``ray.init``, and repeat it if Ray's own processes started too slowly.
 
-    Its limits are fixed (15 s for the ports of an agent, 30 s for the node) and too short on a machine under load.
+    Ray's time limits are fixed (15 s for the ports of an agent, 30 s for the node) and too short on a machine under load.
     """
     driver = psutil.Process()
     for start in range(1, _STARTS + 1):
@@ -89,14 +88,18 @@ def _start(address: str) -> None:
                 include_dashboard=False,
                 logging_level=logging.WARNING,
                 log_to_driver=False,
-                # a copy: Ray adds the folder of this start to it
+                # a copy, because Ray adds the folder of this start to it
                 **({"_system_config": dict(_SYSTEM_CONFIG)} if address == "local" else {}),
             )
         except Exception as error:
-            if "timed out during startup" not in str(error):  # a bare Exception: its text is all there is
+            if "timed out during startup" not in str(
+                error
+            ):  # Ray raises a bare Exception, so only the text identifies it
                 raise
             ray.shutdown()
-            for process in set(driver.children(recursive=True)) - processes_before:  # they slow down the next start
+            for process in (
+                set(driver.children(recursive=True)) - processes_before
+            ):  # these would slow down the next start
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             if start == _STARTS:

@@ -21,7 +21,7 @@ from stream_infer.stages import PoolSpec
 from stream_infer.tasks import PRIMING, Done, Failed, Outcome, Task, Trail, priming_split
 from stream_infer.worker.envelope import ENVELOPE, pack, unpack
 
-_REPORT_SECONDS = 0.25  # often enough for a person, and seldom enough for the tracker, which answers to every worker
+_REPORT_SECONDS = 0.25  # time between two reports; the tracker also answers every worker, so not less
 
 
 class RayExecution:
@@ -66,11 +66,11 @@ class RayExecution:
         return lines[-1][:300] if lines else type(self.failure).__name__
 
     def warm(self, timeout: float) -> None:
-        """Return when a priming split has come through every pool and the attempt tracker answers.
+        """Return when a priming split has passed every pool and the attempt tracker answers.
 
         Raises:
             Retryable: ``timeout`` seconds passed, or the execution failed.
-            Fatal: a stage cannot be set up until a person acts.
+            Fatal: a stage cannot be set up; a person must act.
         """
         self._feed.push(pack(Done(Task(priming_split(self.number)))))
         deadline = time.monotonic() + timeout
@@ -112,7 +112,7 @@ class RayExecution:
         return self._report
 
     def hold(self) -> None:
-        """Start no stage of any split any more, and wait for no dependency: such splits come out unfinished."""
+        """Start no further stage, and wait for no dependency; such splits leave the execution unfinished."""
         self._tracker.close.remote()
 
     def actors(self) -> dict[str, int]:

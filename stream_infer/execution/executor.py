@@ -1,6 +1,6 @@
-"""The executor of one execution's dataset: Ray Data's own, with another wait for tasks and, on one machine, no helpers.
+"""The executor of one execution's dataset: Ray Data's executor with another wait for tasks and, on one machine, no helpers.
 
-Everything here is set on the executor and the operators of one execution. Other datasets of the process keep Ray's behaviour.
+All changes are made on the executor and the operators of one execution. Other datasets of the process keep Ray's behaviour.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from stream_infer.execution import ray_private
 from stream_infer.execution.minimal_ray import NoLocationTracker, NoStatsManager, WholeMachine
 from stream_infer.execution.ray_private import InlineMetadataFetcher, StreamingExecutor, UsageCallback, with_globals
 
-_PATIENCE: Final = 2  # steps of the loop in which a ready task may be left alone before it counts as held back
+_PATIENCE: Final = 2  # steps of the loop; a ready task that the loop left in place for so many is held by backpressure
 
 
 class TaskWait:
-    """Replaces the module ``ray`` for one scheduling loop, which uses only its `wait`.
+    """Replacement of the module ``ray`` for one scheduling loop, which uses only its `wait`.
 
-    Ray's loop waits until ALL running tasks are ready, or a tenth of a second. This wait is over with the first one.
+    Ray's loop waits until ALL running tasks are ready, or a tenth of a second. This wait ends with the first ready task.
 
     Args:
         timeout: returns the seconds that the loop may wait.
@@ -35,9 +35,9 @@ class TaskWait:
     def wait(
         self, refs: list[Any], *, num_returns: int, fetch_local: bool, timeout: float
     ) -> tuple[list[Any], list[Any]]:
-        """``ray.wait`` that returns as soon as any task is ready that the loop has not left alone twice.
+        """``ray.wait`` that returns as soon as a task is ready, without tasks that the loop has left in place twice.
 
-        A task that it leaves alone is held back by backpressure, and would keep the loop spinning.
+        The loop leaves a ready task in place because of backpressure, and would then run without a pause.
         """
         ready, pending = ray.wait(refs, num_returns=num_returns, fetch_local=fetch_local, timeout=0)
         ready_ids = {id(ref) for ref in ready}
@@ -54,7 +54,7 @@ class Executor(StreamingExecutor):
 
     Args:
         timeout: returns the seconds that the scheduling loop may wait for a task.
-        helpers: whether Ray Data's helper actors are wanted: those of statistics, locations, reservations and usage reports.
+        helpers: whether to start Ray Data's helper actors: those of statistics, locations, reservations and usage reports.
     """
 
     def __init__(self, context: Any, dataset_id: str, timeout: Callable[[], float], helpers: bool) -> None:
@@ -86,7 +86,7 @@ class Executor(StreamingExecutor):
 
 
 def use_executor(dataset: Dataset, timeout: Callable[[], float]) -> None:
-    """Run this dataset by `Executor`. On a Ray that this process started itself it gets no helpers."""
+    """Run this dataset by `Executor`, without helpers on a Ray that this process has started."""
 
     def create() -> Executor:
         dataset._run_index += 1
@@ -96,7 +96,7 @@ def use_executor(dataset: Dataset, timeout: Callable[[], float]) -> None:
 
 
 def _without_location_tracker(operator: Any) -> None:
-    """Keep the actors of this operator from reporting their nodes: all run on this one."""
+    """Let the actors of this operator not report their nodes, because all run on this one."""
     pool = operator._actor_pool
     start = with_globals(ray_private.start_actor, get_or_create_actor_location_tracker=NoLocationTracker)
     pool._create_actor_fn = MethodType(start, operator)

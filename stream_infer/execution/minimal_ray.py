@@ -1,9 +1,9 @@
-"""A Ray that serves one instance on one machine: without the processes that only clusters and dashboards need.
+"""A local Ray for one instance, without the processes that only clusters and dashboards need.
 
-A local Ray starts about ten Python processes before the first task, and most of a start is their imports: the
-autoscaler's monitor and the dashboard's server, and for each execution of Ray Data actors that keep statistics for
-dashboards, the nodes of actors, reservations of a cluster's tenants, and usage reports. On one machine they have no
-purpose. A cluster of ``RAY_ADDRESS`` keeps all of them, and so does every other dataset of the process.
+A local Ray starts about ten Python processes before the first task, and their imports take most of the time of a start. These
+are the autoscaler's monitor and the dashboard's server, and for each execution of Ray Data the actors for statistics, for the
+nodes of actors, for reservations of resources and for usage reports. On one machine they have no purpose. A cluster of
+``RAY_ADDRESS`` keeps all of them, and so does every other dataset of the process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class NoLocationTracker:
-    """Replaces the actor to which each actor reports its node. Picklable."""
+    """Replacement of the actor to which each actor reports its node. Picklable."""
 
     @property
     def update_actor_location(self) -> SimpleNamespace:
@@ -30,7 +30,7 @@ class NoLocationTracker:
 
 
 class NoStatsManager:
-    """Replaces the client of the actor that keeps statistics for dashboards."""
+    """Replacement of the client of the actor for the dashboard's statistics."""
 
     @staticmethod
     def register_dataset_to_stats_actor(*_: Any, **__: Any) -> None:
@@ -38,7 +38,7 @@ class NoStatsManager:
 
 
 class WholeMachine:
-    """Cluster autoscaler of an execution that may use the whole machine."""
+    """Replacement of the cluster autoscaler: the execution may use the whole machine."""
 
     def __init__(self) -> None:
         self._resources = ray.data.ExecutionResources.from_resource_dict(ray.cluster_resources())
@@ -56,7 +56,7 @@ class WholeMachine:
 
 @contextmanager
 def without_servers() -> Iterator[None]:
-    """Meanwhile ``ray.init`` starts no dashboard and no monitor of an autoscaler or of logs."""
+    """Keep ``ray.init`` meanwhile from starting a dashboard, an autoscaler's monitor and a monitor of logs."""
     replacements = {"start_monitor": _do_nothing, "start_log_monitor": _do_nothing, "start_api_server": _any_port}
     node = ray_private.Node
     originals = {name: original for name in replacements if (original := _replace(node, name, replacements[name]))}
@@ -80,8 +80,8 @@ def _replace(owner: Any, name: str, value: Any) -> Any:
 def _any_port(node: Any, **_: Any) -> None:
     """Let the node's agent choose its port. Ray calls this before it starts the agent.
 
-    The port is fixed otherwise: a second Ray on a machine, and one that starts while the agent of a killed one still
-    lives, would wait seconds for it.
+    Otherwise the port is fixed. A second Ray on the machine would wait seconds for it, and so would a Ray that starts while the
+    agent of a killed Ray still runs.
     """
     node._ray_params.dashboard_agent_listen_port = 0
 

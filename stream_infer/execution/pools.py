@@ -1,4 +1,4 @@
-"""The plan of a pipeline's actor pools: which stages share a pool, how many actors it has, what each of them reserves."""
+"""The plan of a pipeline's actor pools: stages, number of actors and reserved resources of each pool."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Final
 from stream_infer.errors import Fatal
 from stream_infer.stages import Capacity, Demand, Mode, PoolSpec, Stage
 
-# A device waits, idle, for the thread that feeds it: on a busy machine all other processes must yield.
+# A device idles until its thread feeds it, so on a busy machine all other processes get a lower priority.
 _NICENESS_BESIDE_DEVICE: Final = 4  # Ray starts every worker with a niceness of 15; the highest is 19
-# A model on CPUs runs faster as several replicas of few threads than as one of many: a thread that finishes its part
-# of a layer early waits for the others, in each of hundreds of layers. More threads than these are for large machines,
-# whose memory need not hold as many copies of the weights.
+# On CPUs several replicas with few threads are faster than one with many: in each of hundreds of layers a thread that is ready
+# early waits for the others. Large machines get more threads for each replica, so that memory holds fewer copies of the weights.
 _REPLICA_THREADS: Final = 4
 _FIRST_REPLICAS: Final = 4
 _PROCESS_BYTES: Final = 700 * 2**20  # a worker with torch and transformers, without weights
-_WEIGHTS_SHARE: Final = 0.5  # of the cluster's memory that all replicas together may take
+_WEIGHTS_SHARE: Final = 0.5  # of the cluster's memory, for all replicas together
 
 
 def plan_pools(stages: Sequence[Stage], capacity: Capacity, mode: Mode) -> list[PoolSpec]:
@@ -64,14 +63,14 @@ def _separate(stages: Sequence[Stage], capacity: Capacity) -> list[PoolSpec]:
     on_devices = sum(count for position, count in replicas.items() if stages[position].demand.gpus)
     on_cpus = sum(replicas.values()) - on_devices
     io_pools = _io_pools(stages, capacity, on_devices)
-    # The models leave the CPUs that reading and writing reserve, or the first of those actors would never be scheduled.
+    # Models leave out the CPUs that reading and writing reserve, or the first actors of these would never be scheduled.
     left = max(0.25, capacity.cpus - sum(pool.max_actors * pool.cpus for pool in io_pools))
     model_pools = []
     for position, stage in _models(stages):
         demand, most = stage.demand, replicas[position]
         fewest = most if demand.max_replicas is None and not demand.gpus else demand.min_replicas
         cpus = min(demand.cpus or 1, left / (on_devices + on_cpus))
-        # Beside a GPU torch only copies on CPUs: many threads on busy cores wait for each other, tens of milliseconds a copy.
+        # With a GPU torch only copies on CPUs. Many threads on busy cores would wait for each other, tens of milliseconds in each copy.
         threads = max(1, int(demand.cpus or (1 if demand.gpus else capacity.cpus / on_cpus)))
         niceness = _NICENESS_BESIDE_DEVICE if on_devices and not demand.gpus else 0
         model_pools.append(PoolSpec(stage.name, (stage,), position, fewest, most, cpus, demand.gpus, threads, niceness))
@@ -92,8 +91,8 @@ def _io_pools(stages: Sequence[Stage], capacity: Capacity, on_devices: int) -> l
             continue
         most, fewest = max(1, capacity.cpus // 2), 1
         if position < last_device:
-            # A device leaves the CPUs to the stages that prepare for it, but for the one that feeds it. It would wait for
-            # its first splits until the pool has grown, and costs more than processes without work.
+            # The stages before a device get all CPUs but those of the threads that feed devices. The pool starts with half of its
+            # actors: a device that waits until a small pool has grown costs more than processes without work.
             most = max(1, capacity.cpus - on_devices)
             fewest = max(1, most // 2)
         pools.append(PoolSpec(stage.name, (stage,), position, fewest, most, stage.demand.cpus or 0, niceness=niceness))
@@ -106,7 +105,7 @@ def _models(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
 
 
 def _replicas(demand: Demand, stages: Sequence[Stage], capacity: Capacity) -> int:
-    """The most actors of a model's stage. Models for which the settings name no number divide the cluster equally."""
+    """Most actors of a model's stage. Models without a number in the settings share the cluster equally."""
     rivals = [stage.demand for _, stage in _models(stages) if bool(stage.demand.gpus) == bool(demand.gpus)]
     if demand.max_replicas is not None:
         return max(demand.min_replicas, demand.max_replicas)

@@ -31,8 +31,8 @@ _SILENT_SECONDS = 10.0  # time without a step after which the loop has ended
 _BUSY_SECONDS = 0.02  # sleep while splits are in the execution but no task runs: actors are starting
 _COUNT_SECONDS = 0.5
 _STATISTICS_KEPT = 256
-# Longest wait of the loop for a running task, and so the longest delay of a new split. A step takes milliseconds of a core:
-# the wait is short only for few splits, which somebody may be waiting for.
+# Longest wait of the loop for a running task, and so the longest delay of a new split. A step takes milliseconds of a core. So
+# the wait is short only while few splits are in the execution, when latency matters.
 _TASK_WAIT_SECONDS = (0.02, 0.25)
 _FEW_BLOCKS = 2
 
@@ -90,7 +90,7 @@ class Feed:
         return self._closed and not self._bundles
 
     def await_open(self) -> None:
-        """Return when blocks are in the execution, when no more will be, or when the scheduling loop has ended by itself.
+        """Return when blocks are in the execution, when the feed is closed, or when the scheduling loop has ended by itself.
 
         Ray's iterator polls a hundred times a second, which takes a hundredth of an idle core.
         """
@@ -107,7 +107,7 @@ class Feed:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class _Unbounded(LogicalOperator, SourceOperator):
-    """The logical source. `Planner` finds its planner by this class, which no other dataset has."""
+    """The logical source. No other dataset has this class, by which Ray chooses the function that plans it."""
 
     feed: Feed
     _input_dependencies: list[LogicalOperator] = field(init=False, repr=False, default_factory=list)
@@ -188,10 +188,10 @@ def unbounded(feed: Feed) -> Dataset:
     Planner._DEFAULT_PLAN_FNS.setdefault(_Unbounded, _plan_unbounded)
     context = DataContext.get_current().copy()
     context.target_max_block_size = None  # one block in, one block out
-    context.execution_no_progress_timeout_s = -1  # a quiet stream is not a stuck one
+    context.execution_no_progress_timeout_s = -1  # a stream without records makes no progress either
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.memory_usage_poll_interval_s = None  # else each task has a thread that measures its memory
+    context.memory_usage_poll_interval_s = None  # otherwise each task has a thread that measures its memory
     context.use_legacy_dataset_ids = False  # the old ids come from an actor
     stats = DatasetStats(metadata={"Unbounded": []}, parent=None)
     return Dataset(LogicalPlan(_Unbounded(feed), context), context, stats)

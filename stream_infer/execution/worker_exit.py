@@ -1,4 +1,4 @@
-"""Causes of workers' deaths, as Ray's control service has them."""
+"""Causes of workers' deaths, from Ray's control service."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def starved(worker: str) -> bool:
             for row in rows
             if row.worker_address.worker_id.hex() == worker
         )
-    except Exception as error:  # no public interface: whatever it raises, the work must go on
+    except Exception as error:  # this interface is private and may raise any error, which must not stop the service
         log.warning("the cause of the death of worker %s is unknown: %s", worker, error)
         return False

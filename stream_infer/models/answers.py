@@ -1,4 +1,4 @@
-"""From a network's numbers to answers a person reads."""
+"""Output columns from the numbers of a network: labels, scores and entities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def top_class(logits: Any, config: Any) -> dict[str, pa.Array | pa.ChunkedArray]
 
 
 def likeliest(logits: Any, config: Any) -> dict[str, Any]:
-    """``score`` and ``class`` of the highest class, tensors of shape (rows,) where the logits are."""
+    """``score`` and ``class`` of the highest class: tensors of shape (rows,) on the device of the logits."""
     logits = logits.float()
     if config.problem_type == "regression":
         chances = logits
@@ -30,13 +30,13 @@ def likeliest(logits: Any, config: Any) -> dict[str, Any]:
 
 
 def labelled(outputs: Mapping[str, Any], config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
-    """``label`` and ``score`` of what `likeliest` found."""
+    """``label`` and ``score`` from the results of `likeliest`."""
     names = [config.id2label[int(index)] for index in outputs["class"].tolist()]
     return {"label": pa.array(names, pa.string()), "score": to_arrow(outputs["score"])}
 
 
 def grouped(tokens: Sequence[tuple[str, float, int, int]], text: str) -> list[dict[str, Any]]:
-    """Neighbouring (class, score, start, end) of one class as one entity with their mean score; O left out."""
+    """Neighbouring (class, score, start, end) of one class joined to one entity with their mean score; without class O."""
     entities: list[tuple[str, list[float], int, int]] = []
     for name, score, start, end in tokens:
         begins, tag = (name[:2] == "B-", name[2:]) if name[:2] in ("B-", "I-") else (False, name)

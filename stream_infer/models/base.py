@@ -1,4 +1,4 @@
-"""What all kinds of models share: digests, devices, user classes and the way from results to Arrow."""
+"""Helpers of all kinds of models: digests, devices, user classes, and conversion of results to Arrow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHUNK = 4 * 2**20
 
 
 class Deferred:
-    """A base that pickles without the attributes that are built lazily in each process (named in ``_transient``)."""
+    """Base class that pickles without the attributes in ``_transient``, which each process builds at their first use."""
 
     _transient: ClassVar[tuple[str, ...]] = ()
 
@@ -40,7 +40,7 @@ class Deferred:
 
 
 def digest(files: Iterable[Path], root: Path | None, settings: Mapping[str, Any]) -> str:
-    """Hex BLAKE2b over the files (name under ``root``, content) and the settings that shape the answers."""
+    """Hex BLAKE2b over the files (name under ``root``, content) and the settings that change the answers."""
     whole = hashlib.blake2b(digest_size=16)
     for file in sorted(files):
         stat = file.stat()
@@ -52,7 +52,7 @@ def digest(files: Iterable[Path], root: Path | None, settings: Mapping[str, Any]
 
 @functools.lru_cache(maxsize=4096)
 def _file_digest(path: str, size: int, modified: int) -> str:
-    # size and mtime are in the cache's key only: weights are tens of GB and a process asks more than once
+    # size and mtime are only keys of the cache: weights are tens of GB, and a process needs the digest several times
     content = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -72,7 +72,7 @@ def torch_dtype(setting: str, device: str) -> Any:
 
 
 def to_device(array: np.ndarray, device: str, dtype: Any = None) -> Any:
-    """A torch tensor of the array on the device; pinned and asynchronous on CUDA. Always a copy of its own."""
+    """A torch tensor of the array on the device; pinned and asynchronous on CUDA. Always a copy."""
     import torch
 
     tensor = torch.tensor(array, dtype=dtype)
@@ -82,10 +82,10 @@ def to_device(array: np.ndarray, device: str, dtype: Any = None) -> Any:
 
 
 def user_class(path: str, folders: Sequence[str], options: Mapping[str, Any]) -> type:
-    """The class ``package.module:Class``, with what is in the folders importable.
+    """The class ``package.module:Class``, with the modules in the folders importable.
 
     Raises:
-        ConfigError: there is no such class, or its constructor does not take the options.
+        ConfigError: there is no such class, or its constructor does not accept the options.
     """
     module_name, _, name = path.partition(":")
     try:
@@ -103,12 +103,12 @@ def user_class(path: str, folders: Sequence[str], options: Mapping[str, Any]) ->
     except TypeError as error:
         raise ConfigError(f"model.options: {name} does not take them ({error}); see its constructor") from None
     except ValueError:
-        return cls  # a class of C code without a signature reports wrong options when it is constructed
+        return cls  # a class of C code has no signature and reports wrong options at its construction
     return cls
 
 
 def source_files(cls: type) -> list[Path]:
-    """The file that defines the class; empty where there is none."""
+    """The file that defines the class; empty if there is none."""
     try:
         file = inspect.getsourcefile(cls)
     except TypeError:
@@ -117,7 +117,7 @@ def source_files(cls: type) -> list[Path]:
 
 
 def unknown_options(options: Mapping[str, Any], allowed: Iterable[str], task: str) -> None:
-    """Check the options. Raises ConfigError when there is one that the task does not have."""
+    """Raise ConfigError if the task lacks one of the options."""
     names = sorted(allowed)
     for name in options:
         if name not in names:
@@ -125,16 +125,16 @@ def unknown_options(options: Mapping[str, Any], allowed: Iterable[str], task: st
 
 
 def input_column(records: pa.Table, name: str, model: str) -> pa.ChunkedArray:
-    """The column a model reads.
+    """The input column of a model.
 
     Raises:
         RejectRecord: the records have no such column (what columns there are is up to the data: a JSON object may lack
             a key), or a row holds null.
     """
     if name not in records.column_names:
-        there = ", ".join(content for content in records.column_names if content not in RESERVED)
+        columns = ", ".join(content for content in records.column_names if content not in RESERVED)
         raise RejectRecord(
-            f"{model} reads column {name!r}, which the record does not have; set model.input to one of {there}",
+            f"{model} reads column {name!r}, which the record does not have; set model.input to one of {columns}",
             reason="no_input",
         )
     column = records.column(name)
@@ -144,9 +144,9 @@ def input_column(records: pa.Table, name: str, model: str) -> pa.ChunkedArray:
 
 
 def to_arrow(values: Any) -> pa.Array | pa.ChunkedArray:
-    """An Arrow column of Arrow data, a tensor, an array of shape (rows, …) or a list.
+    """An Arrow column from Arrow data, a tensor, an array of shape (rows, …) or a list.
 
-    Inner dimensions become fixed-size lists of float32 where they are floating; single numbers keep float64.
+    Inner dimensions of floats become fixed-size lists of float32; a column of single numbers keeps float64.
     """
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
@@ -174,10 +174,10 @@ def _array_to_arrow(array: np.ndarray) -> pa.Array:
 
 
 def to_table(result: Any, model: str) -> pa.Table:
-    """The table of what user code returned: table, batch, data frame, dict of columns, or one column ``output``.
+    """The result of user code as a table. It may be a table, batch, data frame, dict of columns, or one column ``output``.
 
     Raises:
-        Fatal: it is none of these, or its columns differ in length.
+        Fatal: the result is none of these, or its columns differ in length.
     """
     if isinstance(result, pa.Table):
         return result

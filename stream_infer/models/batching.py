@@ -25,8 +25,9 @@ class Cut(NamedTuple):
     """The end of a micro-batch.
 
     Attributes:
-        tokens: cost budget where the settings name none.
-        padding: share of the paid cost, 0 … 1; with more padding the micro-batch ends, once it is worth a call of its own.
+        tokens: cost budget if the settings name none.
+        padding: highest share of padding in the paid cost, 0 … 1; a row above it begins the next micro-batch, unless this one
+            is still too small for a call of its own.
     """
 
     tokens: int
@@ -48,7 +49,7 @@ class Batchable(Protocol):
     def identity(self) -> str: ...
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
-        """Cost per row, shape (rows,): tokens, pixels, seconds; whatever a batch's time follows."""
+        """Cost per row, shape (rows,), in a unit to which the time of a batch is proportional, such as tokens or pixels."""
         ...
 
     def infer(self, batch: pa.Table) -> pa.Table:
@@ -75,7 +76,7 @@ class BatchedModel(Deferred, ABC):
         """See `Batchable.infer`."""
 
     def load(self, devices: Sequence[str]) -> None:
-        """Note the device; a model that has weights loads them onto it as well."""
+        """Note the device. Models with weights also load them onto it."""
         self._device = devices[0]
 
     def run(self, prepared: pa.Table, budget: Batch) -> Inferred:
@@ -108,13 +109,13 @@ class _Run:
     paid: float = 0.0
 
     def micro_batch(self, start: int, stop: int) -> None:
-        """Begin on the rows, then wait for the micro-batch before: the device has the next one when it is done with one."""
+        """Begin the rows, then wait for the micro-batch before them: so the device always has a next one."""
         self._begin(start, stop)
         if len(self.begun) > 1:
             self._end()
 
     def end(self) -> None:
-        """Wait for all micro-batches that were begun."""
+        """Wait for all micro-batches in flight."""
         while self.begun:
             self._end()
 
@@ -122,7 +123,7 @@ class _Run:
         try:
             self.begun.append(_Begun(first, last, begin(self.model, self._rows(first, last))))
         except Exception as error:
-            self.end()  # micro-batches in flight hold the memory that may be lacking, and left halves come first
+            self.end()  # micro-batches in flight may take the memory that was missing, and earlier rows come first
             self._failed(first, last, error)
 
     def _end(self) -> None:
@@ -139,7 +140,7 @@ class _Run:
         self.paid += float(self.cost[first:last].max() * (last - first))
 
     def _failed(self, first: int, last: int, error: Exception) -> None:
-        """Halve the rows, left half first, so memory stays that of one batch; a row alone is rejected."""
+        """Try the halves one after the other, so that memory stays that of one batch; reject a single row."""
         if isinstance(error, Retryable | Fatal) or _device_is_broken(error):
             raise error
         _release(error)
@@ -153,7 +154,7 @@ class _Run:
             self.end()
 
     def _rows(self, first: int, last: int) -> pa.Table:
-        # Rows are reordered batch by batch, so that a GPU has work while the rest is still in its first order.
+        # Rows are reordered batch by batch, so that a GPU can begin before all rows are reordered.
         if self.in_order:
             return self.table.slice(first, last - first)
         return self.table.take(pa.array(self.order[first:last]))
@@ -163,13 +164,12 @@ def run_batched(model: Batchable, prepared: pa.Table, batch: Batch, *, on_cpus: 
     """Run a loaded model over prepared rows in micro-batches of similar cost.
 
     A micro-batch holds at most ``batch.rows`` rows, and rows x highest cost is at most ``batch.tokens``; it holds at
-    least one row. It ends earlier where the next row would be mostly padding, once it is worth a call of its own. On CPUs
-    it is smaller by default, and ends earlier.
+    least one row. It ends earlier when padding exceeds its limit (`Cut.padding`). On CPUs both limits are lower by default.
 
     Raises:
-        Retryable, Fatal: from the model, as they are.
+        Retryable, Fatal: from the model, unchanged.
         Fatal: the model's cost or its answer does not fit the rows.
-        Exception: a device error that leaves the process unusable (a CUDA assert), as it is; start a new process.
+        Exception: a device error that leaves the process unusable (a CUDA assert), unchanged; a new process is needed.
     """
     if prepared.num_rows == 0:
         return Inferred(pa.table({}), [], 0, 0.0, 0.0, np.empty(0, np.int64))
@@ -178,7 +178,7 @@ def run_batched(model: Batchable, prepared: pa.Table, batch: Batch, *, on_cpus: 
         raise Fatal(f"{model.identity}: cost() must give one finite number of 0 or more a row; correct the model")
     order = np.argsort(-cost, kind="stable")
     in_order = bool((order == np.arange(len(order))).all())
-    # Rows are taken out of one chunk many times faster than out of many. In order none is taken, and large objects not copied.
+    # Rows are taken from one chunk many times faster than from many. Rows that are in order are not taken, and not copied.
     table = prepared if in_order else prepared.combine_chunks()
     run = _Run(model, table, order, cost[order], in_order, OrderedResults(len(order), model.identity))
     for start, stop in micro_batches(run.cost, batch, ON_CPUS if on_cpus else ON_A_DEVICE):
@@ -191,11 +191,11 @@ def run_batched(model: Batchable, prepared: pa.Table, batch: Batch, *, on_cpus: 
 
 
 def micro_batches(costs: np.ndarray, batch: Batch, cut: Cut = ON_A_DEVICE) -> Iterator[tuple[int, int]]:
-    """The (start, stop) of each micro-batch over falling costs."""
+    """(start, stop) of each micro-batch of rows with falling costs."""
     start, tokens = 0, batch.tokens or cut.tokens
     while start < len(costs):
         highest = float(costs[start])  # costs fall, so the first row of a micro-batch is its longest
-        # the product first: a quotient by next to nothing is infinite
+        # a product, because the quotient by a cost close to 0 is infinite
         fitting = batch.rows if highest * batch.rows <= tokens else max(1, int(tokens // highest))
         stop = start + _worthwhile(costs[start : start + fitting], cut.padding, tokens * _WORTHWHILE)
         yield start, stop
@@ -203,7 +203,7 @@ def micro_batches(costs: np.ndarray, batch: Batch, cut: Cut = ON_A_DEVICE) -> It
 
 
 def _worthwhile(costs: np.ndarray, padding: float, least: float) -> int:
-    """Number of the falling costs that go together: all, or those before padding exceeds its share once ``least`` is paid."""
+    """Number of the first costs that form a micro-batch: all, or those until padding exceeds its share after ``least`` is paid."""
     paid = costs[0] * np.arange(1, len(costs) + 1)
     wasteful = (paid - np.cumsum(costs) > padding * paid) & (paid > least)
     return int(wasteful.argmax()) if wasteful.any() else len(costs)
@@ -224,7 +224,7 @@ def _check(result: pa.Table, rows: int, model: Batchable) -> None:
 
 
 def _device_is_broken(error: Exception) -> bool:
-    # After such an error every later call in this process fails too: good rows would be rejected for it.
+    # After such an error every later call in this process fails too, and good rows would be rejected.
     kind = type(error)
     from_torch = kind.__module__.partition(".")[0] == "torch" and kind.__name__ == "AcceleratorError"
     message = str(error)
@@ -236,7 +236,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _release(error: BaseException) -> None:
-    # A traceback keeps its frames, and with them the batch's tensors, alive for as long as the reject is.
+    # A traceback keeps its frames alive, and with them the tensors of the batch, as long as the reject exists.
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:

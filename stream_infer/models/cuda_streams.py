@@ -1,4 +1,4 @@
-"""Micro-batches begun ahead on a GPU: one is copied and queued while another is computed."""
+"""CUDA streams for micro-batches in flight: one is copied and queued while another is computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STREAMS = 2
 
 @runtime_checkable
 class Ahead(Protocol):
-    """A model that can begin on a micro-batch before the answer to the one before was waited for."""
+    """A model that can begin a micro-batch before the previous answer is awaited."""
 
     def begin(self, batch: pa.Table) -> Callable[[], pa.Table]:
         """`Batchable.infer` in two halves: the returned call waits for the answer and raises the device's errors."""
@@ -25,15 +25,15 @@ class Ahead(Protocol):
 
 
 def begin(model: Batchable, batch: pa.Table) -> Callable[[], pa.Table]:
-    """The model's own `Ahead.begin`; for a model without one, a call of its `infer`."""
+    """Begin with the model's `Ahead.begin`; for a model without it, return a call of its `infer`."""
     return model.begin(batch) if isinstance(model, Ahead) else lambda: model.infer(batch)
 
 
 class CudaStreams:
     """CUDA streams, used in turn.
 
-    One stream would run empty between two micro-batches: networks read from the device in the middle of a forward (whether a
-    mask hides anything), which waits for all work that was queued in the same stream before.
+    With one stream the GPU would idle between two micro-batches: some networks read a value from the device in the middle of a
+    forward pass (such as whether a mask hides anything), and this waits for all earlier work in the same stream.
     """
 
     def __init__(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Where a Hugging Face model's files are: a folder, an installed package, or a snapshot from the hub."""
+"""The files of a Hugging Face model: a folder, an installed package, or a snapshot from the hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIGESTED = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*
 
 
 class ModelFolder(Deferred):
-    """The files of ``model.path``, found early where they are local and fetched on first use where they are not.
+    """The files of ``model.path``. Local files are located at construction, others are fetched at their first use.
 
     ``path`` is a folder, ``package:MODULE[/SUB]`` (a folder inside an installed package), or a hub id.
 
@@ -27,7 +27,7 @@ class ModelFolder(Deferred):
         ConfigError: the folder does not exist or holds no safetensors weights.
     """
 
-    _transient = ("_snapshot",)  # where the hub's cache is, is each machine's own matter
+    _transient = ("_snapshot",)  # each machine has its own folder for the hub's cache
 
     def __init__(self, settings: TransformersModel) -> None:
         self._settings = settings
@@ -53,7 +53,7 @@ class ModelFolder(Deferred):
 
     @property
     def path(self) -> Path:
-        """The folder on this machine; fetched from the hub at the pinned revision where it must be.
+        """The folder on this machine; if it is not local, it is fetched from the hub at the pinned revision.
 
         Raises:
             ConfigError: the hub has no such model, or it has no safetensors weights.
@@ -65,10 +65,10 @@ class ModelFolder(Deferred):
                     f"model.path: there is no folder {self._settings.path} on this machine; put it on every node"
                 )
             return self._local
-        if self._snapshot is None:  # asked for with every batch, and the hub is a network away
+        if self._snapshot is None:  # cached, because each batch needs it and the hub is slow
             folder = self._from_hub()
             _check(folder, self._settings.path)
-            # The commit found first holds for every later process, so that a moving branch cannot mix two models.
+            # The first commit is used by every later process, so that a branch that moves cannot mix two models.
             self._revision = folder.name
             self._snapshot = folder
         return self._snapshot
@@ -85,17 +85,17 @@ class ModelFolder(Deferred):
 
     @property
     def weights(self) -> int | None:
-        """Bytes of the weights' files, None where they have not been fetched yet."""
+        """Bytes of the weights' files, None if they have not been fetched yet."""
         folder = self._local or self._snapshot
         return None if folder is None else sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
     def json(self, name: str) -> Any:
-        """A JSON file of the folder, or None where there is none."""
+        """A JSON file of the folder, or None if there is none."""
         file = self.path / name
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
     def sentence_config(self) -> dict[str, Any]:
-        """The folder's sentence-transformers settings (``max_seq_length``, ``do_lower_case``); empty where it has none."""
+        """The folder's sentence-transformers settings (``max_seq_length``, ``do_lower_case``); empty if it has none."""
         return self.json("sentence_bert_config.json") or {}
 
     def _from_hub(self) -> Path:
@@ -125,7 +125,7 @@ class ModelFolder(Deferred):
         """``transformers.CLS.from_pretrained`` of the folder.
 
         Raises:
-            ConfigError: the folder does not hold what the class needs.
+            ConfigError: the folder lacks files that the class needs.
         """
         transformers: Any = importlib.import_module("transformers")
         trust = self._settings.trust_remote_code
@@ -137,14 +137,14 @@ class ModelFolder(Deferred):
             raise ConfigError(f"model.path: {self.name} cannot be loaded for {task} by {cls} ({reason})") from error
 
     def module(self, cls: str, device: str, spare: tuple[str, ...] = ()) -> tuple[Any, frozenset[str]]:
-        """The loaded module in eval mode on the device, and the weights it lacks among those that may be ``spare``.
+        """The loaded module in eval mode on the device, and the names of weights that it lacks in its ``spare`` parts.
 
         Raises:
-            ConfigError: weights the task needs are not in the files; they would be random.
+            ConfigError: the files lack weights that the task needs, which would be random.
         """
         arguments: dict[str, Any] = {"dtype": torch_dtype(self._settings.dtype, device)}
-        spans = self._settings.gpus > 1 and device.startswith("cuda")
-        if spans:
+        over_gpus = self._settings.gpus > 1 and device.startswith("cuda")
+        if over_gpus:
             if importlib.util.find_spec("accelerate") is None:
                 raise ConfigError(
                     "model.gpus: a model that spans GPUs needs the package accelerate; install it or write 1"
@@ -158,7 +158,7 @@ class ModelFolder(Deferred):
                 f"model.path: {self.name} has no weights for {needed[0]}, so {self._settings.task} would answer at random; "
                 "name a model trained for the task"
             )
-        return (module if spans else module.to(device)).eval(), missing
+        return (module if over_gpus else module.to(device)).eval(), missing
 
 
 def _in_package(path: str) -> Path:

@@ -12,14 +12,14 @@ _Vectors = dict[str, np.ndarray]
 
 
 class OrderedResults:
-    """Collects answers in any order of rows and returns them in the order of the input.
+    """Collector of answers for rows in any order; returns them in the order of the input.
 
-    Where all columns are vectors of floats, each answer is copied to its final position at once, while a GPU computes the
-    next one. Other answers are concatenated and reordered at the end.
+    If all columns are vectors of floats, each answer is copied to its final position at once, while a GPU computes the next
+    one. Other answers are concatenated and reordered at the end.
 
     Args:
         count: rows of the input.
-        name: of the model, for errors.
+        name: name of the model, for errors.
     """
 
     def __init__(self, count: int, name: str) -> None:

@@ -1,4 +1,4 @@
-"""From Arrow lists of token ids to rectangles."""
+"""Padded arrays from Arrow lists of token ids."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def lengths(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """The column without its chunks."""
+    """The column as one chunk."""
     return column.combine_chunks() if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
 def flattened(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A list of lists as its inner lists; a list of numbers as it is."""
+    """The inner lists of a column of lists of lists; a column of lists of numbers unchanged."""
     if not types.is_list(column.type.value_type):
         return column
     return pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
 
 
 def padded(column: pa.ChunkedArray, value: int, *, left: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of int64 padded with ``value`` to the longest, and the mask of what is real; both (rows, longest)."""
+    """Rows of int64 padded with ``value`` to the longest row, and the mask of the real values; both (rows, longest)."""
     size = lengths(column)
     width = max(1, int(size.max(initial=0)))
     columns = np.arange(width)[None, :]

@@ -1,4 +1,4 @@
-"""A model that is any class of the user's own."""
+"""The model kind ``python``: any class of the user."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from stream_infer.search_path import search_path
 
 
 class UserModel(BatchedModel):
-    """Adapts a class with ``infer(batch)``, and ``load(device)``, ``prepare(records)``, ``cost(prepared)`` if it has them.
+    """Adapter of a class with ``infer(batch)`` and, optionally, ``load(device)``, ``prepare(records)`` and ``cost(prepared)``.
 
-    The class is constructed with ``model.options`` where it runs, once a process. It gets and may return pyarrow
-    Tables; `infer` may also return a dict of columns (lists, numpy arrays, tensors), a data frame, or a list, which
-    becomes column ``output``. A class attribute ``reads`` may name the columns that its `cost` and `infer` need: then
-    what else a record has (an image that `prepare` made small, say) does not travel to the device.
+    The class is constructed with ``model.options``, once in each process. Its methods get and return pyarrow Tables; `infer`
+    may also return a dict of columns (lists, numpy arrays, tensors), a data frame, or a list, which becomes column
+    ``output``. The class attribute ``reads`` may name the columns that `cost` and `infer` need; then the other columns (such
+    as an image that `prepare` made smaller) do not travel to the device.
 
     Raises:
-        ConfigError: no such class, it has no ``infer``, or it does not take the options.
+        ConfigError: there is no such class, it has no ``infer``, or it does not accept the options.
     """
 
     _transient = ("_instance",)
@@ -58,11 +58,11 @@ class UserModel(BatchedModel):
 
     @property
     def reads(self) -> frozenset[str] | None:
-        """The class's own ``reads``, else any."""
+        """The attribute ``reads`` of the class; None (any column) without it."""
         return self._reads
 
     def prepare(self, records: pa.Table) -> pa.Table:
-        """The user's `prepare`: a table replaces the records, anything else is added to them as columns."""
+        """The records after the user's `prepare`; see `with_prepared`."""
         if not hasattr(self._user, "prepare"):
             return records
         return with_prepared(records, self._user.prepare(records), self._name)
@@ -74,18 +74,18 @@ class UserModel(BatchedModel):
             self._user.load(self._device)
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
-        """The user's `cost`, shape (rows,); 1 a row where there is none."""
+        """Cost per row from the user's `cost`, shape (rows,); without it 1 for each row."""
         if hasattr(self._user, "cost"):
             return np.asarray(self._user.cost(prepared), dtype=np.float64)
         return np.ones(prepared.num_rows)
 
     def infer(self, batch: pa.Table) -> pa.Table:
-        """The user's `infer` as a table."""
+        """The result of the user's `infer` as a table."""
         return to_table(self._user.infer(batch), self._name)
 
 
 def reads_of(cls: type) -> frozenset[str] | None:
-    """The columns in the attribute ``reads`` of a user's class, None if it has none. Raises ConfigError if they are no names."""
+    """The columns in the attribute ``reads`` of a user's class, None without it. Raises ConfigError if it has no names."""
     names = getattr(cls, "reads", None)
     if isinstance(names, str) or not all(isinstance(name, str) for name in names or ()):
         raise ConfigError(f"model.python: {cls.__name__}.reads is {names!r}; write a tuple of column names")
@@ -96,7 +96,7 @@ def with_prepared(records: pa.Table, result: Any, model: str) -> pa.Table:
     """The records after a user's `prepare`: a Table replaces them, columns of any other type are added.
 
     Raises:
-        Fatal: it has another number of rows, or lost a provenance column.
+        Fatal: the result has another number of rows, or lacks a provenance column.
     """
     table = to_table(result, model)
     if table.num_rows != records.num_rows:

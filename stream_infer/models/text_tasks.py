@@ -1,11 +1,10 @@
-"""What each text task asks of the tokenizer and makes of the network's answer."""
+"""The text tasks: tokens of the texts, and output columns of the network's results."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,71 +13,11 @@ from stream_infer.errors import ConfigError, RejectRecord
 from stream_infer.models.answers import grouped, labelled, likeliest
 from stream_infer.models.base import to_arrow
 from stream_infer.models.model_folder import ModelFolder
-
-IDS, TYPES, OFFSETS = "__input_ids", "__token_type_ids", "__offsets"
-_TOKENS = pa.list_(pa.int32())
-_SEQUENCES = pa.list_(_TOKENS)
-
-
-@dataclass(slots=True)
-class Work:
-    """One padded micro-batch on the device.
-
-    Attributes:
-        inputs: the network's arguments, tensors of shape (sequences, longest).
-        batch: the prepared rows; ``text`` their input column.
-    """
-
-    module: Any
-    tokenizer: Any
-    inputs: dict[str, Any]
-    batch: pa.Table
-    text: pa.ChunkedArray
-
-
-class TextTask:
-    """Base: one sequence a text, cut at ``max_length``."""
-
-    auto: ClassVar[str]
-    option_names: ClassVar[frozenset[str]] = frozenset()
-    extra: ClassVar[frozenset[str]] = frozenset()
-    pad_left: ClassVar[bool] = False
-    spare: ClassVar[tuple[str, ...]] = ()
-    ahead: ClassVar[bool] = False  # `run` only queues work and leaves no state in the network
-
-    def __init__(self, options: Mapping[str, Any], folder: ModelFolder) -> None:
-        self.options = options
-        self.folder = folder
-
-    def encode(self, tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, pa.Array]:
-        """Columns to add, one row a text."""
-        return self._columns(self._tokens(tokenizer, texts, max_length), _TOKENS)
-
-    def added_tokens(self) -> int:
-        """Tokens a row takes on the device beyond those of its text."""
-        return 0
-
-    def run(self, work: Work) -> dict[str, Any]:
-        """What the device has to do: Arrow columns, or tensors for `answer`, one row a text."""
-        raise NotImplementedError
-
-    def answer(self, outputs: Mapping[str, Any], _config: Any) -> dict[str, pa.Array | pa.ChunkedArray]:
-        """The task's columns of what `run` found, its tensors on the host by now."""
-        return {name: to_arrow(values) for name, values in outputs.items()}
-
-    def _tokens(self, tokenizer: Any, texts: Any, max_length: int, **arguments: Any) -> Any:
-        arguments.setdefault("truncation", True)
-        return tokenizer(texts, max_length=max_length, padding=False, return_attention_mask=False, **arguments)
-
-    def _columns(self, encoded: Any, kind: pa.DataType) -> dict[str, pa.Array]:
-        columns = {IDS: pa.array(encoded["input_ids"], kind)}
-        if "token_type_ids" in encoded:
-            columns[TYPES] = pa.array(encoded["token_type_ids"], kind)
-        return columns
+from stream_infer.models.text_task import OFFSETS, SEQUENCES, TOKENS, TextTask, Work
 
 
 class FeatureExtraction(TextTask):
-    """``embedding``: tokens pooled as the folder's sentence-transformers files say (mean by default), of length 1."""
+    """``embedding``: a unit vector, pooled from the tokens as in the folder's sentence-transformers files (default: mean)."""
 
     auto = "AutoModel"
     option_names = frozenset({"normalize", "pooling", "max_length"})
@@ -100,7 +39,7 @@ class FeatureExtraction(TextTask):
         """``mean`` or ``cls``.
 
         Raises:
-            ConfigError: the folder asks for layers beyond pooling, or for another pooling.
+            ConfigError: the folder needs another layer or another pooling.
         """
         for module in self.folder.json("modules.json") or ():
             kind = str(module["type"]).rpartition(".")[2]
@@ -135,7 +74,7 @@ class FeatureExtraction(TextTask):
 
 
 class TextClassification(TextTask):
-    """``label`` and ``score`` of the likeliest class."""
+    """``label`` and ``score`` of the most probable class."""
 
     auto = "AutoModelForSequenceClassification"
     option_names = frozenset({"max_length"})
@@ -149,7 +88,7 @@ class TextClassification(TextTask):
 
 
 class TokenClassification(TextTask):
-    """``entities``: neighbouring tokens of one class as one; O left out. ``start`` and ``end`` count characters."""
+    """``entities``: neighbouring tokens of one class form one entity, without class O. ``start`` and ``end`` count characters."""
 
     auto = "AutoModelForTokenClassification"
     option_names = frozenset({"max_length"})
@@ -165,7 +104,7 @@ class TokenClassification(TextTask):
             raise ConfigError(f"model.path: {self.folder.name} has no tokenizer.json, which token-classification needs")
         encoded = self._tokens(tokenizer, texts, max_length, return_offsets_mapping=True)
         flat = [[position for pair in pairs for position in pair] for pairs in encoded["offset_mapping"]]
-        return self._columns(encoded, _TOKENS) | {OFFSETS: pa.array(flat, _TOKENS)}
+        return self._columns(encoded, TOKENS) | {OFFSETS: pa.array(flat, TOKENS)}
 
     def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
         chances = work.module(**work.inputs).logits.float().softmax(-1)
@@ -178,14 +117,14 @@ class TokenClassification(TextTask):
             tokens = [
                 (names[int(classes[row, index])], float(scores[row, index]), flat[2 * index], flat[2 * index + 1])
                 for index in range(len(flat) // 2)
-                if flat[2 * index] < flat[2 * index + 1]  # special tokens stand for no characters
+                if flat[2 * index] < flat[2 * index + 1]  # special tokens have no characters
             ]
             rows.append(grouped(tokens, text))
         return {"entities": pa.array(rows, self.entity)}
 
 
 class ZeroShot(TextTask):
-    """``label``, ``score`` and ``scores`` (in the order of ``options.labels``) by entailment of one hypothesis each."""
+    """``label``, ``score`` and ``scores`` (in the order of ``options.labels``), by the entailment of a hypothesis for each label."""
 
     auto = "AutoModelForSequenceClassification"
     option_names = frozenset({"labels", "hypothesis_template", "multi_label", "max_length"})
@@ -210,7 +149,7 @@ class ZeroShot(TextTask):
             name: [values[start : start + count] for start in range(0, len(values), count)]
             for name, values in encoded.items()
         }
-        return self._columns(grouped_by_text, _SEQUENCES)
+        return self._columns(grouped_by_text, SEQUENCES)
 
     def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
         import torch
@@ -245,17 +184,17 @@ class FillMask(TextTask):
             raise ConfigError(f"model.path: {self.folder.name} has no mask token; name a model trained for fill-mask")
         if any(tokenizer.mask_token_id not in ids for ids in encoded["input_ids"]):
             raise RejectRecord(f"the text has no {tokenizer.mask_token} within {max_length} tokens", reason="no_mask")
-        return self._columns(encoded, _TOKENS)
+        return self._columns(encoded, TOKENS)
 
     def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
         import torch
 
-        # argmax of equal values is the first on CPU only, so the positions are taken by falling weight
+        # argmax returns the first of equal values on CPUs only; falling weights make it the first everywhere
         is_mask = (work.inputs["input_ids"] == work.tokenizer.mask_token_id).int()
         falling = torch.arange(is_mask.shape[1], 0, -1, device=is_mask.device)
-        where = (is_mask * falling).argmax(1)
+        positions = (is_mask * falling).argmax(1)
         logits = work.module(**work.inputs).logits
-        chances = logits[torch.arange(len(where), device=where.device), where].float().softmax(-1)
+        chances = logits[torch.arange(len(positions), device=positions.device), positions].float().softmax(-1)
         scores, tokens = (tensor.cpu() for tensor in chances.max(-1))
         words = [work.tokenizer.decode([token]) for token in tokens.tolist()]
         return {"token": pa.array(words, pa.string()), "score": to_arrow(scores)}
@@ -275,15 +214,17 @@ class TextGeneration(TextTask):
 
     def run(self, work: Work) -> dict[str, pa.Array | pa.ChunkedArray]:
         inputs = {name: tensor for name, tensor in work.inputs.items() if name != "token_type_ids"}
-        given = {name: value for name, value in self.options.items() if name not in ("max_length", "max_new_tokens")}
-        given.setdefault("do_sample", False)
-        tokens = work.module.generate(**inputs, max_new_tokens=self.added_tokens(), **given)
+        arguments = {
+            name: value for name, value in self.options.items() if name not in ("max_length", "max_new_tokens")
+        }
+        arguments.setdefault("do_sample", False)
+        tokens = work.module.generate(**inputs, max_new_tokens=self.added_tokens(), **arguments)
         fresh = tokens[:, inputs["input_ids"].shape[1] :].cpu().tolist()
         return {"generated": pa.array(work.tokenizer.batch_decode(fresh, skip_special_tokens=True), pa.string())}
 
 
 def text_task(task: str, options: Mapping[str, Any], folder: ModelFolder) -> TextTask:
-    """The task of that name."""
+    """The task with this name."""
     kinds: dict[str, type[TextTask]] = {
         "feature-extraction": FeatureExtraction,
         "text-classification": TextClassification,

@@ -1,4 +1,4 @@
-"""A model that is a torch module of the user's own with safetensors weights."""
+"""The model kind ``torch``: a torch module of the user with safetensors weights."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from stream_infer.search_path import search_path
 class ModuleModel(BatchedModel):
     """Runs a ``torch.nn.Module`` on one numeric column, stacked to a float tensor of shape (rows, …).
 
-    The module is constructed with ``model.options``. Where it has ``prepare(records)``, that runs in the CPU stage
-    (on an instance without weights) and may return a table or columns to add; ``cost(prepared)`` may give the cost
-    per row. A tensor (rows, d) becomes column ``output``, fixed_size_list<float32>(d); a dict gives a column a key.
-    The column read: ``model.input``, else ``input``, ``image``, or the first numeric or list column of content.
+    The module is constructed with ``model.options``. Its method ``prepare(records)``, if any, runs in the CPU stage on an
+    instance without weights and returns a table, or columns to add. Its method ``cost(prepared)``, if any, returns the cost
+    of each row. A tensor (rows, d) becomes column ``output``, fixed_size_list<float32>(d); a dict has a column for each key.
+    The input column is ``model.input``, else ``input``, ``image``, or the first numeric or list column of content.
 
     Raises:
-        ConfigError: no such class, weights that are missing or no safetensors file, or options it does not take.
+        ConfigError: there is no such class or no safetensors file of weights, or the class does not accept the options.
     """
 
-    _transient = ("_bare", "_module")
+    _transient = ("_without_weights", "_module")
 
     def __init__(self, settings: TorchModel) -> None:
         self._settings = settings
         self._folders = search_path()
         self._weights = Path(settings.weights).expanduser().absolute()
-        self._bare: Any = None
+        self._without_weights: Any = None
         self._module: Any = None
         self._identity: str | None = None
         if self._weights.suffix != ".safetensors":
@@ -70,9 +70,11 @@ class ModuleModel(BatchedModel):
 
     @property
     def _unloaded(self) -> Any:
-        if self._bare is None:
-            self._bare = self._module if self._module is not None else self._class()(**self._settings.options)
-        return self._bare
+        if self._without_weights is None:
+            self._without_weights = (
+                self._module if self._module is not None else self._class()(**self._settings.options)
+            )
+        return self._without_weights
 
     @property
     def identity(self) -> str:
@@ -90,18 +92,18 @@ class ModuleModel(BatchedModel):
 
     @property
     def reads(self) -> frozenset[str] | None:
-        """The module class's own ``reads``, else any."""
+        """The attribute ``reads`` of the module's class; None (any column) without it."""
         return self._reads
 
     def prepare(self, records: pa.Table) -> pa.Table:
-        """The module's own `prepare`, else the records as they are once the column is known to be whole."""
+        """The records after the module's `prepare`; without it unchanged, after a check that the input column has no null."""
         if not self._prepares:
             input_column(records, self._column(records), self._name)
             return records
         return with_prepared(records, self._unloaded.prepare(records), self._name)
 
     def load(self, devices: Sequence[str]) -> None:
-        """Construct the module and load its weights, strictly.
+        """Construct the module and load its weights, all of them and no others.
 
         Raises:
             ConfigError: the weights do not fit the module.
@@ -119,7 +121,7 @@ class ModuleModel(BatchedModel):
         self._module = module.to(device=self._device, dtype=dtype).eval()
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
-        """The module's own `cost`, else the length of a variable list, else 1 a row; shape (rows,)."""
+        """Cost per row, shape (rows,): from the module's `cost`, else the length of a variable list, else 1."""
         if hasattr(self._unloaded, "cost"):
             return np.asarray(self._unloaded.cost(prepared), dtype=np.float64)
         column = prepared.column(self._column(prepared))
@@ -128,7 +130,7 @@ class ModuleModel(BatchedModel):
         return np.ones(prepared.num_rows)
 
     def infer(self, batch: pa.Table) -> pa.Table:
-        """The module's answer, floats as float32."""
+        """The module's result as a table, with floats as float32."""
         import torch
 
         if self._module is None:
@@ -145,9 +147,9 @@ class ModuleModel(BatchedModel):
         for name in ("input", "image", *numeric[:1]):
             if name in numeric:
                 return name
-        there = ", ".join(table.column_names)
+        columns = ", ".join(table.column_names)
         raise RejectRecord(
-            f"{self._name} found no numeric column among {there}; set model.input or give the module a prepare()",
+            f"{self._name} found no numeric column among {columns}; set model.input or give the module a prepare()",
             reason="no_input",
         )
 
@@ -164,7 +166,7 @@ def stacked(column: pa.ChunkedArray) -> np.ndarray:
     """The column as a float32 array of shape (rows, …).
 
     Raises:
-        ValueError: its lists differ in length or hold nulls.
+        ValueError: the lists differ in length or hold nulls.
     """
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # older pyarrow keeps chunks here

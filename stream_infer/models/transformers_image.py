@@ -1,4 +1,4 @@
-"""Hugging Face models that read images: decoded and resized on CPUs, normalised on the device."""
+"""Hugging Face models for images, which are decoded and resized on CPUs and normalised on the device."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PATCH = 16
 class ImageModel(BatchedModel):
     """image-classification (``label``, ``score``) and image-feature-extraction (``embedding``).
 
-    The column read holds images, decoded or still encoded (``model.input``, else ``image``, else ``bytes``). `prepare` adds
-    ``__pixels`` (large_list<uint8>, or float32 for processors whose last step cannot be repeated on the device) and
-    ``__pixel_shape`` (channels, height, width). A row costs its patches of 16 by 16 pixels, which is its tokens.
+    The input column (``model.input``, else ``image``, else ``bytes``) has images, decoded or still encoded. `prepare` adds
+    ``__pixels`` (large_list<uint8>, or float32 for processors whose normalisation cannot be done on the device) and
+    ``__pixel_shape`` (channels, height, width). The cost of a row is its number of patches of 16 by 16 pixels.
 
     Raises:
-        ConfigError: no such folder, no safetensors weights, or an option the task does not know.
+        ConfigError: no such folder, no safetensors weights, or an option that the task does not have.
     """
 
     _transient = ("_processor", "_module", "_affine")
@@ -51,7 +51,7 @@ class ImageModel(BatchedModel):
 
     @property
     def weights(self) -> int | None:
-        """Bytes of the safetensors files, None before they were fetched."""
+        """Bytes of the safetensors files, None before they are fetched."""
         return self._folder.weights
 
     @property
@@ -60,7 +60,7 @@ class ImageModel(BatchedModel):
         return frozenset({PIXELS, SHAPE})
 
     def prepare(self, records: pa.Table) -> pa.Table:
-        """The records with their pixels. A null image, or bytes that are no image, raise RejectRecord."""
+        """The records with their pixels. Raises RejectRecord for null, and for bytes that are no image."""
         names = records.column_names
         default = "bytes" if "image" not in names and "bytes" in names else "image"
         column = input_column(records, self._settings.input or default, self._folder.name)
@@ -73,19 +73,19 @@ class ImageModel(BatchedModel):
         return records.append_column(PIXELS, pixels).append_column(SHAPE, shapes)
 
     def warm(self) -> None:
-        """The image processor."""
+        """Load the image processor."""
         self._loaded_processor()
 
     def load(self, devices: Sequence[str]) -> None:
         """Load the weights onto the first device.
 
         Raises:
-            ConfigError: the folder lacks weights the task needs.
+            ConfigError: the folder lacks weights that the task needs.
         """
         super().load(devices)
         auto = "AutoModel" if self._embeds else "AutoModelForImageClassification"
         self._module, missing = self._folder.module(auto, self._device, ("pooler",) if self._embeds else ())
-        self._pooled = not missing  # a pooler without weights is random: the class token stands in for it
+        self._pooled = not missing  # a pooler without weights is random; the class token is used instead
 
     def cost(self, prepared: pa.Table) -> np.ndarray:
         """Patches per row, shape (rows,)."""
@@ -100,7 +100,9 @@ class ImageModel(BatchedModel):
             raise Fatal(f"{self._folder.name}: infer() was called before load()")
         shapes = self._shapes(batch)
         if len(np.unique(shapes, axis=0)) > 1:
-            raise ValueError("the images of one batch differ in shape")  # halving sorts it out
+            raise ValueError(
+                "the images of one batch differ in shape"
+            )  # each half is tried again, down to images of one shape
         flat = one_array(batch.column(PIXELS)).flatten().to_numpy(zero_copy_only=False)
         with torch.inference_mode():
             pixels = self._normalised(to_device(flat.reshape(len(shapes), *shapes[0]), self._device))
@@ -155,15 +157,15 @@ class ImageModel(BatchedModel):
         return self._processor
 
     def _raw(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """(scale, shift) per channel that turn resized uint8 into the processor's answer, or None if nothing does.
+        """(scale, shift) per channel that turn resized uint8 pixels into the processor's result; None if there are none.
 
-        Bytes are a quarter of the floats to move to the device; whether they will do is found out, not assumed.
+        Bytes are a quarter of the size of floats on the way to the device. An experiment with a random image decides.
         """
         if self._affine is None:
-            self._affine = self._tried() or (np.empty(0), np.empty(0))
+            self._affine = self._affine_of_processor() or (np.empty(0), np.empty(0))
         return self._affine if self._affine[0].size else None
 
-    def _tried(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def _affine_of_processor(self) -> tuple[np.ndarray, np.ndarray] | None:
         processor = self._loaded_processor()
         picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
         full = self._processed(picture, raw=False)

@@ -1,4 +1,4 @@
-"""Hugging Face models that read text: tokens are made on CPUs, the device sees tensors only."""
+"""Hugging Face models for text: CPUs make the tokens, the device gets tensors only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from stream_infer.models.cuda_streams import STREAMS, CudaStreams, to_host
 from stream_infer.models.model_folder import ModelFolder
 from stream_infer.models.padding import flattened, lengths, padded
 from stream_infer.models.settings import TransformersModel
-from stream_infer.models.text_tasks import IDS, TYPES, TextTask, Work, text_task
+from stream_infer.models.text_task import IDS, TYPES, TextTask, Work
+from stream_infer.models.text_tasks import text_task
 
-# families whose first position is pad_token_id + 1, so that fewer positions than configured hold tokens
+# model families whose first position is pad_token_id + 1, so that fewer tokens fit than there are positions
 _OFFSET_POSITIONS = (
     "roberta",
     "xlm-roberta",
@@ -32,17 +33,17 @@ _OFFSET_POSITIONS = (
     "data2vec-text",
 )
 
-_REHEARSED = 64  # rows, and tokens of the longest
+_REHEARSED = 64  # rows of the rehearsal, and words of its longest row
 
 
 class TextModel(BatchedModel):
     """One of the text tasks of `stream_infer.models.text_tasks`.
 
-    `prepare` adds ``__input_ids`` (list<int32>, truncated, with special tokens, not padded) and what else the task
-    needs; a row costs its tokens, and those it will generate.
+    `prepare` adds ``__input_ids`` (list<int32>, truncated, with special tokens, not padded) and the task's own columns. The
+    cost of a row is its number of tokens, generated ones included.
 
     Raises:
-        ConfigError: no such folder, no safetensors weights, or an option the task does not know.
+        ConfigError: no such folder, no safetensors weights, or an option that the task does not have.
     """
 
     _transient = ("_tokenizer", "_module", "_limit", "_streams")
@@ -65,17 +66,20 @@ class TextModel(BatchedModel):
 
     @property
     def weights(self) -> int | None:
-        """Bytes of the safetensors files, None before they were fetched."""
+        """Bytes of the safetensors files, None before they are fetched."""
         return self._folder.weights
 
     @property
     def reads(self) -> frozenset[str]:
-        """``__input_ids``, ``__token_type_ids``, the task's own, and the text."""
+        """``__input_ids``, ``__token_type_ids``, the text, and the task's own columns."""
         return frozenset({IDS, TYPES, self._column}) | self._task.extra
 
     def prepare(self, records: pa.Table) -> pa.Table:
-        """The records with their tokens. Numbers, dates and UTF-8 bytes become text; what is none, or null, raises
-        RejectRecord."""
+        """The records with their tokens. Numbers, dates and UTF-8 bytes become text.
+
+        Raises:
+            RejectRecord: a value is null, or cannot become text.
+        """
         column = input_column(records, self._column, self._folder.name)
         table = records
         if not (types.is_string(column.type) or types.is_large_string(column.type)):
@@ -86,7 +90,7 @@ class TextModel(BatchedModel):
         return table
 
     def _as_text(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        # CSV and JSON take their types from the data, so that a text of digits alone comes as a number
+        # in CSV and JSON the type is inferred from the data, so that a text of digits alone arrives as a number
         try:
             return column.cast(pa.string())
         except pa.ArrowException:
@@ -99,7 +103,7 @@ class TextModel(BatchedModel):
         empty = np.flatnonzero(lengths(pa.chunked_array([columns[IDS]])) == 0)
         if not len(empty):
             return columns
-        # a tokenizer without special tokens gives nothing for an empty text, and no network takes nothing
+        # without special tokens an empty text has no token, and a network needs at least one
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         if start is None:
             raise RejectRecord("the text has no tokens", reason="empty")
@@ -110,33 +114,35 @@ class TextModel(BatchedModel):
         }
 
     def warm(self) -> None:
-        """The tokenizer."""
+        """Load the tokenizer."""
         self._loaded_tokenizer()
 
     def load(self, devices: Sequence[str]) -> None:
         """Load the weights onto the first device.
 
         Raises:
-            ConfigError: the folder lacks weights the task needs.
+            ConfigError: the folder lacks weights that the task needs.
         """
         super().load(devices)
         device = devices[0]
         self._module, _ = self._folder.module(self._task.auto, device, self._task.spare)
         self._streams = CudaStreams(device) if device.startswith("cuda") and self._task.ahead else None
         if getattr(self._module.config, "pad_token_id", None) is None:
-            self._module.config.pad_token_id = self._pad()  # classifiers on decoders find the last token by it
+            self._module.config.pad_token_id = self._pad()  # classifiers on decoders use it to find the last token
         generation = getattr(self._module, "generation_config", None)
         if generation is not None and generation.pad_token_id is None:
             generation.pad_token_id = self._pad()
         if device.startswith("cuda"):
-            _plan_no_attention()
+            _disable_cudnn_attention()
         if self._streams is not None:
             self._rehearse()
 
     def _rehearse(self) -> None:
-        # libraries start and kernels load at their first use, half a second that the first split would pay for
+        # libraries start and kernels load at their first use, which would delay the first split by half a second
         words = [" ".join(["word"] * count) for count in range(1, 1 + _REHEARSED)]
-        with contextlib.suppress(Exception):  # the first split tells, and has its rows to halve
+        with contextlib.suppress(
+            Exception
+        ):  # an error comes back with the first split, where the rows that cause it can be found
             rows = self.prepare(pa.table({self._column: words}))
             for _ in range(STREAMS):
                 self.infer(rows)
@@ -144,7 +150,7 @@ class TextModel(BatchedModel):
     def cost(self, prepared: pa.Table) -> np.ndarray:
         """Tokens per row, shape (rows,)."""
         column = prepared.column(IDS)
-        if types.is_list(column.type.value_type):  # several sequences a row, padded to the longest of them
+        if types.is_list(column.type.value_type):  # a row has several sequences, padded to the longest of them
             count = lengths(column)
             longest = np.maximum.reduceat(lengths(flattened(column)), np.concatenate([[0], np.cumsum(count)[:-1]]))
             return np.asarray(count * longest, dtype=np.float64)
@@ -155,7 +161,7 @@ class TextModel(BatchedModel):
         return self.begin(batch)()
 
     def begin(self, batch: pa.Table) -> Callable[[], pa.Table]:
-        """See `Ahead.begin`: on a GPU all is queued, on CPUs all is left to the second half."""
+        """See `Ahead.begin`. On a GPU this call queues all work; on CPUs the returned call does all work."""
         if self._module is None:
             raise Fatal(f"{self._folder.name}: infer() was called before load()")
         if self._streams is None:
@@ -180,7 +186,7 @@ class TextModel(BatchedModel):
 
     def _loaded_tokenizer(self) -> Any:
         if self._tokenizer is None:
-            # An actor owns few cores: one tokenizer thread a core of the host would fight with its neighbours.
+            # An actor has few cores, and the tokenizer would start a thread for each core of the host.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
             self._tokenizer = self._folder.auto("AutoTokenizer")
         return self._tokenizer
@@ -192,10 +198,10 @@ class TextModel(BatchedModel):
 
     def _max_length(self) -> int:
         if self._limit is None:
-            asked = self._options.get("max_length")
-            self._limit = self._model_limit() if asked is None else int(asked)
+            option = self._options.get("max_length")
+            self._limit = self._model_limit() if option is None else int(option)
             if self._limit < 1:
-                raise ConfigError(f"model.options.max_length: {asked} leaves no token; write 1 or more")
+                raise ConfigError(f"model.options.max_length: {option} leaves no token; write 1 or more")
         return self._limit
 
     def _model_limit(self) -> int:
@@ -211,9 +217,12 @@ class TextModel(BatchedModel):
         return max(1, min(limits) - self._task.added_tokens())
 
 
-def _plan_no_attention() -> None:
-    """cuDNN's attention, torch's first choice on newer GPUs, plans for a tenth of a second at each new shape, and texts
-    give every micro-batch a new one. The other kernels plan nothing."""
+def _disable_cudnn_attention() -> None:
+    """Disable cuDNN's attention, which torch prefers on newer GPUs.
+
+    It plans for a tenth of a second at each new shape, and almost every micro-batch of texts has a new shape. The other
+    kernels do not plan.
+    """
     import torch
 
     torch.backends.cuda.enable_cudnn_sdp(False)

@@ -1,7 +1,7 @@
-"""The one typed list of metrics: every name, label, unit and bucket is defined here and nowhere else.
+"""The list of all metrics, with name, labels, unit and buckets.
 
-The registry is built from `METRICS`; tests compare docs, dashboards and alerts with it. No label has many values: no
-record, key, split or error text is one.
+The registry is built from `METRICS`; tests compare docs, dashboards and alerts with it. Every label has few values: never a
+record, a key, a split or the text of an error.
 """
 
 from __future__ import annotations
@@ -216,13 +216,14 @@ PROCESS_CPU_SECONDS = Metric(
 PROCESS_OPEN_FDS = Metric("gauge", "open_fds", "Files and connections that the driver has open.", prefix="process")
 PROCESS_MAX_FDS = Metric("gauge", "max_fds", "Files and connections that it may have open.", prefix="process")
 
+_CLASSES: Any = {"counter": prometheus.Counter, "gauge": prometheus.Gauge, "histogram": prometheus.Histogram}
 METRICS: Final = tuple(metric for metric in tuple(globals().values()) if isinstance(metric, Metric))
 
 
 class Metrics:
     """The metrics of one service, in a registry of their own. Thread-safe.
 
-    Every label set whose values are known beforehand is there from the start, at 0.
+    Every label set with values that are known in advance exists from the start, at 0.
 
     Args:
         sources: names of the pipeline's sources.
@@ -272,9 +273,7 @@ class Metrics:
         """Call a function before each scrape, for gauges that are computed then. It must be quick."""
         self._refresh.append(refresh)
 
-    def _make(
-        self, metric: Metric, label_values: dict[str, tuple[str, ...]]
-    ) -> Any:  # what the three kinds share is untyped
+    def _make(self, metric: Metric, label_values: dict[str, tuple[str, ...]]) -> Any:
         unit = metric.unit if metric.name.endswith(f"_{metric.unit}") else ""
         fixed: dict[str, Any] = {"registry": self.registry, "unit": unit}
         name = f"{PREFIX}_{metric.name}"
@@ -282,12 +281,7 @@ class Metrics:
             return prometheus.Info(name, metric.help, registry=self.registry)
         if metric.kind == "histogram":
             fixed["buckets"] = metric.buckets
-        kinds: dict[str, Any] = {
-            "counter": prometheus.Counter,
-            "gauge": prometheus.Gauge,
-            "histogram": prometheus.Histogram,
-        }
-        made = kinds[metric.kind](name, metric.help, metric.label_names, **fixed)
+        made = _CLASSES[metric.kind](name, metric.help, metric.label_names, **fixed)
         if metric.labels:
             for values in product(*(label.values or label_values.get(label.name, ()) for label in metric.labels)):
                 made.labels(*values)

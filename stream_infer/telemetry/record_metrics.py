@@ -17,9 +17,8 @@ def committed(metrics: Metrics, split: Split, receipt: Receipt, trail: Trail | N
     """Count a split that its receipt made final.
 
     Args:
-        trail: timings of this attempt; None for a file that an earlier instance left. It also knows the event time of the
-            oldest record: the planner only knows when it first saw a split's records, which behind a backlog is long after
-            they were made.
+        trail: timings of this attempt; None for a file of an earlier instance. It also has the event time of the oldest
+            record. The planner has only the time at which it saw the records first; with a backlog that is much later.
     """
     source = split.source
     received = receipt.records if receipt.received is None else receipt.received
@@ -27,7 +26,7 @@ def committed(metrics: Metrics, split: Split, receipt: Receipt, trail: Trail | N
     metrics.add(m.RECORDS_RECEIVED, received, source)
     metrics.add(m.RECORDS_UNACCOUNTED, abs(received - receipt.records), source)
     metrics.add(m.RECORDS_COMMITTED, receipt.rows, source)
-    if not split.replay:  # a record that is gone when it is replayed stays the reject that it was
+    if not split.replay:  # a record that no longer exists at its replay stays the reject that it was
         _losses(metrics, receipt.losses)
     _rejects(metrics, source, receipt.rejects)
     metrics.add(m.READ_BYTES, receipt.bytes_in, source)
@@ -46,7 +45,7 @@ def committed(metrics: Metrics, split: Split, receipt: Receipt, trail: Trail | N
 
 
 def rejected(metrics: Metrics, source: str, rejects: Sequence[Reject]) -> None:
-    """Count records that are rejected unread, because their split killed its workers."""
+    """Count records that are rejected because their split killed its workers."""
     metrics.add(m.RECORDS_RECEIVED, len(rejects), source)
     _rejects(metrics, source, rejects)
 
@@ -67,9 +66,8 @@ class ActorTime:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._counted_ahead: defaultdict[str, float] = defaultdict(
-            float
-        )  # idle seconds that no worker has reported yet
+        # idle seconds that no worker has reported yet, by stage
+        self._counted_ahead: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
 
     def add(self, trail: Trail) -> None:
@@ -90,7 +88,7 @@ class ActorTime:
             self._metrics.add(m.STAGE_IDLE_SECONDS, seconds, stage)
 
     def forget(self) -> None:
-        """Forget what was counted ahead: the actors have ended and report nothing any more."""
+        """Drop the idle time that was counted ahead: the actors have ended and report nothing any more."""
         with self._lock:
             self._counted_ahead.clear()
 

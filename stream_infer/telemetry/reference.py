@@ -1,4 +1,4 @@
-"""The page of metrics: ``python -m stream_infer.telemetry.reference > docs/metrics.md``."""
+"""The page of all metrics: ``python -m stream_infer.telemetry.reference > docs/metrics.md``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from stream_infer.telemetry.metrics import METRICS
 _HEAD = """# Metrics
 
 At `/metrics` of `serve`, in the text format of Prometheus, or as OpenMetrics with exemplars (a `trace_id` on the
-histograms of waiting) for a scraper that asks for it. One process exports, the driver's; workers' figures reach it with
-the receipts of their splits. Every label set whose values are known beforehand is there from the start, at 0. `process_…` is
-what every Prometheus client tells of its process, here the driver's. Ray exports metrics of its own: see [Ray's documentation](https://docs.ray.io/en/latest/cluster/metrics.html).
+histograms of waiting) for a scraper that asks for it. Only the driver's process exports metrics; workers send their values
+with the outcomes of their splits. Every label set with values that are known in advance exists from the start, at 0. `process_…`
+are the standard metrics of a Prometheus client about its process, here the driver's. Ray exports metrics of its own: see [Ray's documentation](https://docs.ray.io/en/latest/cluster/metrics.html).
 
 This page is made from `stream_infer/telemetry/metrics.py` by `python -m stream_infer.telemetry.reference`.
 
-A stage's time: an actor is busy while it works on a split, waiting for a store or broker that fails included. Of the time
-between two splits, the part after the next one had become ready for it is backpressured, and the rest is idle. The
-three rates of a stage add up to its actors; in a fused pool the three steps share one actor, and so its idle time.
+The time of a stage: an actor is busy while it works on a split, and also while it waits for a store or broker that fails. The time
+between two splits has two parts: the part after the next split was ready for the actor is backpressured, the rest is idle. The
+three rates of a stage add up to its number of actors. In a fused pool the three stages share one actor, and so its idle time.
 """
 _KINDS = {"counter": "Counters", "histogram": "Histograms", "gauge": "Gauges", "info": "Infos"}
 

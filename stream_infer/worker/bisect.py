@@ -12,18 +12,18 @@ Failures = list[tuple[int, Exception]]
 
 
 def bisect_failures(function: Callable[[pa.Table], pa.Table], rows: pa.Table) -> tuple[pa.Table, Failures]:
-    """Apply ``function`` to the rows, halving them where it raises until the raising rows stand alone.
+    """Apply ``function`` to the rows, and halve them where it raises until the rows that cause it are single.
 
-    k bad rows of n cost about k·log2(n) more calls; none cost one.
+    k bad rows of n take about k·log2(n) more calls; without bad rows there is one call.
 
     Args:
-        function: a table in, a table with the same rows out.
+        function: returns a table with the same rows, in the same order.
 
     Returns:
         The results of the good rows in order, and (row index, error) of the others.
 
     Raises:
-        Retryable, Fatal, MemoryError: these say nothing about a record.
+        Retryable, Fatal, MemoryError: from the function; no record causes these.
     """
     results: list[pa.Table] = []
     failures: Failures = []
@@ -46,11 +46,11 @@ def bisect_failures(function: Callable[[pa.Table], pa.Table], rows: pa.Table) ->
     return pa.concat_tables(results, promote_options="permissive"), failures
 
 
-def _same_rows(result: pa.Table, given: pa.Table) -> pa.Table:
+def _same_rows(result: pa.Table, rows: pa.Table) -> pa.Table:
     if not isinstance(result, pa.Table):
         raise Fatal(f"the preprocessor returned {type(result).__name__}; it must return a pyarrow Table")
-    if result.num_rows != given.num_rows:
+    if result.num_rows != rows.num_rows:
         raise Fatal(
-            f"the preprocessor returned {result.num_rows} rows for {given.num_rows}; it must keep every row, in order"
+            f"the preprocessor returned {result.num_rows} rows for {rows.num_rows}; it must keep every row, in order"
         )
     return result

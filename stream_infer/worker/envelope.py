@@ -1,8 +1,8 @@
 """The envelope of an outcome between two actors: a table of exactly one cell.
 
-Ray Data drops empty blocks, unifies the schemas of neighbours and drops schema metadata. One cell with the rows as an Arrow
-IPC stream, whose own schema metadata hold the outcome, passes through all of that unchanged. It is one cell because Ray
-pickles a table column by column: for a small split nothing that the driver does costs more.
+Ray Data drops empty blocks, unifies the schemas of neighbouring blocks and drops schema metadata. One cell passes all of that
+unchanged. It holds the rows as an Arrow IPC stream, and the outcome in the schema metadata of that stream. It is one cell
+because Ray pickles a table column by column, which is most of the driver's work for a small split.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TASK_FIELDS: Final = tuple(name for name in Task.__dataclass_fields__ if name !
 
 
 def pack(outcome: Outcome) -> pa.Table:
-    """The outcome as a table of one row, `ENVELOPE`. Rows travel only to a next stage."""
+    """The outcome as a table of one row, `ENVELOPE`. Rows are included only if a stage follows."""
     task = outcome.task
     document: dict[str, Any] = {"task": {name: getattr(task, name) for name in _TASK_FIELDS}}
     match outcome:

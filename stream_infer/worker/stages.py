@@ -1,4 +1,4 @@
-"""The three kinds of stages that a split goes through."""
+"""The three kinds of stages: read, infer and write."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from stream_infer.worker.bisect import bisect_failures
 class ReadStage:
     """Fetch, decode, preprocess and prepare: the work on records that needs no device.
 
-    Only the columns that a model reads or the output carries go on.
+    Columns that neither a model nor the output needs are dropped.
 
     Args:
         preprocess: ``package.module:function`` of the setting ``preprocess``.
-        models: all models of the pipeline; each prepares the records for itself.
-        keep: input columns that the output carries.
+        models: all models of the pipeline; each prepares its own columns.
+        keep: input columns in the output.
         folders: folders in which the user's code is importable.
         max_bytes: the setting ``limits.decoded``.
     """
@@ -64,7 +64,7 @@ class ReadStage:
             model.warm()
 
     def run(self, task: Task) -> Outcome:
-        """The task with its records, ready for the first model."""
+        """The task with its records, prepared for the first model."""
         split = task.split
         began = time.time()
         piece = self._fetch(split)
@@ -98,7 +98,7 @@ class ReadStage:
         )
 
     def _fetch(self, split: Split) -> Piece:
-        """Everything that the split holds. Raises Oversized when its decoded content exceeds the limit."""
+        """All content of the split. Raises Oversized if it exceeds the limit when decoded."""
         pieces, size = [], 0
         for piece in self._readers[split.source].read(split):
             size += piece.table.nbytes
@@ -109,7 +109,7 @@ class ReadStage:
         return joined(pieces)
 
     def _needed(self, rows: pa.Table) -> pa.Table:
-        """The rows without the columns that nobody reads. Raises ConfigError if a column of ``sink.keep`` is missing."""
+        """The rows without the columns that are not needed. Raises ConfigError if a column of ``sink.keep`` is missing."""
         if not rows.num_rows:
             return rows
         missing_columns = sorted(set(self._keep) - set(rows.column_names))
@@ -126,11 +126,11 @@ class ReadStage:
 
 
 class InferStage:
-    """One model over the rows; only the columns that later stages need go on.
+    """Inference with one model; columns that later stages do not need are dropped.
 
     Args:
         name: ``infer``, or ``infer:NAME`` where a pipeline has several models.
-        keep: input columns that go on; None: all, because a later model may read any.
+        keep: input columns for later stages; None: all, because a later model may read any of them.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class InferStage:
         self._identity = self._model.identity
 
     def run(self, task: Task) -> Outcome:
-        """The task with the model's columns; rows that the model failed on have become rejects."""
+        """The task with the model's columns; rows on which the model failed become rejects."""
         identity = f"{task.model}+{self._identity}" if task.model else self._identity
         rows = task.rows
         if not rows.num_rows:
@@ -173,7 +173,7 @@ class InferStage:
         )
 
     def _output(self, task: Task, inferred: Inferred) -> pa.Table:
-        """The rows that go on, with the model's columns behind them."""
+        """The answered rows with the columns for later stages, the model's columns last."""
         rows = task.rows
         if self._keep is not None:
             needed = self._keep.union(RECORD_COLUMNS, task.answers)
@@ -197,7 +197,7 @@ class WriteStage:
         self._sink = sink
 
     def setup(self, devices: Sequence[str]) -> None:
-        """Nothing to load."""
+        """Load nothing."""
         return
 
     def run(self, task: Task) -> Outcome:
@@ -213,7 +213,7 @@ def oldest_event(rows: pa.Table) -> float | None:
 
 
 def stamped(rows: pa.Table, split_id: str, model: str) -> pa.Table:
-    """The rows as the output holds them: `records.OUTPUT_FIELDS` first, then the model's columns."""
+    """The rows in the form of the output: `records.OUTPUT_FIELDS` first, then the model's columns."""
     if not rows.num_columns:
         return pa.schema(OUTPUT_FIELDS).empty_table()
     count = rows.num_rows
