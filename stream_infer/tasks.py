@@ -1,4 +1,4 @@
-"""A split on its way through the stages: the words that the driver and the workers share. Nothing here is mutated."""
+"""The types of a split on its way through the stages, shared by the driver and the workers. All are immutable."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Trail:
         stalls: actor-seconds by stage that passed before this split; see `worker.actor.StageActor`.
         ready_at: when the split became ready for its next stage, seconds since the epoch.
         deaths: worker processes that died while they worked on the split.
-        retries: tries of stages that failed and were made again.
-        oldest: event time of the oldest record as the records say it, seconds since the epoch.
+        retries: failed tries of stages that were repeated.
+        oldest: event time of the oldest record, from the records themselves, in seconds since the epoch.
         origins: ``traceparent`` of the records' producers, at most `contracts.ORIGINS`.
         more_origins: number of origins beyond these.
     """
@@ -45,15 +45,15 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One split with what the stages made of it so far.
+    """One split with the results of the stages so far.
 
     Attributes:
         rows: records after ``read``; provenance, kept and model columns after ``infer``.
         deadline: seconds that one try of a stage may take; None: no limit.
-        received: records that ``read`` took in; None before.
+        received: records that ``read`` received; None before.
         bytes_in: input content in bytes.
-        answers: columns that models made, in order.
-        inferences / batches: rows that the models answered, and the micro-batches of them.
+        answers: names of the models' columns, in order.
+        inferences / batches: rows that the models answered, and their micro-batches.
         cost / padding: cost of the answered rows in the model's units, and the share of the paid cost that was padding.
         model: ``name@digest`` of the model; of several models, joined by ``+``.
         receipt: receipt of the written file; None before ``write``.
@@ -76,7 +76,7 @@ class Task:
     trail: Trail = field(default_factory=Trail)
 
     def draft_receipt(self) -> Receipt:
-        """The receipt as it is before the sink has written the file."""
+        """The receipt before the sink has written the file."""
         return Receipt(
             split_id=self.split.split_id,
             source=self.split.source,
@@ -120,7 +120,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The service must stop, because a person must act; ``reason`` is a sentence for that person."""
+    """The service must stop until a person acts; ``reason`` is a sentence for that person."""
 
     task: Task
     reason: str
@@ -136,5 +136,5 @@ def with_trail(outcome: Outcome, trail: Trail) -> Outcome:
 
 
 def priming_split(number: int) -> Split:
-    """A split that reads nothing: when it comes out, every pool has a warm actor."""
+    """A split without input. When it leaves the execution, every pool has a warm actor."""
     return Split.of(PRIMING, {"prime": number}, folder="", records=0, bytes=0)

@@ -23,8 +23,8 @@ from stream_infer.worker.envelope import pack, unpack
 from stream_infer.worker.stages import reject_of
 from stream_infer.worker.watchdog import watched
 
-# A collection looks at every object of a worker, hundreds of thousands of imported ones and those of the split at hand, and
-# a split of many records allocates enough to start one every few milliseconds: a fifth of its time.
+# A garbage collection visits every object of a worker: hundreds of thousands of imported ones, and those of the split. With
+# Python's threshold a split of many records starts one every few milliseconds, which takes a fifth of its time.
 _COLLECT_AFTER = 50_000  # allocations
 
 
@@ -39,18 +39,18 @@ class WorkerHung(StreamInferError):
 class StageActor:
     """An actor that takes one split at a time through its stages.
 
-    A dependency that fails is waited out here, with jittered backoff, until the attempt tracker is closed: the split stays
-    admitted, so backpressure holds all work behind it. Any other error is tried ``attempts`` times and then poisons the
-    split, which the driver bisects. The attempt tracker counts the stages that kill this process; the watchdog ends the
-    process when a stage hangs.
+    A stage waits for a dependency that fails, with jittered backoff, until the attempt tracker is closed. Meanwhile the split
+    stays admitted, so backpressure stops the work behind it. After any other error the stage is tried again, up to
+    ``attempts`` times in all; then the split is poisoned, and the driver bisects it. The attempt tracker counts the stages that
+    kill this process; the watchdog ends the process when a stage hangs.
 
-    The time between two calls is attached to the next split (`tasks.Trail.stalls`). The part of it after that split had
-    become ready for this actor is backpressured: work was there and was held back, by a full pool behind this one or by the
-    hand-over itself. The rest is idle: there was no work. The stages of one actor share both equally.
+    The time between two calls is attached to the next split (`tasks.Trail.stalls`). The part of it after that split was
+    ready for this actor is backpressured: the split waited because of a full pool behind this one, or because of the hand-over
+    itself. The rest is idle: no split was ready. The stages of one actor share both parts equally.
 
     Args:
         first_stage: position of the first of the stages in the pipeline, from 0.
-        owns_process: the process is a worker of Ray's that ends with this actor.
+        owns_process: whether the process is a worker of Ray that ends with this actor.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class StageActor:
             for stage, devices in zip(stages, devices_by_stage(stages), strict=True):
                 with crash.around("setup"):
                     stage.setup(devices)
-        except Exception as error:  # raised by the first call: the driver can read that, and not an actor's death
+        except Exception as error:  # raised by the first call, because the driver cannot read why an actor died
             self._setup_error = error
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
@@ -109,7 +109,7 @@ class StageActor:
         return pack(with_trail(outcome, replace(trail, stalls={**trail.stalls, **stalls}, ready_at=self._ended_at)))
 
     def _stalls(self, task: Task) -> dict[str, Stall]:
-        """The time since the last call, by stage. A split that only warms the actors carries none of it."""
+        """The time since the last call, by stage. A priming split gets none of it."""
         now, ready_at = time.time(), task.trail.ready_at
         gap = max(0.0, now - self._ended_at)
         backpressured = min(gap, max(0.0, now - ready_at)) if ready_at else 0.0
@@ -124,8 +124,8 @@ class StageActor:
     def _begin(self, stage: Stage, position: int, task: Task) -> Outcome:
         """Report the start of the stage to the attempt tracker.
 
-        A later stage of the same call would get the same answer as the first. Where no worker died it does not wait until
-        the tracker has noted the start; else it must, or the next death would be charged to the stage before.
+        A later stage of the same call would get the same answer as the first. If no worker died, it does not wait until the
+        tracker has noted the start. Otherwise it waits, or the next death would count for the stage before.
 
         Returns:
             `Done` if the stage may start; `Held` if the service stops; `Poisoned` if the split killed too many workers.
@@ -171,7 +171,7 @@ class StageActor:
         def one_try() -> Outcome:
             if next(tries):
                 self._tracker.restart_clock.remote(split_id)
-            with watched(_deadline(stage, task)):  # waiting for a dependency is no hanging: each try has its own clock
+            with watched(_deadline(stage, task)):  # a wait for a dependency is no hang, so each try has its own clock
                 return stage.run(task)
 
         def report(error: Retryable) -> None:
@@ -183,7 +183,7 @@ class StageActor:
         for attempt in range(1, self._attempts + 1):
             try:
                 outcome = retry.WORK.wait_out(one_try, on_failure=report)
-            except Retryable:  # the service stops and waits for nothing any more
+            except Retryable:  # the service stops and waits for no dependency any more
                 return Held(task)
             except (Fatal, Oversized):
                 raise
@@ -198,7 +198,7 @@ class StageActor:
         raise AssertionError("unreachable: attempts is at least 1")
 
     def _may_wait(self, stage: Stage, split_id: str, error: Retryable) -> bool:
-        """Report a stall to the attempt tracker; False if the service stops and waits for nothing any more."""
+        """Report a stall to the attempt tracker; False if the service stops and waits for no dependency any more."""
         answer = self._tracker.stall.remote(split_id, f"{stage.name}: {error}", stage.name, error.dependency)
         try:
             return bool(ray.get(answer))
@@ -214,19 +214,19 @@ def _with_retries(outcome: Outcome, retries: int) -> Outcome:
 def _end_process() -> None:
     """End the process when all exit handlers have run.
 
-    By then Ray has left the node. Its destructors would come last, and now and then a worker never got through them
-    (Ray 2.60: `~CoreWorkerProcessImpl` drops a message that was not sent yet, which posts to the queue that is locked for being
-    emptied), or crashed there: a process stayed for ever with all its memory, a gigabyte where torch was loaded.
+    By then Ray has left the node, and only its destructors remain. In some workers they deadlock or crash (Ray 2.60:
+    `~CoreWorkerProcessImpl` drops an unsent message, which posts to a queue that is locked while it is emptied). Such a process
+    would stay for ever with all its memory, a gigabyte if torch is loaded.
     """
     atexit.unregister(_end_process)
-    atexit._run_exitfuncs()  # those registered before this one, Ray's and those of a model's modules among them
+    atexit._run_exitfuncs()  # the handlers registered before this one, such as those of Ray and of a model's modules
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def _deadline(stage: Stage, task: Task) -> float | None:
-    """Seconds for one try. Writing has no deadline: no record can make it hang, and a store is slow for all of them."""
+    """Seconds for one try. Writing has no deadline: no record can make it hang, and a slow store is slow for all records."""
     return None if stage.name == "write" else task.deadline
 
 
