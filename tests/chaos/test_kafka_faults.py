@@ -70,7 +70,7 @@ def test_the_service_ends_while_the_broker_is_away(world: World, cluster: Cluste
     cluster.process.kill()
     world.service.shows("read: Kafka at", "did not answer")
     assert world.service.stop() == 0
-    assert "the next start goes on with what waited" in world.service.log.read_text()
+    assert "the next start continues the splits that waited" in world.service.log.read_text()
     cluster.proxy.clear()
     cluster.process.start()
     world.service.start()
