@@ -1,4 +1,5 @@
-"""The private parts of Ray that this product uses. No other file touches ``ray._private`` or ``ray.data._internal``.
+"""The private parts of Ray that this product uses. No other file touches ``ray._private``, ``ray.core`` or
+``ray.data._internal``.
 
 Ray promises none of them. A move to another release of Ray begins here: change `CHECKED_VERSION`, run
 ``tests/execution``, and correct what its tests of this list report.
@@ -124,6 +125,12 @@ PRIVATE_NAMES: Final[dict[str, PrivateName]] = {
         "ray._private.worker:global_worker", "whether this process started the Ray that it uses", ("node",)
     ),
     "state": PrivateName("ray._private.state:state", "causes of workers' deaths", ("_connect_and_get_accessor",)),
+    "WorkerTableData": PrivateName(
+        "ray.core.generated.gcs_pb2:WorkerTableData", "message that describes a dead worker", ("FromString",)
+    ),
+    "WorkerExitType": PrivateName(
+        "ray.core.generated.common_pb2:WorkerExitType", "cause of a worker's death", ("NODE_OUT_OF_MEMORY",)
+    ),
     "enable_token_auth": PrivateName(
         "ray._private.authentication.authentication_token_setup:maybe_enable_token_auth_if_token_available",
         "token for a cluster that is joined by its address",

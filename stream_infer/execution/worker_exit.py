@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from ray.core.generated.common_pb2 import WorkerExitType
-from ray.core.generated.gcs_pb2 import WorkerTableData
-
 from stream_infer.execution import ray_private
 
 log = logging.getLogger(__name__)
@@ -19,9 +16,11 @@ def starved(worker: str) -> bool:
     counts like any other.
     """
     try:
-        rows = map(WorkerTableData.FromString, ray_private.state._connect_and_get_accessor().get_worker_table())
+        rows = map(
+            ray_private.WorkerTableData.FromString, ray_private.state._connect_and_get_accessor().get_worker_table()
+        )
         return any(
-            row.exit_type == WorkerExitType.NODE_OUT_OF_MEMORY
+            row.exit_type == ray_private.WorkerExitType.NODE_OUT_OF_MEMORY
             for row in rows
             if row.worker_address.worker_id.hex() == worker
         )

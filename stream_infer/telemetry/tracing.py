@@ -117,8 +117,8 @@ class Tracer:
 class CountingExporter(SpanExporter):
     """An exporter that counts the spans that do not arrive, and logs when the receiver goes away and comes back.
 
-    The SDK's processor drops the oldest span of a full queue and tells nobody. So each span is reserved here before it is
-    recorded, and no more are reserved than the queue holds.
+    The SDK's processor drops the oldest span of a full queue with one line in the log, uncounted. So each span is reserved
+    here before it is recorded, and no more are reserved than the queue holds.
     """
 
     def __init__(self, exporter: SpanExporter, metrics: Metrics) -> None:

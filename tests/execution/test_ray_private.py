@@ -18,7 +18,7 @@ from stream_infer.execution.ray_private import PRIVATE_NAMES, with_globals
 
 ROOT = Path(__file__).parents[2]
 _PRIVATE = re.compile(
-    r"ray\._private|ray\.data\._internal|ray\._raylet|ray\._common|from ray import _|from ray\.data import _"
+    r"ray\._private|ray\.data\._internal|ray\.core|ray\._raylet|ray\._common|from ray import _|from ray\.data import _"
 )
 
 
