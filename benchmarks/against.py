@@ -70,7 +70,13 @@ def _objects(kit: Kit) -> Callable[[Path], Costs]:
 
 def _to_end(kit: Kit, tree: Path, input_source: dict[str, object], count: int) -> Costs:
     ran = kit.run_to_end(kit.pipeline("run", input_source, DIGEST), tree)
-    return {"seconds from ready": ran.working, "CPU-seconds from ready": ran.cpu}
+    # The second worker's start falls before or behind "ready" by chance: the whole command tells what the work costs.
+    return {
+        "seconds from ready": ran.working,
+        "seconds": ran.whole,
+        "CPU-seconds from ready": ran.cpu,
+        "CPU-seconds": ran.whole_cpu,
+    }
 
 
 def _start(kit: Kit) -> Callable[[Path], Costs]:

@@ -32,12 +32,19 @@ DIGEST = {"kind": "python", "python": "benchmarks.digests:Digest"}
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One ``run --until-idle``: seconds of the whole command, and from ready to the last commit; the CPU-seconds of all its
-    processes from ready on, and the most memory that they had at once."""
+    """One ``run --until-idle``.
+
+    Attributes:
+        whole: seconds of the whole command.
+        working: seconds from ready to the last commit.
+        cpu / whole_cpu: CPU-seconds of all its processes from ready on, and from the start.
+        peak_bytes: most memory that the processes had at once.
+    """
 
     whole: float
     working: float
     cpu: float
+    whole_cpu: float
     peak_bytes: int
 
 
@@ -111,8 +118,8 @@ class Kit:
             raise subprocess.CalledProcessError(code, "stream-infer run", stderr="".join(lines[-5:]))
         with contextlib.closing(sqlite3.connect(file.parent / "ledger.db")) as ledger:
             (done,) = ledger.execute("select max(finished_at) from ledger_splits").fetchone()
-        spent = sum(sample.cpu.values()) - before
-        return Run(time.perf_counter() - started, done - ready, spent, sample.peak)
+        cpu = sum(sample.cpu.values())
+        return Run(time.perf_counter() - started, done - ready, cpu - before, cpu, sample.peak)
 
 
 def start(file: Path, *arguments: str, tree: Path = ROOT, **options: Any) -> subprocess.Popen[Any]:
