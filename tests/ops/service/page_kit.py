@@ -45,7 +45,10 @@ def fill(pipeline: Pipeline) -> None:
     split = Split.of("stream", bounds, folder="d", records=10, bytes=100, planned_at=1.0)
     ledger.plan("stream", [Planned(split, positions={"tickets/0": 10})])
     reject = Reject(BAD, "stream", "read", "UnicodeDecodeError", "byte 0xff <b>is no text</b>", 1, 2.0)
-    ledger.commit([Receipt(split.split_id, "stream", 1, bounds, file="d/1.parquet", rows=9, rejects=(reject,))])
+    seconds = {"read": 0.012, "infer:mood": 0.25}  # as a receipt has them: of any stages, writing is none of them
+    ledger.commit(
+        [Receipt(split.split_id, "stream", 1, bounds, "d/1.parquet", rows=9, rejects=(reject,), seconds=seconds)]
+    )
     item = {"key": "docs/a.txt", "version": "v1", "size": 3, "modified": 1.0}
     other = Split.of("inbox", {"objects": [item]}, folder="d", records=1, bytes=3, planned_at=3.0)
     claim = ObjectVersion("s3://in/docs/a.txt?version=v1", 3, 0.0)

@@ -41,6 +41,7 @@ def test_the_first_view_has_everything_without_a_script(served_page: tuple[str, 
     expect(page.locator("svg.wide")).to_be_visible()
     expect(page.locator("svg.wide .box")).to_have_count(6)  # two sources, three stages, the sink
     expect(page.locator("section", has_text="Sources").last).to_contain_text("tickets at 127.0.0.1:1")
+    expect(page.locator("td[data-label=time]", has_text="infer")).to_have_text("read 12 ms · infer:mood 250 ms")
     expect(page.locator(".rejects li")).to_contain_text(BAD)
     expect(page.locator(".replay")).to_be_hidden()
     page.fill("#where", "docs/a.txt")
