@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_infer.ops import cli
+from tests.ops.cli_kit import call
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -25,15 +25,6 @@ model: {{kind: python, python: "no_such_module:Model"}}
 sink: {{url: "{folder}/out"}}
 serve: null
 """
-
-
-def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr("sys.argv", ["stream-infer", *arguments])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -48,37 +39,37 @@ def test_a_wrong_file_is_exit_two_and_one_sentence(
 ) -> None:
     Path(file).write_text(Path(file).read_text() + "sinc: {}\n")
     for command in (["validate", file], ["run", file], ["audit", file], ["status", file]):
-        assert _call(monkeypatch, *command) == 2
+        assert call(monkeypatch, *command) == 2
         said = capsys.readouterr().err
         assert "did you mean 'sink'" in " ".join(said.split())
         assert "Traceback" not in said
-    assert _call(monkeypatch, "validate", str(tmp_path / "none.yaml")) == 2
+    assert call(monkeypatch, "validate", str(tmp_path / "none.yaml")) == 2
 
 
 def test_a_model_that_is_not_there_is_told_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
-    assert _call(monkeypatch, "run", "--until-idle", file) == 2
+    assert call(monkeypatch, "run", "--until-idle", file) == 2
     assert "no_such_module" in capsys.readouterr().err
 
 
 def test_the_documents_of_a_pipeline_that_never_ran(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
-    assert _call(monkeypatch, "audit", file, "--json") == 0
+    assert call(monkeypatch, "audit", file, "--json") == 0
     assert json.loads(capsys.readouterr().out) == dict.fromkeys(
         ("planned", "committed", "rejected", "in_flight", "lost", "duplicated"), 0
     )
-    assert _call(monkeypatch, "rejects", file, "list", "--json") == 0
+    assert call(monkeypatch, "rejects", file, "list", "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
-    assert _call(monkeypatch, "where", file, "topic/0/1") == 1
+    assert call(monkeypatch, "where", file, "topic/0/1") == 1
     capsys.readouterr()
-    assert _call(monkeypatch, "where", file, "a.txt") == 1
+    assert call(monkeypatch, "where", file, "a.txt") == 1
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("a.txt was never planned; the sources are inbox (")
-    assert _call(monkeypatch, "where", file, "kafka://nonsense") == 2
-    assert _call(monkeypatch, "status", file) == 0
-    assert _call(monkeypatch, "schema") == 0
+    assert call(monkeypatch, "where", file, "kafka://nonsense") == 2
+    assert call(monkeypatch, "status", file) == 0
+    assert call(monkeypatch, "schema") == 0
 
 
 def test_the_version_has_one_source_and_comes_with_a_wheel(tmp_path: Path) -> None:

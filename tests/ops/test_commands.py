@@ -22,12 +22,12 @@ import yaml
 from rich.console import Console
 
 from stream_infer import config
-from stream_infer.ops import cli
 from stream_infer.ops.parts.process import free_port
 from stream_infer.ops.watch.address import NoService, address
 from stream_infer.ops.watch.doctor import examine
 from stream_infer.ops.watch.terminal import picture, spark
 from stream_infer.pipeline import Pipeline
+from tests.ops.cli_kit import call
 from tests.ops.service.page_kit import fill, serve_filled, settings
 from tests.ops.watch.snapshots import source, stage, well
 
@@ -41,15 +41,6 @@ def _file(folder: Path, **serve: object) -> Path:
     return file
 
 
-def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr("sys.argv", ["stream-infer", *arguments])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
 @contextlib.contextmanager
 def _serving(file: Path) -> Iterator[None]:
     with serve_filled(config.load(file)):
@@ -61,16 +52,16 @@ def test_the_doctor_asks_the_service_and_without_one_the_ledger(
 ) -> None:
     file = _file(tmp_path, token=TOKEN)
     with _serving(file):
-        assert _call(monkeypatch, "doctor", str(file)) == 0
+        assert call(monkeypatch, "doctor", str(file)) == 0
         said = " ".join(capsys.readouterr().out.split())
         assert "the service is starting" in said
         assert "asked: the service at http://127.0.0.1:" in said
-    assert _call(monkeypatch, "doctor", str(file)) == 1
+    assert call(monkeypatch, "doctor", str(file)) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "no service is running" in said
     assert "stream-infer run FILE" in said
     assert "asked: the ledger" in said
-    assert _call(monkeypatch, "doctor", str(file), "--json") == 1
+    assert call(monkeypatch, "doctor", str(file), "--json") == 1
     assert json.loads(capsys.readouterr().out)[0]["rule"] == "not running"
 
 
@@ -78,13 +69,13 @@ def test_top_without_a_service_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for serve in ({"port": 0}, {"port": free_port()}):
-        assert _call(monkeypatch, "top", str(_file(tmp_path, **serve))) == 1
+        assert call(monkeypatch, "top", str(_file(tmp_path, **serve))) == 1
         said = " ".join(capsys.readouterr().err.split())
         assert said.startswith("stream-infer: no service of tickets ")
         assert "Traceback" not in said
     file = _file(tmp_path)
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "serve": None}))
-    assert _call(monkeypatch, "top", str(file)) == 2
+    assert call(monkeypatch, "top", str(file)) == 2
     assert "serve: is null" in " ".join(capsys.readouterr().err.split())
 
 
@@ -96,7 +87,7 @@ def test_a_wrong_token_is_the_services_own_sentence(
         other = tmp_path / "other.yaml"
         other.write_text(file.read_text().replace(TOKEN, TOKEN[::-1]))
         for command in ("top", "doctor"):
-            assert _call(monkeypatch, command, str(other)) == 1
+            assert call(monkeypatch, command, str(other)) == 1
             said = capsys.readouterr().err
             assert "send the token of serve.token" in " ".join(said.split())
             assert TOKEN[::-1] not in said
@@ -107,7 +98,7 @@ def test_top_shows_the_picture_once_where_there_is_no_terminal(
 ) -> None:
     file = _file(tmp_path)
     with _serving(file):
-        assert _call(monkeypatch, "top", str(file)) == 0
+        assert call(monkeypatch, "top", str(file)) == 0
     said = capsys.readouterr().out
     assert "11 planned = 9 rows + 1 rejected" in said
     assert "tickets/0/7" in said
